@@ -1,0 +1,225 @@
+"""`python -m tacred_utils`: the same functions that the notebooks use, from the shell."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from tacred_utils.errors import UserError
+from tacred_utils.labels import TASKS
+from tacred_utils.paths import DATA, PUBLISHED_RUNS, RESULTS
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{self.prog}: {message}; see {self.prog} --help.")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status: 0, 2 for a user's mistake (one sentence), 130 for Ctrl-C."""
+    try:
+        options = _parser().parse_args(arguments)
+        options.command(options)
+        return 0
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader of our output has seen enough
+        sys.stderr.close()
+        return 0
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on where it can.", file=sys.stderr)
+        return 130
+
+
+def train(options: argparse.Namespace) -> None:
+    """Train or re-use one run and print its folder and scores."""
+    from tacred_utils.runs import Spec, train
+    from tacred_utils.settings import known_family, parse_overrides
+
+    profile, corpus = _profile(options), None
+    settings = profile.settings(known_family(options.family), options.variant, parse_overrides(options.set))
+    corpus = _corpus(options, profile)
+    seed = profile.seeds[0] if options.seed is None else options.seed
+    spec = Spec(options.family, options.task, seed, settings, options.variant)
+    run = train(spec, corpus, options.results, profile.name, force=options.force)
+    print(run.folder)
+    print("\n".join(f"note: {note}" for note in [*corpus.notes, *run.info.get("notes", [])]) or f"corpus: {corpus.name}")
+    for name, value in run.metrics["test"].items():
+        print(f"  {name:<24} {value:.4f}   dev {run.metrics['dev'].get(name, float('nan')):.4f}")
+
+
+def plan(options: argparse.Namespace) -> None:
+    """Print the command of every run of a profile that is still missing, one a line."""
+    from tacred_utils.experiments import command, missing, planned
+
+    profile = _profile(options)
+    corpus = _corpus(options, profile)
+    shared = {
+        "corpus": options.corpus or profile.corpus, "data-dir": options.data_dir, "profile": profile.name,
+        "labels": None if options.labels == "tacred" else options.labels,
+        "results": None if options.results == RESULTS else options.results,
+    }  # fmt: skip
+    for run in missing(planned(profile, corpus, options.seeds), corpus, options.results):
+        print(command(run, shared))
+
+
+def score(options: argparse.Namespace) -> None:
+    """Print every score of a file of predictions."""
+    from tacred_utils.metrics import score_file
+
+    scores = score_file(options.file, options.gold)
+    if options.json:
+        print(json.dumps(scores))
+        return
+    for name, value in scores.items():
+        print(f"{name:<24} {value:.4f}")
+
+
+def predict(options: argparse.Namespace) -> None:
+    """Refused for now."""
+    raise UserError("predict: comes with a later version; train a run and read its predictions/ folder instead.")
+
+
+def data_check(options: argparse.Namespace) -> None:
+    """Read and validate a corpus, and print its card."""
+    from tacred_utils.card import card
+    from tacred_utils.registry import load_corpus
+
+    print(card(load_corpus(options.folder or options.corpus or "sample", options.data_dir, options.labels)))
+
+
+def make_sample(options: argparse.Namespace) -> None:
+    """Write the synthetic corpus as a folder in TACRED's format."""
+    import msgspec
+
+    from tacred_utils.labels import SPLITS
+    from tacred_utils.paths import write_bytes
+    from tacred_utils.sample import generate
+
+    if not 0 < options.scale <= 1:
+        raise UserError(f"--scale {options.scale:g}: must lie above 0 and be at most 1.")
+    if options.out.exists() and not options.out.is_dir():
+        raise UserError(f"--out {options.out}: is a file; name a folder.")
+    strangers = [p.name for p in options.out.glob("*") if p.name not in {f"{split}.json" for split in SPLITS}] if options.out.exists() else []
+    if strangers:
+        raise UserError(f"--out {options.out}: holds other files, such as {min(strangers)}; name an empty or a new folder.")
+    for split, examples in generate(dict.fromkeys(SPLITS, options.scale), options.seed).items():
+        write_bytes(options.out / f"{split}.json", msgspec.json.encode(examples))
+        print(f"{options.out / f'{split}.json'}: {len(examples):,} synthetic records")
+
+
+def data_get(options: argparse.Namespace) -> None:
+    """Download an open corpus or reference data."""
+    from tacred_utils.download import get
+
+    for path in get(options.name, options.data_dir or DATA):
+        print(path)
+
+
+def runs_list(options: argparse.Namespace) -> None:
+    """List the finished runs below a results folder."""
+    from tacred_utils.runs import find_runs
+
+    for run in find_runs(options.results, options.corpus):
+        test = run.metrics["test"]
+        print(f"{run.folder.parent.name}/{run.folder.name}  micro F1 {test['micro_f1']:.3f}  macro F1 {test['macro_f1']:.3f}")
+
+
+def runs_publish(options: argparse.Namespace) -> None:
+    """Copy the runs that the notebooks show, without weights, to data/runs."""
+    from tacred_utils.experiments import belongs_to_study
+    from tacred_utils.runs import find_runs, publish
+    from tacred_utils.settings import load_profile
+
+    shown = [run for run in find_runs(options.results, options.corpus) if belongs_to_study(run, load_profile(run.info["profile"]))]
+    for folder in publish(shown, options.to):
+        print(folder)
+
+
+def _profile(options: argparse.Namespace):
+    from tacred_utils.settings import load_profile
+
+    default = "sample" if options.corpus in (None, "sample") else "open"
+    return load_profile(options.profile or default)
+
+
+def _corpus(options: argparse.Namespace, profile):
+    import msgspec
+
+    from tacred_utils.registry import load_corpus
+
+    scales = msgspec.structs.asdict(profile.scales)
+    return load_corpus(options.corpus or profile.corpus, options.data_dir, options.labels, scales)
+
+
+def _seeds(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of whole numbers such as 13,42,87") from None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m tacred_utils", description="Relation extraction on TACRED: train, score, check data.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    where = _Parser(add_help=False)
+    where.add_argument("--corpus", metavar="NAME|DIR", help="a registered corpus or a folder in TACRED's format")
+    where.add_argument("--data-dir", type=Path, metavar="DIR", help="holds one folder a corpus (default: data/)")
+    where.add_argument("--labels", default="tacred", help="tacred, tacrev or retacred")
+    results = _Parser(add_help=False)
+    results.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="where runs lie (default: results/)")
+    profile = _Parser(add_help=False)
+    profile.add_argument("--profile", help="smoke, sample, open or paper (default: sample for the sample corpus, else open)")
+
+    command = _add(commands, "train", train, [where, results, profile])
+    command.add_argument("--family", required=True)
+    command.add_argument("--task", required=True, help=", ".join(TASKS))
+    command.add_argument("--seed", type=int)
+    command.add_argument("--variant")
+    command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting")
+    command.add_argument("--force", action="store_true", help="train again even if the run is done")
+
+    command = _add(commands, "plan", plan, [where, results, profile])
+    command.add_argument("--seeds", type=_seeds)
+
+    command = _add(commands, "score", score, [])
+    command.add_argument("file", type=Path, help="JSON lines, or one label a line with --gold")
+    command.add_argument("--gold", type=Path)
+    command.add_argument("--json", action="store_true")
+
+    command = _add(commands, "predict", predict, [])
+    for name in ("--run", "--sentence", "--subject", "--object"):
+        command.add_argument(name, required=True)
+    command.add_argument("--json", action="store_true")
+
+    data = _add(commands, "data", None, [], "check, make or get a corpus").add_subparsers(required=True, metavar="COMMAND")
+    _add(data, "check", data_check, [where]).add_argument("folder", nargs="?", metavar="DIR")
+    command = _add(data, "make-sample", make_sample, [])
+    command.add_argument("--scale", type=float, default=1.0)
+    command.add_argument("--out", type=Path, required=True)
+    command.add_argument("--seed", type=int, default=0)
+    command = _add(data, "get", data_get, [])
+    command.add_argument("name")
+    command.add_argument("--data-dir", type=Path, metavar="DIR")
+
+    runs = _add(commands, "runs", None, [], "list or publish runs").add_subparsers(required=True, metavar="COMMAND")
+    _add(runs, "list", runs_list, [results]).add_argument("--corpus")
+    command = _add(runs, "publish", runs_publish, [results])
+    command.add_argument("--corpus")
+    command.add_argument("--to", type=Path, default=PUBLISHED_RUNS, metavar="DIR")
+    return parser
+
+
+def _add(commands, name: str, function, parents: list, text: str = "") -> argparse.ArgumentParser:
+    about = text or function.__doc__
+    command = commands.add_parser(name, parents=parents, help=about, description=about)
+    if function is not None:
+        command.set_defaults(command=function)
+    return command
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,332 @@
+"""One Example type, and the reader that turns TACRED's JSON into it or says exactly what is wrong.
+
+The format is TACRED's own (https://nlp.stanford.edu/projects/tacred/): a folder with train.json, dev.json and
+test.json, each one list of records; spans are inclusive; the four Stanford columns are optional.
+"""
+
+import gc
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from sys import intern
+from typing import Literal
+
+import msgspec
+
+from tacred_utils.errors import UserError
+from tacred_utils.labels import NO_RELATION, SPLITS, order_labels
+
+COLUMNS = ("stanford_pos", "stanford_ner", "stanford_head", "stanford_deprel")
+SYNTHETIC_PREFIX = "synthetic-"  # ids of generated records start so: the stamp survives copying a folder
+UNTYPED = "ENTITY"  # the constant type of a corpus without entity types
+
+
+class Example(msgspec.Struct, frozen=True, gc=False):
+    """One sentence with one ordered pair of entities; spans are inclusive word indices.
+
+    The columns have one value per word; `stanford_head` is 1-based with 0 for the root.
+    """
+
+    id: str
+    relation: str
+    token: list[str]
+    subj_start: int
+    subj_end: int
+    obj_start: int
+    obj_end: int
+    subj_type: str
+    obj_type: str
+    stanford_pos: list[str] | None = None
+    stanford_ner: list[str] | None = None
+    stanford_head: list[int] | None = None
+    stanford_deprel: list[str] | None = None
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Three splits of Examples and what is known of them; results are filed under `name`."""
+
+    name: str
+    train: list[Example]
+    dev: list[Example]
+    test: list[Example]
+    gated: bool = False  # a licensed text: no sentence of it may reach a committed file
+    subset: str = ""  # a sentence that states the subset, empty for the whole corpus
+    notes: list[str] = field(default_factory=list)  # what reading or relabelling had to report
+
+    def split(self, name: str) -> list[Example]:
+        """The Examples of "train", "dev" or "test", in file order."""
+        return {"train": self.train, "dev": self.dev, "test": self.test}[name]
+
+    @cached_property
+    def labels(self) -> list[str]:
+        """All relations of all splits, `no_relation` first."""
+        return order_labels(example.relation for split in SPLITS for example in self.split(split))
+
+    @cached_property
+    def synthetic(self) -> bool:
+        return self.train[0].id.startswith(SYNTHETIC_PREFIX)
+
+    @cached_property
+    def columns(self) -> frozenset[str]:
+        """The inputs beyond words that carry information: the Stanford columns present, and "types".
+
+        One constant entity type for both arguments tells nothing and counts as none.
+        """
+        present = {column for column in COLUMNS if getattr(self.train[0], column) is not None}
+        types = {kind for example in self.train for kind in (example.subj_type, example.obj_type)}
+        return frozenset(present | ({"types"} if len(types) > 1 else set()))
+
+    @cached_property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks this corpus allows: without the negative label there is nothing to detect."""
+        return ("joint", "detection", "relation_only") if NO_RELATION in self.labels else ("relation_only",)
+
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of each split as the models see it, after relabelling and sub-setting."""
+        encoder = msgspec.json.Encoder()
+        return {split: hashlib.sha256(encoder.encode(self.split(split))).hexdigest() for split in SPLITS}
+
+    def noting(self, *sentences: str) -> "Corpus":
+        """The same corpus with further notes."""
+        return replace(self, notes=[*self.notes, *sentences])
+
+
+class _Record(Example, frozen=True, gc=False):
+    """An Example as it stands in a file: TACRED writes heads as strings, other tools as integers."""
+
+    stanford_head: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_RECORDS = msgspec.json.Decoder(list[msgspec.Raw])
+_ANY_RECORD = msgspec.json.Decoder(_Record)
+_HEADS = msgspec.json.Decoder(list[int] | None, strict=False)  # reads "12" and 12 alike
+_LOOSE = msgspec.json.Decoder(dict)
+_UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # what msgspec raises on bad input
+_GOOD_NAMES: set[str] = set()  # relations and types found well-formed: a corpus repeats a few dozen
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a data file without a UTF-8 byte-order mark; raises `UserError` if it is no readable text file."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; put it there or name another folder.") from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: is a folder where a file is expected.") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check its permissions.") from None
+    if data.startswith(b"\x1f\x8b"):
+        raise UserError(f"{path}: is gzip-compressed; unpack it first (gunzip).")
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise UserError(f"{path}: is UTF-16 text; save it as UTF-8.")
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    if not data.strip():
+        raise UserError(f"{path}: is empty; fetch or write it again.")
+    return data
+
+
+def split_records(path: Path) -> list[msgspec.Raw]:
+    """The undecoded records of a JSON list file; raises `UserError` that names the place of a syntax error."""
+    data = read_bytes(path)
+    try:
+        records = _RECORDS.decode(data)
+    except _UNDECODABLE as error:
+        raise UserError(f"{path}: {_explain_syntax(data, error)}") from None
+    if not records:
+        raise UserError(f"{path}: holds no record; a split needs at least one.")
+    return records
+
+
+def read_split(path: Path) -> list[Example]:
+    """Decode and validate one split, record by record.
+
+    Raises `UserError` naming file, record index (from 0), id, field and remedy.
+    """
+    path = Path(path)
+    with _no_collection():
+        records = split_records(path)
+        decoder = _tag_sharing_decoder(records[:500])
+        examples = [_decode(path, index, raw, decoder) for index, raw in enumerate(records)]
+    _check_columns(path, examples)
+    _check_ids(path, examples)
+    return examples
+
+
+def assemble(name: str, splits: dict[str, list[Example]], folder: str, **facts: object) -> Corpus:
+    """Make a Corpus of three validated splits after checking them against each other.
+
+    Raises `UserError` for an id that stands in two splits and for a column that only some splits have; labels that
+    training lacks are allowed and noted.
+    """
+    seen: dict[str, str] = {}
+    for split in SPLITS:
+        for example in splits[split]:
+            if seen.setdefault(example.id, split) != split:
+                raise UserError(
+                    f"{folder}: id {example.id!r} stands in {seen[example.id]} and in {split}; give every record its own id."
+                )
+    for column in COLUMNS:
+        with_column = [split for split in SPLITS if getattr(splits[split][0], column) is not None]
+        if with_column and len(with_column) < len(SPLITS):
+            raise UserError(
+                f"{folder}: {column} is present in {' and '.join(with_column)} only; give it in all splits or in none."
+            )
+    corpus = Corpus(name, splits["train"], splits["dev"], splits["test"], **facts)
+    known = {example.relation for example in corpus.train}
+    unseen = [label for label in corpus.labels if label not in known]
+    return corpus.noting(f"labels that training lacks: {', '.join(unseen)}") if unseen else corpus
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Pause the cyclic garbage collector: it would walk millions of new lists, none of which can be garbage."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _tag_sharing_decoder(records: list[msgspec.Raw]) -> msgspec.json.Decoder:
+    """A decoder that knows the tags of these records as literals, so that no new string is made for each tag.
+
+    That halves the time and the memory of a split. A record with any other tag goes to the plain decoder.
+    """
+    tags: dict[str, set[str]] = {"stanford_pos": set(), "stanford_ner": set(), "stanford_deprel": set()}
+    for raw in records:
+        try:
+            record = _ANY_RECORD.decode(raw)
+        except _UNDECODABLE:
+            continue  # reported with its index when its turn comes
+        for column, seen in tags.items():
+            seen.update(getattr(record, column) or ())
+    fields = [(column, list[Literal[tuple(sorted(seen))]] | None, None) for column, seen in tags.items() if seen]
+    return msgspec.json.Decoder(msgspec.defstruct("_TagSharing", fields, bases=(_Record,), frozen=True, gc=False))
+
+
+def _decode(path: Path, index: int, raw: msgspec.Raw, decoder: msgspec.json.Decoder) -> Example:
+    try:
+        try:
+            record = decoder.decode(raw)
+        except msgspec.ValidationError:  # a tag that the first records lack, or a damaged record
+            record = _ANY_RECORD.decode(raw)
+        heads = _HEADS.decode(record.stanford_head)
+    except _UNDECODABLE as error:
+        raise UserError(f"{_place(path, index, raw)}: {_explain_record(error)}") from None
+    record.token[:] = map(intern, record.token)
+    example = Example(
+        record.id, record.relation, record.token,
+        record.subj_start, record.subj_end, record.obj_start, record.obj_end, record.subj_type, record.obj_type,
+        record.stanford_pos, record.stanford_ner, heads, record.stanford_deprel,
+    )  # fmt: skip
+    problem = _problem(example)
+    if problem:
+        raise UserError(f"{_place(path, index, raw)}: {problem}")
+    return example
+
+
+def _problem(example: Example) -> str:
+    """What is wrong with a decoded record, as "field f: … ; remedy", or an empty string."""
+    words = len(example.token)
+    if words == 0:
+        return "field token: is an empty list; a sentence needs at least one word."
+    if not 0 <= example.subj_start <= example.subj_end < words:
+        return _span_problem("subj", example.subj_start, example.subj_end, words)
+    if not 0 <= example.obj_start <= example.obj_end < words:
+        return _span_problem("obj", example.obj_start, example.obj_end, words)
+    for column in COLUMNS:
+        values = getattr(example, column)
+        if values is not None and len(values) != words:
+            return f"field {column}: has {len(values)} values for {words} words; give one per word."
+    heads = example.stanford_head
+    if heads is not None and (min(heads) < 0 or max(heads) > words):
+        wrong = next(head for head in heads if not 0 <= head <= words)
+        return f"field stanford_head: {wrong} is out of range; heads run from 1 to {words}, 0 for the root."
+    if not example.id.isprintable() or not example.id.strip():
+        return _name_problem("id", example.id)
+    for name in ("relation", "subj_type", "obj_type"):
+        value = getattr(example, name)
+        if value not in _GOOD_NAMES:
+            if not value.isprintable() or not value or value != value.strip():
+                return _name_problem(name, value)
+            _GOOD_NAMES.add(value)
+    return ""
+
+
+def _name_problem(name: str, value: str) -> str:
+    return f"field {name}: {value!r} is empty or has spaces around it or control characters; give a plain name."
+
+
+def _span_problem(role: str, start: int, end: int, words: int) -> str:
+    if start > end:
+        return f"field {role}_start: {start} lies after {role}_end {end}; spans are inclusive, so start must not exceed end."
+    name, value = (f"{role}_start", start) if not 0 <= start < words else (f"{role}_end", end)
+    return f"field {name}: {value} is outside the sentence; give the index of one of its {words} words (0 to {words - 1})."
+
+
+def _check_columns(path: Path, examples: list[Example]) -> None:
+    for column in COLUMNS:
+        lacking = [index for index, example in enumerate(examples) if getattr(example, column) is None]
+        if lacking and len(lacking) < len(examples):
+            first = lacking[0]
+            raise UserError(
+                f"{path}: record {first} (id {examples[first].id!r}), field {column}: is missing though other records "
+                "have it; give it in every record or in none."
+            )
+
+
+def _check_ids(path: Path, examples: list[Example]) -> None:
+    first: dict[str, int] = {}
+    for index, example in enumerate(examples):
+        if first.setdefault(example.id, index) != index:
+            raise UserError(
+                f"{path}: record {index}, field id: {example.id!r} is already the id of record {first[example.id]}; "
+                "give every record its own id."
+            )
+
+
+def _place(path: Path, index: int, raw: msgspec.Raw) -> str:
+    """`file: record 7 (id 'x')`, with the id as far as it can be read."""
+    try:
+        identity = _LOOSE.decode(raw).get("id")
+    except _UNDECODABLE:
+        identity = None
+    return f"{path}: record {index}" + (f" (id {identity!r})" if isinstance(identity, str) else "")
+
+
+def _explain_record(error: Exception) -> str:
+    """msgspec's "Expected `int`, got `str` - at `$.subj_start`" as "field subj_start: expected int, got str; …"."""
+    text = str(error)
+    if "missing required field" in text:
+        return f"field {text.split('`')[1]}: is missing; every record needs it."
+    what, _, where = text.partition(" - at `$")
+    if not where:
+        return f"cannot be decoded ({text.lower()}); a record is a JSON object with TACRED's fields."
+    name = where.strip("`").removeprefix(".") or "record"
+    if name.startswith("["):  # the heads are decoded on their own
+        name = f"stanford_head{name}"
+    return f"field {name}: {what[0].lower() + what[1:].replace('`', '')}; mend the value."
+
+
+def _explain_syntax(data: bytes, error: Exception) -> str:
+    text = data.lstrip()
+    if text.startswith(b"{"):
+        if b"\n" in text.strip():
+            return "holds one record a line (JSON lines) or a single object; TACRED's format is one JSON list: jq -s . turns lines into it."
+        return "holds an object, not a list of records; wrap the records in [ and ]."
+    if not text.startswith(b"["):
+        return "is not a JSON list of records; check that it is the right file."
+    if "truncated" in str(error):
+        return f"ends in the middle of a record (truncated at byte {len(data)}); fetch it again."
+    for constant in (b"NaN", b"Infinity"):
+        if constant in data:
+            line = data[: data.index(constant)].count(b"\n") + 1
+            return f"holds {constant.decode()} (line {line}), which JSON does not know; give a number or leave the field out."
+    return f"is not valid JSON ({str(error).lower()}); fetch or write it again."

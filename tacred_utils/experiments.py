@@ -1,0 +1,78 @@
+"""Which runs the study consists of: the declared experiments of all notebooks, for one profile and corpus."""
+
+import shlex
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from tacred_utils.corpus import Corpus
+from tacred_utils.labels import TASKS
+from tacred_utils.paths import PACKAGE
+from tacred_utils.runs import Run, Spec, is_done
+from tacred_utils.settings import Profile
+
+
+class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One entry of experiments.toml: a family and variant on some tasks, with settings that differ from the profile's."""
+
+    notebook: str
+    family: str
+    variant: str | None = None
+    tasks: list[str] = list(TASKS)
+    set: dict[str, object] = {}
+    every_seed: bool = False  # headline rows run once for each seed of the profile, ablations for the first only
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run that the study wants: its spec, and the settings that were set by hand."""
+
+    spec: Spec
+    overrides: dict[str, object] = field(default_factory=dict)
+
+
+def declared() -> list[Experiment]:
+    """The entries of experiments.toml."""
+    table = tomllib.loads((PACKAGE / "experiments.toml").read_text(encoding="utf-8"))
+    return msgspec.convert(table["experiment"], list[Experiment])
+
+
+def planned(profile: Profile, corpus: Corpus, seeds: list[int] | None = None) -> list[Planned]:
+    """Every run of the study on this corpus under this profile, in the notebooks' order."""
+    runs = []
+    for experiment in declared():
+        settings = profile.settings(experiment.family, experiment.variant, experiment.set)
+        for seed in (seeds or profile.seeds)[: None if experiment.every_seed else 1]:
+            for task in (task for task in experiment.tasks if task in corpus.tasks):
+                spec = Spec(experiment.family, task, seed, settings, experiment.variant)
+                runs.append(Planned(spec, experiment.set))
+    return runs
+
+
+def missing(runs: list[Planned], corpus: Corpus, results: Path) -> list[Planned]:
+    """Those of the planned runs that are not done below `results`."""
+    return [run for run in runs if not is_done(run.spec.folder(corpus, results))]
+
+
+def command(run: Planned, options: dict[str, object]) -> str:
+    """The shell command that trains a planned run; `options` are the plan's own (corpus, data-dir, …), None left out."""
+    spec = run.spec
+    words = ["python", "-m", "tacred_utils", "train", "--family", spec.family, "--task", spec.task, "--seed", str(spec.seed)]
+    words += ["--variant", spec.variant] if spec.variant else []
+    for name, value in options.items():
+        words += [f"--{name}", str(value)] if value is not None else []
+    for key, value in run.overrides.items():
+        words += ["--set", f"{key}={msgspec.json.encode(value).decode()}"]
+    return shlex.join(words)
+
+
+def belongs_to_study(run: Run, profile: Profile) -> bool:
+    """Whether a finished run is one that the notebooks show under this profile, so that it is worth publishing."""
+    for experiment in declared():
+        if (experiment.family, experiment.variant) == (run.info["family"], run.info["variant"]):
+            settings = profile.settings(experiment.family, experiment.variant, experiment.set)
+            if msgspec.to_builtins(settings) == run.info["settings"]:
+                return True
+    return False

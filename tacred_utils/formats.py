@@ -1,0 +1,108 @@
+"""Readers for the published files of the open corpora; each returns Examples and what it has to report."""
+
+import re
+from pathlib import Path
+
+from tacred_utils.corpus import UNTYPED, Example, read_bytes
+from tacred_utils.errors import UserError
+from tacred_utils.labels import NO_RELATION
+
+Split = tuple[list[Example], list[str]]  # the Examples of a file, and what its reader has to report
+Entity = tuple[int, int, str]  # first word, last word (inclusive), type
+
+
+_KBP37_MARKS = ("<e1>", "</e1>", "<e2>", "</e2>")
+
+
+def read_kbp37(path: Path) -> Split:
+    """Read one file of KBP37 (https://github.com/zhangdongxu/kbp37): subject = e1, object = e2.
+
+    A sentence with an empty mention cannot carry a span: it is left out and reported. Raises `UserError` with the
+    record's number for a block that has not the form of the format.
+    """
+    blocks = re.split(r"\n\s*\n", read_bytes(path).decode("utf-8-sig").replace("\r\n", "\n").strip())
+    examples, empty = [], []
+    for block in blocks:
+        number, _, rest = block.partition("\t")
+        sentence, _, label = rest.partition("\n")
+        words = sentence.strip().removeprefix('"').removesuffix('"').split()
+        if not label.strip() or "\n" in label or not all(words.count(mark) == 1 for mark in _KBP37_MARKS):
+            raise UserError(f"{path}: record {number!r}: is not a number, a sentence with <e1> and <e2>, and a label; fetch it again.")
+        example = _kbp37_example(f"kbp37-{path.stem}-{number.strip()}", words, label.strip())
+        examples.append(example) if example else empty.append(number)
+    return examples, [f"{path.name}: {len(empty)} sentences with an empty mention left out"] if empty else []
+
+
+def _kbp37_example(identity: str, words: list[str], label: str) -> Example | None:
+    token, bounds = [], {}
+    for word in words:
+        if word in _KBP37_MARKS:
+            bounds[word] = len(token)
+        else:
+            token.append(word)
+    subj, obj = ((bounds[f"<e{n}>"], bounds[f"</e{n}>"] - 1) for n in (1, 2))
+    if subj[0] > subj[1] or obj[0] > obj[1]:
+        return None
+    return Example(identity, label, token, *subj, *obj, UNTYPED, UNTYPED)
+
+
+def read_conll04(path: Path) -> Split:
+    """Read one file of CoNLL04 with relations at the last word of an entity; every ordered entity pair is an Example.
+
+    An I- tag that continues no entity is no entity (strict BIO), and a relation that points to it has no argument:
+    both are reported. Source: bekou/multihead_joint_entity_relation_extraction, data/CoNLL04.
+    """
+    documents: list[tuple[str, list[list[str]]]] = []
+    for number, line in enumerate(read_bytes(path).decode("utf-8-sig").splitlines(), start=1):
+        if line.startswith("#doc"):
+            documents.append((line.removeprefix("#doc").strip(), []))
+        elif line.strip():
+            columns = line.split("\t")
+            if len(columns) != 5 or not documents:
+                raise UserError(f"{path}: line {number}: has {len(columns)} columns, not 5 below a #doc line; fetch it again.")
+            documents[-1][1].append(columns)
+    examples, stray, lost = [], 0, 0
+    for identity, rows in documents:
+        entities, strays = _bio_entities([row[2] for row in rows])
+        relations, without = _conll04_relations(rows, entities)
+        stray, lost = stray + strays, lost + without
+        words = [row[1] for row in rows]
+        for subj in entities:
+            for obj in entities:
+                if subj is not obj:
+                    label = relations.get((subj, obj), NO_RELATION)
+                    name = f"conll04-{path.stem}-{identity}-{subj[0]}-{obj[0]}"
+                    examples.append(Example(name, label, words, subj[0], subj[1], obj[0], obj[1], subj[2], obj[2]))
+    notes = [f"{path.name}: {stray} words tagged I- outside an entity are no entity"] if stray else []
+    return examples, notes + ([f"{path.name}: {lost} relations point to no entity and are left out"] if lost else [])
+
+
+def _bio_entities(tags: list[str]) -> tuple[list[Entity], int]:
+    """(start, end, type) of each entity, ends inclusive, and how many I- tags continue nothing."""
+    entities: list[Entity] = []
+    stray, is_open = 0, False
+    for index, tag in enumerate(tags):
+        if tag.startswith("B-"):
+            entities.append((index, index, tag[2:]))
+            is_open = True
+        elif is_open and tag == f"I-{entities[-1][2]}":
+            entities[-1] = (entities[-1][0], index, tag[2:])
+        else:
+            is_open = False
+            stray += tag.startswith("I-")
+    return entities, stray
+
+
+def _conll04_relations(rows: list[list[str]], entities: list[Entity]) -> tuple[dict, int]:
+    """Relations by (subject, object) entity, and how many have no entity at one of their ends."""
+    by_end = {entity[1]: entity for entity in entities}
+    relations, lost = {}, 0
+    for index, row in enumerate(rows):
+        for label, tail in zip(re.findall(r"[A-Za-z_]+", row[3]), map(int, re.findall(r"\d+", row[4])), strict=True):
+            if label == "N":
+                continue
+            if index in by_end and tail in by_end:
+                relations[by_end[index], by_end[tail]] = label
+            else:
+                lost += 1
+    return relations, lost

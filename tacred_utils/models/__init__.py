@@ -1,0 +1,1 @@
+"""The model families; each module has `fit(corpus, task, settings, seed) -> Outcome`."""

@@ -1,0 +1,243 @@
+"""Support vector machines on sparse features: the best linear one, and the paper's recipe (A.1).
+
+A linear machine is fitted one class against the rest, an RBF machine one against one, as their libraries do. One
+temperature found on dev turns scores into probabilities (Guo et al. 2017): it cannot change which class is best.
+"""
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import skops.io
+from imblearn.over_sampling import SMOTE
+from scipy.optimize import minimize_scalar
+from scipy.sparse import csr_matrix, vstack
+from scipy.special import log_softmax
+from sklearn.svm import SVC, LinearSVC
+
+from tacred_utils.corpus import Corpus, Example
+from tacred_utils.errors import UserError
+from tacred_utils.features import Features, Vocabulary, count, extract, turned, usable
+from tacred_utils.labels import NO_RELATION, is_directed, task_classes, task_label
+from tacred_utils.paths import atomic_path, write_text
+from tacred_utils.runs import Outcome
+from tacred_utils.settings import SvmSettings
+
+TOLERANCE = 1e-3  # of liblinear's dual solver; its default 1e-4 takes longer and changes no score
+MAX_ITERATIONS = 300  # passes over the rows; classes with few rows need most
+CACHE_MB = 1000  # of libsvm's kernel rows: all of 12,000 × 12,000 would be 1,150
+
+
+@dataclass
+class Weighting:
+    """From feature counts to the rows the machine sees: (rows, F) → (rows, F), every row or block of unit length."""
+
+    scale: np.ndarray  # (F,) block weight, times idf under TF-IDF
+    group: np.ndarray  # (F,) columns of one group share a unit length: all of them, or those of a block
+    counts: bool  # whether repetitions count
+
+    def __call__(self, counts: csr_matrix) -> csr_matrix:
+        data = (counts.data if self.counts else np.ones_like(counts.data)) * self.scale[counts.indices]
+        row = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
+        cell = row * (int(self.group.max(initial=0)) + 1) + self.group[counts.indices]
+        length = np.sqrt(np.bincount(cell, data.astype(np.float64) ** 2))
+        return csr_matrix(((data / length[cell]).astype(np.float32), counts.indices, counts.indptr), counts.shape)
+
+
+@dataclass
+class SvmModel:
+    """A fitted machine with all that is needed to score new Examples: F features, K classes seen in training."""
+
+    classes: list[str]  # of the task: the columns of the log-probabilities
+    known: list[str]  # the K classes that training has
+    vocabulary: Vocabulary
+    weighting: Weighting
+    coef: np.ndarray  # (F, K), or (F, 1) for two classes; empty for the RBF kernel
+    intercept: np.ndarray  # (K,) or (1,)
+    kernel: SVC | None = None
+    temperature: float = 1.0
+
+    def log_probs(self, examples: list[Example]) -> np.ndarray:
+        """(rows, classes) log-probabilities, float32; a class that training lacks has -inf."""
+        return self.log_probs_of(count(examples, self.vocabulary))
+
+    def log_probs_of(self, counts: csr_matrix) -> np.ndarray:
+        """The same from feature counts (rows, F)."""
+        answer = np.full((counts.shape[0], len(self.classes)), -np.inf, np.float32)
+        places = [self.classes.index(label) for label in self.known]
+        answer[:, places] = log_softmax(self.scores(counts) / self.temperature, axis=1)
+        return answer
+
+    def scores(self, counts: csr_matrix) -> np.ndarray:
+        """(rows, K) decision values; those of two classes are each other's negative."""
+        rows = self.weighting(counts)
+        values = self.kernel.decision_function(rows) if self.kernel else rows @ self.coef + self.intercept
+        values = values.reshape(len(values), -1).astype(np.float64)
+        return np.hstack([-values, values]) if values.shape[1] == 1 else values
+
+    def save(self, folder: Path) -> None:
+        """Write model.skops (arrays, and the kernel machine) and model.json (classes and vocabulary)."""
+        arrays = {"coef": self.coef, "intercept": self.intercept, "kernel": self.kernel}
+        arrays |= {"scale": self.weighting.scale, "group": self.weighting.group}
+        with atomic_path(Path(folder) / "model.skops") as temporary, temporary.open("wb") as file:
+            skops.io.dump(arrays, file)
+        facts = {"classes": self.classes, "known": self.known, "temperature": self.temperature}
+        facts |= {"counts": self.weighting.counts, "vocabulary": self.vocabulary}
+        write_text(Path(folder) / "model.json", json.dumps(facts, ensure_ascii=False))
+
+
+def load(folder: Path) -> SvmModel:
+    """Read a saved model; raises `UserError` when its files are missing or damaged."""
+    try:
+        facts = json.loads((Path(folder) / "model.json").read_text(encoding="utf-8"))
+        arrays = skops.io.load(Path(folder) / "model.skops", trusted=[])
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{folder}: holds no readable SVM ({error}); train the run again.") from None
+    weighting = Weighting(arrays["scale"], arrays["group"], facts["counts"])
+    return SvmModel(
+        facts["classes"], facts["known"], facts["vocabulary"], weighting,
+        arrays["coef"], arrays["intercept"], arrays["kernel"], facts["temperature"],
+    )  # fmt: skip
+
+
+def top_features(model: SvmModel, label: str, n: int = 20) -> pd.DataFrame:
+    """The n features that speak most for a class (linear kernel): columns block, feature, weight.
+
+    The weight is what the presence of the feature adds to the score of the class before rows are brought to unit length.
+    Raises `UserError` for a class that training lacks and for a kernel without feature weights.
+    """
+    if label not in model.known or model.kernel:
+        raise UserError(f"{label}: this model has no feature weights for it; its kernel is not linear or training lacks it.")
+    column = model.known.index(label)
+    weights = model.coef[:, column] if model.coef.shape[1] > 1 else model.coef[:, 0] * (2 * column - 1)
+    weights = weights * model.weighting.scale
+    best = np.argsort(-weights, kind="stable")[:n]
+    names = {index: (block, name) for block, known in model.vocabulary.items() for name, index in known.items()}
+    return pd.DataFrame([(*names[i], float(weights[i])) for i in best], columns=["block", "feature", "weight"])
+
+
+def fit(corpus: Corpus, task: str, settings: SvmSettings, seed: int) -> Outcome:
+    """Train on one task of a corpus, calibrate on dev, answer every row of dev and test.
+
+    Raises `UserError` when training has fewer than two classes or the corpus fills none of the blocks.
+    """
+    blocks, lacking = usable(settings.blocks, corpus.columns)
+    if not blocks:
+        raise UserError(f"corpus {corpus.name}: fills none of the feature blocks {', '.join(settings.blocks)}; name others.")
+    clock = [time.perf_counter()]
+    mirror = settings.mirror and all(is_directed(label) or label == NO_RELATION for label in corpus.labels)
+    features = extract(corpus, blocks, settings.min_count, mirror)
+    clock.append(time.perf_counter())
+    model, rows, facts = _train(corpus, task, settings, seed, features)
+    clock.append(time.perf_counter())
+    model.temperature = _temperature(model, rows["dev"], [task_label(task, example.relation) for example in corpus.dev])
+    log_probs = {split: model.log_probs_of(rows[split]) for split in ("dev", "test")}
+    clock.append(time.perf_counter())
+    seconds = dict(zip(("features", "fit", "predict"), np.diff(clock).round(3).tolist(), strict=True))
+    details = {"device": "cpu", "dtype": "float32", "blocks": blocks, "blocks_without_columns": lacking, "mirrored": mirror}
+    details |= {**facts, "temperature": model.temperature, "seconds": seconds}
+    return Outcome(log_probs, [{"step": 1, "iterations": facts["iterations"]}], details, model.save)
+
+
+def _train(
+    corpus: Corpus, task: str, settings: SvmSettings, seed: int, features: Features
+) -> tuple[SvmModel, dict[str, csr_matrix], dict[str, object]]:
+    """The fitted machine, the counts of dev and test in its columns, and what to record."""
+    classes = task_classes(task, corpus.labels)
+    counts, labels = _training_rows(corpus, task, classes, features)
+    known = [label for label in classes if label in set(labels)]
+    if len(known) < 2:
+        raise UserError(f"corpus {corpus.name}: training has {len(known)} class for {task}; a classifier needs two.")
+    targets = np.array([known.index(label) for label in labels])
+    chosen = _stratified(targets, settings.max_rows, seed)
+    counts, targets = counts[chosen], targets[chosen]
+    kept = np.flatnonzero(np.bincount(counts.indices, minlength=counts.shape[1]) >= settings.min_count)
+    counts = counts[:, kept]
+    weighting = _weighting(counts, [features.blocks[column] for column in kept], settings)
+    rows = weighting(counts)
+    facts = {"training_rows": len(labels), "fitted_rows": len(targets), "features": len(kept)}
+    if settings.smote and task == "detection":
+        rows, targets = _smote(rows, targets, seed)
+        facts["rows_after_smote"] = len(targets)
+    machine = _machine(rows, targets, settings, seed)
+    linear = settings.kernel == "linear"
+    model = SvmModel(
+        classes, known, _vocabulary(features, kept), weighting,
+        machine.coef_.T.astype(np.float32) if linear else np.zeros((0, 0), np.float32),
+        machine.intercept_.astype(np.float32) if linear else np.zeros(0, np.float32),
+        None if linear else machine,
+    )  # fmt: skip
+    facts["iterations"] = int(np.max(machine.n_iter_))
+    return model, {split: features.rows[split][:, kept] for split in ("dev", "test")}, facts
+
+
+def _training_rows(corpus: Corpus, task: str, classes: list[str], features: Features) -> tuple[csr_matrix, list[str]]:
+    """Counts and labels of the rows that a task trains on: relation_only leaves the negatives out."""
+    relations = [example.relation for example in corpus.train]
+    counts = features.rows["train"]
+    if "mirror" in features.rows:
+        counts = vstack([counts, features.rows["mirror"]], format="csr")
+        relations += [turned(relation) for relation in relations]
+    labels = [task_label(task, relation) for relation in relations]
+    chosen = [row for row, label in enumerate(labels) if label in set(classes)]
+    return counts[chosen], [labels[row] for row in chosen]
+
+
+def _stratified(targets: np.ndarray, size: int, seed: int) -> np.ndarray:
+    """Indices of a random subset with every class in proportion, and at least one row of each."""
+    if size in range(1, len(targets)):
+        generator = np.random.default_rng(seed)
+        rows = [generator.permutation(np.flatnonzero(targets == target)) for target in np.unique(targets)]
+        return np.sort(np.concatenate([own[: max(1, round(len(own) * size / len(targets)))] for own in rows]))
+    return np.arange(len(targets))
+
+
+def _weighting(counts: csr_matrix, blocks: list[str], settings: SvmSettings) -> Weighting:
+    scale = np.array([settings.blocks[block] for block in blocks], np.float32)
+    if not settings.tfidf:
+        return Weighting(scale, np.zeros(len(blocks), np.int64), counts=False)
+    frequency = np.bincount(counts.indices, minlength=len(blocks))
+    idf = np.log((1 + counts.shape[0]) / (1 + frequency)) + 1  # as scikit-learn's TfidfTransformer
+    group = np.unique(blocks, return_inverse=True)[1]
+    return Weighting((scale * idf).astype(np.float32), group, counts=True)
+
+
+def _smote(rows: csr_matrix, targets: np.ndarray, seed: int) -> tuple[csr_matrix, np.ndarray]:
+    """Fill the smaller class up with points between neighbours (Chawla et al. 2002), if it has two rows at least."""
+    neighbours = min(5, int(np.bincount(targets).min()) - 1)
+    return SMOTE(k_neighbors=neighbours, random_state=seed).fit_resample(rows, targets) if neighbours > 0 else (rows, targets)
+
+
+def _machine(rows: csr_matrix, targets: np.ndarray, settings: SvmSettings, seed: int) -> LinearSVC | SVC:
+    sizes = np.bincount(targets)
+    weights = {target: float((len(targets) / len(sizes) / size) ** settings.balance) for target, size in enumerate(sizes)}
+    if settings.kernel == "rbf":
+        return SVC(C=settings.c, class_weight=weights, cache_size=CACHE_MB, random_state=seed).fit(rows, targets)
+    # One thread: liblinear draws from one generator a process, so fits in parallel threads would not repeat.
+    return LinearSVC(
+        C=settings.c, class_weight=weights, dual=True, tol=TOLERANCE, max_iter=MAX_ITERATIONS, random_state=seed
+    ).fit(rows, targets)
+
+
+def _temperature(model: SvmModel, counts: csr_matrix, labels: list[str]) -> float:
+    """The divisor of the scores that gives dev the least log loss, over the dev rows whose class the model knows."""
+    chosen = [row for row, label in enumerate(labels) if label in set(model.known)]
+    if not chosen:
+        return 1.0
+    scores = model.scores(counts[chosen])
+    gold = [model.known.index(labels[row]) for row in chosen]
+
+    def loss(log_temperature: float) -> float:
+        return -log_softmax(scores / np.exp(log_temperature), axis=1)[np.arange(len(gold)), gold].mean()
+
+    return float(np.exp(minimize_scalar(loss, bounds=(-5, 5), method="bounded").x))
+
+
+def _vocabulary(features: Features, kept: np.ndarray) -> Vocabulary:
+    vocabulary: Vocabulary = {block: {} for block in dict.fromkeys(features.blocks)}
+    for place, column in enumerate(kept):
+        vocabulary[features.blocks[column]][features.names[column]] = place
+    return vocabulary

@@ -1,0 +1,310 @@
+"""What an experiment is, its identity, its folder, and the cache that keeps any run from being computed twice."""
+
+import gzip
+import hashlib
+import io
+import json
+import os
+import platform
+import resource
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pandas as pd
+
+from tacred_utils.corpus import Corpus
+from tacred_utils.errors import UserError
+from tacred_utils.labels import NO_RELATION, TASKS, task_classes, task_label
+from tacred_utils.metrics import scores
+from tacred_utils.paths import ROOT, write_bytes, write_text
+from tacred_utils.predictions import read_predictions
+from tacred_utils.settings import VERSIONS, known_family
+
+MODULES = {"svm": "tacred_utils.models.svm"}  # each has fit(corpus, task, settings, seed) -> Outcome, and load(folder)
+RECORDED = ("numpy", "scipy", "scikit-learn", "imbalanced-learn", "torch", "transformers")
+SCORED = ("dev", "test")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What training returns: for dev and test the (rows, classes) log-probabilities, and how they came about."""
+
+    log_probs: dict[str, np.ndarray]  # split -> (rows in file order, classes in the order of task_classes), float32
+    history: list[dict[str, object]]  # one row an epoch (or step) for history.csv
+    details: dict[str, object]  # device, dtype and all that run.json should keep
+    save: Callable[[Path], None]  # writes the model into a folder, as safetensors or skops and json
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One experiment on a corpus: family, task, seed and checked settings; the variant is the name of a preset."""
+
+    family: str
+    task: str
+    seed: int
+    settings: msgspec.Struct
+    variant: str | None = None
+
+    @property
+    def title(self) -> str:
+        """`svm-paper-joint-s13`: the readable part of the folder's name."""
+        return f"{self.family}{f'-{self.variant}' if self.variant else ''}-{self.task}-s{self.seed}"
+
+    def identity(self, corpus: Corpus) -> str:
+        """Ten hexadecimal digits over settings, data and the family's version: equal digits, equal predictions."""
+        facts = {
+            "family": self.family,
+            "version": VERSIONS[self.family],
+            "task": self.task,
+            "seed": self.seed,
+            "settings": msgspec.to_builtins(self.settings),
+            "data": corpus.digests,
+        }
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:10]
+
+    def folder(self, corpus: Corpus, results: Path) -> Path:
+        return Path(results) / corpus.name / f"{self.title}-{self.identity(corpus)}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run on disk; everything is read when asked for."""
+
+    folder: Path
+
+    @cached_property
+    def info(self) -> dict[str, object]:
+        """run.json. Raises `UserError` when it is missing or damaged."""
+        path = self.folder / "run.json"
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path}: is missing or damaged ({error}); delete the folder and train the run again.") from None
+
+    @property
+    def classes(self) -> list[str]:
+        return self.info["classes"]
+
+    @cached_property
+    def metrics(self) -> dict[str, dict[str, float]]:
+        """Scores by split ("dev", "test"), of the rows that the task is scored on."""
+        return json.loads((self.folder / "metrics.json").read_text(encoding="utf-8"))
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        return pd.read_csv(self.folder / "history.csv")
+
+    def predictions(self, split: str = "test") -> pd.DataFrame:
+        """Columns id, label_true (the gold relation), label_pred, p; one row for every row of the split, in order."""
+        return read_predictions(_predictions_file(self.folder, split))
+
+    def log_probs(self, split: str = "test") -> np.ndarray:
+        """(rows, classes) log-probabilities, rows in file order, columns in the order of `classes`."""
+        from safetensors.numpy import load_file
+
+        path = self.folder / "predictions" / f"{split}.safetensors"
+        if not path.exists():
+            raise UserError(f"{path}: is not there (published runs keep none); train the run to get its probabilities.")
+        return load_file(path)["log_probs"]
+
+
+def train(
+    spec: Spec, corpus: Corpus, results: Path, profile: str, *, keep_model: bool = True, force: bool = False
+) -> Run:
+    """Train a run, or re-use it when it is done; returns it.
+
+    A lock keeps a second trainer out; files appear by rename, and only `status: done` in run.json makes the run count.
+    Raises `UserError` for a task that the corpus does not allow and when another process trains this very run.
+    """
+    from filelock import FileLock, Timeout
+
+    _check_task(spec, corpus)
+    folder = spec.folder(corpus, results)
+    if is_done(folder) and not force:
+        return Run(folder)
+    lock = folder.parent / ".locks" / f"{folder.name}.lock"
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(lock, timeout=0):
+            if force and folder.exists():
+                shutil.rmtree(folder)
+            if not is_done(folder):
+                _train(spec, corpus, folder, profile, keep_model)
+    except Timeout:
+        raise UserError(f"{folder}: another process is training this run; wait for it, or choose another --results.") from None
+    except OSError as error:
+        raise UserError(f"{error.filename or folder}: cannot be written ({error.strerror or error}); choose another --results.") from None
+    return Run(folder)
+
+
+def is_done(folder: Path) -> bool:
+    """Whether the run in this folder was finished; half-written folders and damaged run.json are not."""
+    try:
+        status = json.loads((folder / "run.json").read_text(encoding="utf-8")).get("status")
+    except (OSError, ValueError, AttributeError):
+        return False
+    return status == "done" and (folder / "metrics.json").exists() and all(_has_predictions(folder, split) for split in SCORED)
+
+
+def find_runs(results: Path, corpus: str | None = None) -> list[Run]:
+    """The finished runs below a results folder, of one corpus or of all, by name."""
+    return [Run(path.parent) for path in sorted(Path(results).glob(f"{corpus or '*'}/*/run.json")) if is_done(path.parent)]
+
+
+def task_scores(task: str, gold: list[str], predicted: list[str], classes: list[str]) -> dict[str, float]:
+    """The scores of a task: detection on folded gold labels, relation_only on the rows whose gold is a relation."""
+    if task == "relation_only":
+        rows = [index for index, label in enumerate(gold) if label != NO_RELATION]
+        gold, predicted = [gold[row] for row in rows], [predicted[row] for row in rows]
+    if not gold:
+        return {}
+    return scores([task_label(task, label) for label in gold], predicted, classes)
+
+
+def publish(runs: list[Run], target: Path) -> list[Path]:
+    """Copy run.json, metrics, history and gzipped predictions of runs to `target`/<corpus>/<run>/; returns the folders."""
+    published = []
+    for run in runs:
+        folder = target / run.folder.parent.name / run.folder.name
+        for name in ("metrics.json", "history.csv"):
+            write_bytes(folder / name, (run.folder / name).read_bytes())
+        for split in SCORED:
+            text = _predictions_bytes(run.predictions(split))
+            write_bytes(folder / "predictions" / f"{split}.jsonl.gz", _gzipped(text))
+        write_bytes(folder / "run.json", (run.folder / "run.json").read_bytes())  # last: it makes the copy count
+        published.append(folder)
+    return published
+
+
+def load_model(run: Run) -> object:
+    """The trained model of a run; raises `UserError` when the run kept none."""
+    folder = run.folder / "model"
+    if not folder.is_dir():
+        raise UserError(f"{folder}: this run kept no model; train it with: python -m tacred_utils train … --force.")
+    return import_module(MODULES[run.info["family"]]).load(folder)
+
+
+def _check_task(spec: Spec, corpus: Corpus) -> None:
+    known_family(spec.family)
+    if spec.task not in TASKS:
+        raise UserError(f"--task {spec.task}: unknown; choose one of {', '.join(TASKS)}.")
+    if spec.task not in corpus.tasks:
+        raise UserError(f"--task {spec.task}: corpus {corpus.name} has no label {NO_RELATION}; only relation_only can be trained on it.")
+    known = {task_label(spec.task, example.relation) for example in corpus.train} & set(task_classes(spec.task, corpus.labels))
+    if len(known) < 2:
+        raise UserError(f"--task {spec.task}: the training split of {corpus.name} has {len(known)} class to choose from; it needs two.")
+
+
+def _train(spec: Spec, corpus: Corpus, folder: Path, profile: str, keep_model: bool) -> None:
+    shutil.rmtree(folder / "model", ignore_errors=True)
+    info = _describe(spec, corpus, profile)
+    _write_json(folder / "run.json", info | {"status": "running"})
+    start = time.perf_counter()
+    try:
+        outcome = import_module(MODULES[spec.family]).fit(corpus, spec.task, spec.settings, spec.seed)
+    except BaseException as error:
+        _write_json(folder / "run.json", info | {"status": "failed", "error": f"{type(error).__name__}: {error}"})
+        raise
+    seconds = time.perf_counter() - start
+    metrics = {split: _write_predictions(spec.task, corpus, split, outcome, info["classes"], folder) for split in SCORED}
+    _write_json(folder / "metrics.json", metrics)
+    pd.DataFrame(outcome.history or [{"step": 0}]).to_csv(buffer := io.StringIO(), index=False, lineterminator="\n")
+    write_text(folder / "history.csv", buffer.getvalue())
+    if keep_model:
+        outcome.save(folder / "model")
+    cost = {"wall_seconds": round(seconds, 3), "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}
+    _write_json(folder / "run.json", info | outcome.details | cost | {"status": "done"})
+
+
+def _describe(spec: Spec, corpus: Corpus, profile: str) -> dict[str, object]:
+    """Everything that is known of a run before it starts."""
+    return {
+        "family": spec.family,
+        "variant": spec.variant,
+        "task": spec.task,
+        "seed": spec.seed,
+        "profile": profile,
+        "settings": msgspec.to_builtins(spec.settings),
+        "version": VERSIONS[spec.family],
+        "classes": task_classes(spec.task, corpus.labels),
+        "corpus": {
+            "name": corpus.name,
+            "synthetic": corpus.synthetic,
+            "gated": corpus.gated,
+            "subset": corpus.subset,
+            "notes": corpus.notes,
+            "rows": {"train": len(corpus.train), "dev": len(corpus.dev), "test": len(corpus.test)},
+            "columns": sorted(corpus.columns),
+            "sha256": corpus.digests,
+        },
+        "versions": {"python": platform.python_version()} | {name: _version(name) for name in RECORDED},
+        "machine": {"processor": platform.machine(), "cores": os.cpu_count()},
+        "git": git_commit(),
+    }
+
+
+def _write_predictions(task: str, corpus: Corpus, split: str, outcome: Outcome, classes: list[str], folder: Path) -> dict[str, float]:
+    """Write one split's predictions and log-probabilities; returns its scores."""
+    from safetensors.numpy import save
+
+    examples, log_probs = corpus.split(split), np.ascontiguousarray(outcome.log_probs[split], dtype=np.float32)
+    assert log_probs.shape == (len(examples), len(classes)), "a model must answer every row with every class"
+    best = log_probs.argmax(axis=1)  # (rows,)
+    frame = pd.DataFrame({
+        "id": [example.id for example in examples],
+        "label_true": [example.relation for example in examples],
+        "label_pred": [classes[index] for index in best],
+        "p": np.exp(log_probs[np.arange(len(best)), best].astype(np.float64)).round(6),
+    })  # fmt: skip
+    write_bytes(folder / "predictions" / f"{split}.jsonl", _predictions_bytes(frame))
+    write_bytes(folder / "predictions" / f"{split}.safetensors", save({"log_probs": log_probs}))
+    return task_scores(task, frame.label_true.tolist(), frame.label_pred.tolist(), classes)
+
+
+def _predictions_bytes(frame: pd.DataFrame) -> bytes:
+    return msgspec.json.Encoder().encode_lines(frame[["id", "label_true", "label_pred", "p"]].to_dict("records"))
+
+
+def _gzipped(data: bytes) -> bytes:
+    """Compressed without a time stamp, so that equal data gives equal bytes."""
+    return gzip.compress(data, mtime=0)
+
+
+def _has_predictions(folder: Path, split: str) -> bool:
+    return any((folder / "predictions" / f"{split}.{suffix}").exists() for suffix in ("jsonl", "jsonl.gz"))
+
+
+def _predictions_file(folder: Path, split: str) -> Path:
+    plain = folder / "predictions" / f"{split}.jsonl"
+    return plain if plain.exists() else plain.with_suffix(".jsonl.gz")
+
+
+def _write_json(path: Path, content: object) -> None:
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+@lru_cache
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+@lru_cache
+def git_commit() -> str | None:
+    """The commit the code is at, with "+changes" where the package differs from it; None outside a git checkout."""
+    try:
+        command = ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=40", "--dirty=+changes", "--exclude=*"]
+        return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,140 @@
+"""Profiles and the settings of every model family: read from TOML, checked, with only differences stated.
+
+No model is imported here, so that a run's identity and the plan of missing runs need no torch.
+"""
+
+import difflib
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from tacred_utils.errors import UserError
+from tacred_utils.paths import PACKAGE
+
+PROFILES = PACKAGE / "profiles"
+
+
+class Scales(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Size of each split as a share of TACRED's; 1 takes everything of a corpus other than `sample`."""
+
+    train: Annotated[float, Meta(gt=0, le=1)]
+    dev: Annotated[float, Meta(gt=0, le=1)]
+    test: Annotated[float, Meta(gt=0, le=1)]
+
+
+class SvmSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Support vector machine on sparse features (models/svm.py)."""
+
+    blocks: dict[str, Annotated[float, Meta(gt=0)]]  # features.BLOCKS → weight; one whose columns are missing drops out
+    min_count: Annotated[int, Meta(ge=1)]  # training rows that a feature must occur in
+    tfidf: bool  # counts × idf, unit length per block (the paper); otherwise presence, unit length per row
+    mirror: bool  # where labels carry direction: train on every pair read the other way round as well
+    kernel: Literal["linear", "rbf"]
+    c: Annotated[float, Meta(gt=0)]  # inverse regularisation
+    balance: Annotated[float, Meta(ge=0, le=1)]  # class weight (rows / classes / own rows) ** balance; 1 = "balanced"
+    smote: bool  # detection: fill up the smaller class with synthetic rows
+    max_rows: Annotated[int, Meta(ge=0)]  # train on a stratified random subset of this size; 0 takes all rows
+
+
+FAMILIES: dict[str, type[msgspec.Struct]] = {"svm": SvmSettings}
+VERSIONS = {"svm": 1}  # raised when a family's predictions change though its settings do not
+
+
+class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One way to run the study: corpus, size, seeds, and the hyper-parameters of each family."""
+
+    name: str
+    corpus: str
+    seeds: Annotated[list[Annotated[int, Meta(ge=0, lt=2**32)]], Meta(min_length=1)]
+    scales: Scales
+    svm: dict[str, object]
+
+    def settings(self, family: str, variant: str | None = None, overrides: Mapping[str, object] | None = None) -> msgspec.Struct:
+        """The checked settings of a family: the profile's, then the variant's, then the overrides.
+
+        Raises `UserError` that names an unknown family, variant or key, or a value out of range.
+        """
+        table = dict(getattr(self, known_family(family)))
+        variants = table.pop("variants", {})
+        if variant is not None and variant not in variants:
+            choices = ", ".join(variants) or "none"
+            raise UserError(f"--variant {variant}: unknown for {family}; it has: {choices}.")
+        table |= variants.get(variant, {})
+        table |= overrides or {}
+        return checked(table, FAMILIES[family], f"{family} in profile {self.name}")
+
+
+def known_family(family: str) -> str:
+    """The name itself; raises `UserError` for one that is no model family."""
+    if family not in FAMILIES:
+        raise UserError(f"--family {family}: unknown; choose one of {', '.join(FAMILIES)}.")
+    return family
+
+
+def profile_names() -> list[str]:
+    """The profiles there are, the base that they share left out."""
+    return sorted(path.stem for path in PROFILES.glob("*.toml") if path.stem != "base")
+
+
+def load_profile(name: str) -> Profile:
+    """Read a profile over its chain of bases; raises `UserError` for unknown names, keys and values out of range."""
+    if name not in profile_names():
+        raise UserError(f"--profile {name}: unknown; choose one of {', '.join(profile_names())}.")
+    profile = checked(_merged(name) | {"name": name}, Profile, f"profile {name}")
+    for family in FAMILIES:
+        for variant in (None, *getattr(profile, family).get("variants", {})):
+            profile.settings(family, variant)
+    return profile
+
+
+def parse_overrides(assignments: Sequence[str]) -> dict[str, object]:
+    """`["c=0.1", "kernel=rbf"]` as a dict; values are TOML values, anything else is a string."""
+    overrides = {}
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not equals or not key.strip():
+            raise UserError(f"--set {assignment}: is not of the form key=value.")
+        try:
+            overrides[key.strip()] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            overrides[key.strip()] = value
+    return overrides
+
+
+def checked(table: Mapping[str, object], kind: type, place: str) -> msgspec.Struct:
+    """Convert a TOML table to its type; raises `UserError` naming the place, the key and the remedy."""
+    fields = [field.name for field in msgspec.structs.fields(kind)]
+    for key in table:
+        if key not in fields:
+            close = difflib.get_close_matches(key, fields, n=1)
+            hint = f"did you mean {close[0]}" if close else f"known are {', '.join(fields)}"
+            raise UserError(f"{place}: unknown setting {key!r}; {hint}?" if close else f"{place}: unknown setting {key!r}; {hint}.")
+    try:
+        return msgspec.convert(table, kind)
+    except msgspec.ValidationError as error:
+        what, _, where = str(error).partition(" - at `$.")
+        key = where.rstrip("`") or "a setting"
+        raise UserError(f"{place}: {key}: {what[0].lower() + what[1:].replace('`', '')}; mend the value.") from None
+
+
+def _merged(name: str) -> dict[str, object]:
+    path = PROFILES / f"{name}.toml"
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{path}: is not valid TOML ({error}); mend the line.") from None
+    base = table.pop("base", None)
+    return _over(_merged(base), table) if base else table
+
+
+def _over(below: dict[str, object], above: dict[str, object]) -> dict[str, object]:
+    """`above` laid over `below`, table by table."""
+    merged = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _over(merged[key], value) if both else value
+    return merged

@@ -1,0 +1,122 @@
+"""What a notebook holds in its hand: one corpus under one profile, its runs, and where figures and tables go."""
+
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+from IPython import get_ipython
+from IPython.display import HTML, Markdown, display
+from matplotlib.figure import Figure
+
+from tacred_utils import outputs, plots, tables
+from tacred_utils.corpus import Corpus
+from tacred_utils.labels import SPLITS
+from tacred_utils.paths import RESULTS, ROOT
+from tacred_utils.registry import data_folder, load_corpus
+from tacred_utils.runs import Run, Spec, git_commit, train
+from tacred_utils.settings import load_profile
+
+MINIMUM_ROWS = 30  # fewer rows in a bin or class than this are shown but not interpreted
+
+
+class Study:
+    """The configuration of one notebook, checked; printing it shows what the notebook runs on.
+
+    `number` is the notebook's ("02"), the rest are its parameters; empty ones take the profile's values. Relative
+    paths are meant from the study's root. Raises `UserError` for whatever does not fit together.
+    """
+
+    def __init__(
+        self, number: str, profile: str = "sample", corpus: str | None = None, data_dir: str | None = None,
+        labels: str = "tacred", seeds: Sequence[int] | None = None, results: str | None = None,
+    ) -> None:  # fmt: skip
+        _run_cells_again()
+        self.number = number
+        self.profile = load_profile(profile)
+        self.seeds = list(seeds) if seeds else self.profile.seeds
+        self.data = ROOT / data_folder(data_dir)
+        self.results = ROOT / (results or (RESULTS / "smoke" if profile == "smoke" else RESULTS))
+        self.labels = labels
+        self._name = corpus or self.profile.corpus
+        self._runs: set[str] = set()
+        plots.use_style()
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """The corpus at the profile's size, read once."""
+        scales = {split: getattr(self.profile.scales, split) for split in SPLITS}
+        return load_corpus(self._name, self.data, self.labels, scales)
+
+    def _repr_markdown_(self) -> str:
+        rows = " / ".join(f"{len(self.corpus.split(split)):,}" for split in SPLITS)
+        facts = [f"profile **{self.profile.name}**", f"corpus **{self.corpus.name}**", f"{rows} rows", f"seeds {self.seeds}"]
+        notes = [self.stamp] if self.stamp else []
+        return ", ".join(facts) + "".join(f"; {note}" for note in [*notes, *self.corpus.notes])
+
+    @property
+    def stamp(self) -> str:
+        """What every title must say of the data: SYNTHETIC, or the subset; empty for a complete real corpus."""
+        return "SYNTHETIC" if self.corpus.synthetic else self.corpus.subset
+
+    def title(self, text: str) -> str:
+        """A figure's title or a table's caption with corpus and stamp."""
+        return f"{text} ({self.corpus.name}{f', {self.stamp}' if self.stamp else ''})"
+
+    def run(
+        self, family: str, task: str, variant: str | None = None, seed: int | None = None, keep_model: bool = True, **overrides: object
+    ) -> Run:
+        """Train or re-use one run under the profile, with settings overridden by name."""
+        spec = Spec(family, task, self.seeds[0] if seed is None else seed, self.profile.settings(family, variant, overrides), variant)
+        force = os.environ.get("TACRED_STUDY_FORCE") == "1"
+        run = train(spec, self.corpus, self.results, self.profile.name, keep_model=keep_model, force=force)
+        self._runs.add(f"{run.folder.parent.name}/{run.folder.name}")
+        return run
+
+    def save_figure(self, figure: Figure, name: str, published: bool = False) -> None:
+        """Write a figure as PDF and PNG under the notebook's number and show where; `published`: not of this corpus."""
+        folder = self._folder(published)
+        self._record(folder, plots.save_figure(figure, folder, f"{self.number}_{name}"), published)
+
+    def save_table(self, frame: pd.DataFrame, name: str, caption: str, published: bool = False, decimals: int = 3) -> HTML:
+        """Write a table as CSV, Markdown and LaTeX under the notebook's number; returns it for display, with its caption."""
+        folder = self._folder(published)
+        full = caption if published else self.title(caption)
+        files = tables.save_table(frame, folder / "tables", f"{self.number}_{name}", full, decimals=decimals)
+        self._record(folder, files, published)
+        return tables.show(frame, full, decimals)
+
+    def say(self, text: str) -> None:
+        """Show a sentence of prose whose numbers were computed, as Markdown."""
+        display(Markdown(text))
+
+    def stop(self, sentence: str) -> None:
+        """End the notebook here with one sentence: the cells below are passed over, until a Study is made anew."""
+        display(Markdown(f"**This notebook ends here.** {sentence}"))
+        shell = get_ipython()
+        if shell is not None:
+            shell.input_transformers_cleanup.append(_pass_over)
+
+    def _folder(self, published: bool) -> Path:
+        name = "published" if published else self.corpus.name
+        return outputs.places(self.profile.name, self.results, name).figures
+
+    def _record(self, folder: Path, files: list[Path], published: bool) -> None:
+        outputs.record(folder, files, self.number, [] if published else self._runs, self.profile.name, git_commit())
+        shown = files[0].relative_to(ROOT) if files[0].is_relative_to(ROOT) else files[0]
+        print(f"{shown.with_suffix('')}: {', '.join(file.suffix[1:] for file in files)}")
+
+
+def _pass_over(lines: list[str]) -> list[str]:
+    """Turn a cell into nothing, unless it makes a Study: then cells run again."""
+    if any("Study(" in line for line in lines):
+        return lines
+    return []
+
+
+def _run_cells_again() -> None:
+    shell = get_ipython()
+    if shell is not None:
+        while _pass_over in shell.input_transformers_cleanup:
+            shell.input_transformers_cleanup.remove(_pass_over)
