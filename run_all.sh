@@ -152,7 +152,7 @@ explain() {  # explain LOG: why pip or venv failed, in one sentence
     fail 2 "$python cannot make environments: install its venv module (Debian and Ubuntu: the package python3-venv) and start again."
   elif grep -qiE 'permission denied|read-only file system|errno 13|errno 30' "$1"; then
     fail 2 "$venv cannot be written: make $root writable, or activate an environment that holds requirements.txt."
-  elif grep -qiE 'connection|timed? ?out|name resolution|max retries|network|proxy|ssl' "$1"; then
+  elif grep -qiE 'from versions: none|connection|timed? ?out|name resolution|max retries|network|proxy|ssl' "$1"; then
     fail 1 "The packages could not be downloaded: check the network (or pip's index settings) and start again; what is there is kept."
   fi
   fail 1 "The environment could not be made: $(grep -iE 'error' "$1" | tail -n 1 | cut -c 1-300)"

@@ -1,4 +1,4 @@
-"""Runs one notebook from its first cell to its last, says where and why it stopped, and cleans what is kept of it."""
+"""Runs one notebook to its last cell, says where and why it stopped, and cleans what is kept of it."""
 
 import logging
 import os
@@ -35,18 +35,23 @@ def run_notebook(
 ) -> tuple[str, Problem | None]:
     """Run `source` in a new kernel of this environment, working in the repository root.
 
-    What the cells print goes to `log` as they run. Returns the notebook with its outputs, cleaned (see `clean`, which
-    takes `names`), and the problem if a cell did not complete. KeyboardInterrupt interrupts the kernel and is passed on.
+    What the cells print goes to `log` as they run. Returns the notebook with its outputs, cleaned (see
+    `clean`, which takes `names`), and the problem if a cell did not complete. KeyboardInterrupt interrupts
+    the kernel and is passed on.
     """
-    with tempfile.TemporaryDirectory(prefix="notebook-") as scratch, log.open("w", encoding="utf-8") as stream:
+    with (
+        tempfile.TemporaryDirectory(prefix="notebook-") as scratch,
+        log.open("w", encoding="utf-8") as stream,
+    ):
         output = Path(scratch) / "running.ipynb"
         os.environ["IPYTHONDIR"] = scratch  # the user's own start-up files stay out of the study
         cause = None
         try:
             with _logged(stream):
                 papermill.execute_notebook(
-                    _literal(source), _literal(output), dict(parameters), kernel_name="python3", language="python",
-                    progress_bar=False, cwd=ROOT, coalesce_streams=True, log_output=True, start_timeout=180,
+                    _literal(source), _literal(output), dict(parameters), kernel_name="python3",
+                    language="python", cwd=ROOT, progress_bar=False, coalesce_streams=True, log_output=True,
+                    start_timeout=180,
                 )  # fmt: skip
         except (PapermillExecutionError, DeadKernelError, RuntimeError, TimeoutError) as error:
             cause = error
@@ -56,12 +61,17 @@ def run_notebook(
 
 
 def clean(notebook: NotebookNode, names: Mapping[str, str]) -> str:
-    """The notebook as a file that depends on its outputs alone: no times, widget state, ids, addresses, machine's paths.
+    """The notebook as a file that depends on its outputs alone: no times, widgets, machine's paths.
 
-    `names` says what stands for which folder ({"/home/me/study": "."}); it applies to text, never to image data.
+    `names` says what stands for which folder ({"/home/me/study": "."}); it applies to text, not to images.
     """
-    rules = [(re.compile(rf"(?<![\w.~-]){re.escape(path)}(?![\w-])"), name) for path, name in _by_length(names)]
-    rules += [(re.compile(r"[\w/.~-]*ipykernel_\d+/\d+\.py"), "<cell>"), (re.compile(r"\b0x[0-9a-f]{8,16}\b"), "0x…")]
+    rules = [
+        (re.compile(rf"(?<![\w.~-]){re.escape(path)}(?![\w-])"), name) for path, name in _by_length(names)
+    ]
+    rules += [
+        (re.compile(r"[\w/.~-]*ipykernel_\d+/\d+\.py"), "<cell>"),
+        (re.compile(r"\b0x[0-9a-f]{8,16}\b"), "0x…"),
+    ]
 
     def scrub(text: object) -> object:
         if isinstance(text, list):
@@ -94,8 +104,10 @@ def clean(notebook: NotebookNode, names: Mapping[str, str]) -> str:
 
 
 def _by_length(names: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Longest path first, so that a folder is named before the one it lies in; "/" alone is nobody's home."""
-    return sorted(((path, name) for path, name in names.items() if len(path) > 1), key=lambda pair: -len(pair[0]))
+    """Longest path first: a folder is named before the one it lies in. "/" alone is nobody's home."""
+    return sorted(
+        ((path, name) for path, name in names.items() if len(path) > 1), key=lambda pair: -len(pair[0])
+    )
 
 
 def _problem(notebook: NotebookNode, cause: Exception | None) -> Problem | None:
@@ -111,7 +123,7 @@ def _problem(notebook: NotebookNode, cause: Exception | None) -> Problem | None:
     if name == "UserError":
         return Problem(f"{_place(notebook, cell)}\n{message}", by_user=True)
     if name == "SystemExit":
-        message = "the cell calls sys.exit, which would leave the cells below it undone; raise an error instead"
+        message = "the cell calls sys.exit, which would leave the cells below undone; raise an error instead"
     elif isinstance(cause, DeadKernelError):
         message = "the kernel died, most often because memory ran out"
     elif not raised and isinstance(cause, PapermillExecutionError):
@@ -120,7 +132,7 @@ def _problem(notebook: NotebookNode, cause: Exception | None) -> Problem | None:
 
 
 def _completed(cell: NotebookNode) -> bool:
-    """Whether a code cell ran to its end. Papermill's `status` cannot tell: in the end it is set for cells never begun."""
+    """Whether a code cell ran to its end (papermill's `status` is set even for cells never begun)."""
     raised = any(output.output_type == "error" for output in cell.outputs)
     return bool(_state(cell).get("end_time")) and not _state(cell).get("exception") and not raised
 
@@ -130,9 +142,11 @@ def _state(cell: NotebookNode) -> dict:
 
 
 def _place(notebook: NotebookNode, cell: NotebookNode) -> str:
-    """"stopped at cell 5, `x = f(y)`", counting as the source does: the cells that papermill adds do not count."""
+    """Where it stopped, counting as the source does: the cells that papermill adds do not count."""
     added = _ERROR_TAGS | {"injected-parameters"}
-    counted = [other for other in notebook.cells if other is cell or not added & set(other.metadata.get("tags", []))]
+    counted = [
+        other for other in notebook.cells if other is cell or not added & set(other.metadata.get("tags", []))
+    ]
     first = next((line.strip() for line in cell.source.splitlines() if line.strip()), "")
     return f"stopped at cell {counted.index(cell) + 1}, `{first[:80]}`:"
 

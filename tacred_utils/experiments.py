@@ -20,7 +20,7 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     notebook: str
     family: str
     variant: str | None = None
-    tasks: list[str] = list(TASKS)
+    tasks: tuple[str, ...] = TASKS
     set: dict[str, object] = {}
     every_seed: bool = False  # headline rows run once for each seed of the profile, ablations for the first only
 

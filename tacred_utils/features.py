@@ -1,7 +1,7 @@
 """Sparse features of an entity pair in its sentence: named blocks of strings, and the matrix made of them.
 
-The blocks follow the feature-based literature: words, positions and entity types (Zhou et al. 2005), the words around
-both mentions and the shortest dependency path (Mintz et al. 2009), n-grams of generalised tokens (Angeli et al. 2014).
+The blocks follow the feature-based literature: mentions, words between them and their entity types (Zhou et al. 2005),
+lexical context and the shortest dependency path (Mintz et al. 2009).
 """
 
 import re
@@ -18,8 +18,7 @@ from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from tacred_utils.corpus import Corpus, Example
 from tacred_utils.labels import is_directed, undirected
 
-OUTSIDE = 3  # words before the first and after the second mention that the window features see
-LONGEST = 12  # a sequence between the mentions that is longer is not remembered as a whole
+LONGEST = 12  # a sequence between the mentions that is longer gives no feature as a whole
 _SUFFIXES = re.compile(r"(?<=...)(ments?|tions?|ings?|ers?|ied|ies|ed|es|ly|s)$")
 _BUCKETS = (0, 1, 2, 3, 5, 8, 12, 20, 30)
 
@@ -41,12 +40,6 @@ def shape(word: str) -> str:
     """Its letter pattern with runs folded: `Inc.` → `Xx.`, `1998` → `0`."""
     letters = re.sub(r"[A-Z]", "X", re.sub(r"[^\W\d_A-Z]", "x", re.sub(r"\d", "0", word)))
     return re.sub(r"(.)\1+", r"\1", letters)
-
-
-@lru_cache(maxsize=None)
-def general(word: str) -> str:
-    """A name-like word or a number becomes its shape, any other word stays."""
-    return shape(word) if word[:1].isupper() or any(char.isdigit() for char in word) else word
 
 
 def bucket(number: int) -> str:
@@ -114,45 +107,18 @@ def _shape(pair: Pair) -> list[str]:
 
 
 def _between(pair: Pair) -> list[str]:
-    return [f"{pair.order} {word}" for word in pair.words[pair.between]] or [f"{pair.order} nothing"]
-
-
-def _between_ngrams(pair: Pair) -> list[str]:
-    return ngrams(pair.spanned(pair.words), 2, 3)
-
-
-def _between_whole(pair: Pair) -> list[str]:
-    whole = pair.spanned(pair.words)
-    return [" ".join(whole)] if len(whole) <= LONGEST else []
-
-
-def _between_stems(pair: Pair) -> list[str]:
-    stems = [stem(word) for word in pair.example.token[pair.between]]
-    return [f"{pair.order} {gram}" for gram in ngrams(stems, 1, 2)]
-
-
-def _between_places(pair: Pair) -> list[str]:
     words = pair.words[pair.between]
-    return [f"{pair.order} {i} {word}" for i, word in enumerate(words[:4], 1)] + [
-        f"{pair.order} -{i} {word}" for i, word in enumerate(words[:-5:-1], 1)
-    ]
+    stems = [stem(word) for word in pair.example.token[pair.between]]
+    features = [f"{pair.order} {word}" for word in words or ["nothing"]]
+    features += [f"{pair.order} {place} {word}" for place, word in enumerate(words[:4], 1)]
+    features += [f"{pair.order} -{place} {word}" for place, word in enumerate(words[:-5:-1], 1)]
+    features += [f"{pair.order} ~ {gram}" for gram in ngrams(stems, 1, 2)]
+    return features + ngrams(pair.spanned(pair.words, outside=1), 2, 3)
 
 
-def _pattern(pair: Pair) -> list[str]:
-    tokens = folded(pair.spanned([general(word) for word in pair.example.token], outside=2))
-    return ngrams(tokens, 3, 4, 5) + ([" ".join(tokens)] if len(tokens) <= LONGEST else [])
-
-
-def _before(pair: Pair) -> list[str]:
-    words = pair.words[max(pair.start - OUTSIDE, 0) : pair.start]
-    placed = [f"{pair.order} -{i} {word}" for i, word in enumerate(reversed(words), 1)]
-    return placed + [f"{pair.order} {gram}" for gram in ngrams([*words, "FIRST"], 1, 2, 3)]
-
-
-def _after(pair: Pair) -> list[str]:
-    words = pair.words[pair.end + 1 : pair.end + 1 + OUTSIDE]
-    placed = [f"{pair.order} +{i} {word}" for i, word in enumerate(words, 1)]
-    return placed + [f"{pair.order} {gram}" for gram in ngrams(["SECOND", *words], 1, 2, 3)]
+def _typed(pair: Pair) -> list[str]:
+    words = [f"{pair.types} {pair.order} {word}" for word in pair.words[pair.between] or ["nothing"]]
+    return words + [f"{pair.types} {gram}" for gram in ngrams(pair.spanned(pair.words, outside=1), 2, 3)]
 
 
 def _bag(pair: Pair) -> list[str]:
@@ -170,14 +136,6 @@ def _distance(pair: Pair) -> list[str]:
         "commas": bucket(tokens.count(",")),
     }
     return [f"{pair.order} {what} {count}" for what, count in counts.items()] + [f"{pair.types} {pair.order} {counts['words']}"]
-
-
-def _typed_between(pair: Pair) -> list[str]:
-    return [f"{pair.types} {pair.order} {word}" for word in pair.words[pair.between] or ["nothing"]]
-
-
-def _typed_ngrams(pair: Pair) -> list[str]:
-    return [f"{pair.types} {gram}" for gram in ngrams(pair.spanned(pair.words, outside=1), 2, 3)]
 
 
 def _pos(pair: Pair) -> list[str]:
@@ -202,19 +160,20 @@ def head_word(start: int, end: int, heads: Sequence[int]) -> int:
 def shortest_path(source: int, target: int, heads: Sequence[int]) -> tuple[list[int], list[int]]:
     """Word indices from `source` up to the lowest common ancestor, and down from it to `target`, both with their ends.
 
-    `heads` is 1-based with 0 for the root. Words of two trees, or of a cycle, have no path: two empty lists.
+    `heads` is 1-based with 0 for the root. Words of two trees, or of a cycle, may have no path: two empty lists.
     """
     up, down = _ancestors(source, heads), _ancestors(target, heads)
     common = next((word for word in up if word in down), None)
     if common is None:
         return [], []
-    return up[: up.index(common) + 1], down[: down.index(common) + 1][::-1]
+    return list(up)[: up[common] + 1], list(down)[: down[common] + 1][::-1]
 
 
-def _ancestors(word: int, heads: Sequence[int]) -> list[int]:
-    chain: list[int] = []
+def _ancestors(word: int, heads: Sequence[int]) -> dict[int, int]:
+    """The word and those above it, each with its distance; a cycle is walked once."""
+    chain: dict[int, int] = {}
     while word >= 0 and word not in chain:
-        chain.append(word)
+        chain[word] = len(chain)
         word = heads[word] - 1
     return chain
 
@@ -255,17 +214,9 @@ BLOCKS: dict[str, Block] = {
     "mention": Block(_mention),
     "shape": Block(_shape),
     "between": Block(_between),
-    "between_ngrams": Block(_between_ngrams),
-    "between_whole": Block(_between_whole),
-    "between_stems": Block(_between_stems),
-    "between_places": Block(_between_places),
-    "pattern": Block(_pattern),
-    "before": Block(_before),
-    "after": Block(_after),
     "bag": Block(_bag),
     "distance": Block(_distance),
-    "typed_between": Block(_typed_between, ("types",)),
-    "typed_ngrams": Block(_typed_ngrams, ("types",)),
+    "typed": Block(_typed, ("types",)),
     "pos": Block(_pos, ("stanford_pos",)),
     "ner": Block(_ner, ("stanford_ner",)),
     "path": Block(_path, ("stanford_head", "stanford_deprel")),

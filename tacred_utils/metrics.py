@@ -1,8 +1,9 @@
 """Every score of the study, with its uncertainty: pure functions over gold and predicted labels.
 
-All scores follow from four counts (`Tally`): rows of each class that are answered rightly, that are gold, that are
-predicted, and rows with a relation on both sides. A bootstrap over rows is therefore a multinomial draw over the
-distinct (gold, predicted) cells, and 1,000 draws over TACRED's test split take a fraction of a second.
+All scores follow from four counts (`Tally`): rows of each class that are answered rightly, that are gold,
+that are predicted, and rows with a relation on both sides. A bootstrap over rows is therefore a multinomial
+draw over the distinct (gold, predicted) cells, and 1,000 draws over TACRED's test split take a fraction of a
+second.
 """
 
 from collections.abc import Mapping, Sequence
@@ -54,15 +55,19 @@ class Tally:
     def scores(self) -> dict[str, np.ndarray]:
         """All scores by name, each of the shape of the leading axes; a ratio without a denominator is 0.
 
-        micro: the official TACRED metric (Zhang et al. 2017), `no_relation` excluded by name. The official script
-        prints precision 1 when no relation is predicted at all; here it is 0, and F1 is 0 either way.
-        macro, weighted: over all labels, as scikit-learn defines them (mean of the classes' F1).
-        detection: relation against `no_relation`. classification_accuracy: share of rightly named rows among the
-        gold relations that were detected. directional_macro_f1: see `_directional`.
+        micro: the official TACRED metric (Zhang et al. 2017), `no_relation` excluded by name. The official
+        script prints precision 1 when no relation is predicted at all; here it is 0, and F1 is 0 either way.
+        macro, weighted: over all labels, as scikit-learn defines them (mean of the classes' F1). detection:
+        relation against `no_relation`. classification_accuracy: share of rightly named rows among the gold
+        relations that were detected. directional_macro_f1: see `_directional`.
         """
         relation = np.array([label != NO_RELATION for label in self.labels])
-        named, true, answered = (counts[..., relation].sum(-1) for counts in (self.correct, self.gold, self.predicted))
-        share = _ratio(self.gold, self.gold.sum(-1, keepdims=True))  # (..., L) the weights of the weighted average
+        named, true, answered = (
+            counts[..., relation].sum(-1) for counts in (self.correct, self.gold, self.predicted)
+        )
+        share = _ratio(
+            self.gold, self.gold.sum(-1, keepdims=True)
+        )  # (..., L) weights of the weighted average
         by_class = {"p": self.precision, "r": self.recall, "f1": self.f1}
         result = {
             **_precision_recall_f1("micro", named, true, answered),
@@ -78,21 +83,23 @@ class Tally:
         return result
 
     def _directional(self) -> np.ndarray:
-        """SemEval-2010 Task 8's official score (Hendrickx et al. 2010): macro F1 over relations without direction.
+        """SemEval-2010 Task 8's official score (Hendrickx et al. 2010): macro F1 over relations without
+        direction.
 
-        `no_relation` is left out; an answer with the wrong direction is wrong, yet counted under its relation.
+        `no_relation` is left out; an answer with the wrong direction is wrong, yet counted under its
+        relation.
         """
         names = [undirected(label) for label in self.labels]
         relations = [name for name in order_labels(names) if name != NO_RELATION]
-        member = np.array([[name == relation for relation in relations] for name in names], dtype=float)  # (L, R)
+        member = np.array([[float(name == relation) for relation in relations] for name in names])  # (L, R)
         return _ratio(2 * self.correct @ member, (self.gold + self.predicted) @ member).mean(-1)
 
 
 def tally(gold: Sequence[str], pred: Sequence[str], labels: Sequence[str] | None = None) -> Tally:
     """Count gold and predicted labels (equally long, by row) over the fixed list `labels`.
 
-    Without `labels` the list is the union of both. Raises `UserError` for no rows, for unequal lengths and for a
-    label that is not in the list.
+    Without `labels` the list is the union of both. Raises `UserError` for no rows, for unequal lengths and
+    for a label that is not in the list.
     """
     labels = _label_list(labels, gold, pred)
     codes = [_encode(column, labels) for column in (gold, pred)]
@@ -117,11 +124,12 @@ def resample(
     gold: Sequence[str], predictions: Sequence[Sequence[str]], labels: Sequence[str] | None = None,
     draws: int = 1000, seed: int = 0,
 ) -> list[Tally]:  # fmt: skip
-    """Bootstrap test rows: one `Tally` of shape (draws, L) for each system, all over the same draws of rows."""
+    """Bootstrap test rows: a `Tally` of shape (draws, L) for each system, all over the same draws of rows."""
     labels = _label_list(labels, gold, *predictions)
     codes = _same_length([_encode(column, labels) for column in (gold, *predictions)])
     cells, counts = np.unique(np.column_stack(codes), axis=0, return_counts=True)  # (K, 1 + systems), (K,)
-    weights = np.random.default_rng(seed).multinomial(counts.sum(), counts / counts.sum(), size=draws)  # (draws, K)
+    rows, rng = counts.sum(), np.random.default_rng(seed)
+    weights = rng.multinomial(rows, counts / rows, size=draws)  # (draws, K)
     return [_tally(cells[:, 0], cells[:, system], weights, labels) for system in range(1, cells.shape[1])]
 
 
@@ -142,11 +150,12 @@ def paired_bootstrap(
 ) -> dict[str, float]:  # fmt: skip
     """Does system b differ from system a on these rows? Both are scored on the same draws of rows.
 
-    Returns difference (b − a), its 95 % interval low, high, and a two-sided p_value: twice the smaller share of
-    draws at or beyond 0, counting the observed sample as one draw (so it is never below 2 / (draws + 1)).
+    Returns difference (b − a), its 95 % interval low, high, and a two-sided p_value: twice the smaller share
+    of draws at or beyond 0, counting the observed sample as one draw (so it is never below 2 / (draws + 1)).
     """
     labels = _label_list(labels, gold, pred_a, pred_b)
-    drawn_a, drawn_b = (counts.scores()[name] for counts in resample(gold, [pred_a, pred_b], labels, draws, seed))
+    drawn = resample(gold, [pred_a, pred_b], labels, draws, seed)
+    drawn_a, drawn_b = (counts.scores()[name] for counts in drawn)
     differences = drawn_b - drawn_a  # (draws,)
     tail = min((differences <= 0).sum(), (differences >= 0).sum())
     low, high = np.quantile(differences, [0.025, 0.975])
@@ -157,7 +166,7 @@ def paired_bootstrap(
 
 
 def over_seeds(results: Sequence[Mapping[str, float]]) -> pd.DataFrame:
-    """Mean, standard deviation (n − 1; missing for one seed) and n of each score over runs that differ in seed."""
+    """Mean, standard deviation (n − 1; none for one seed) and n of each score over runs of several seeds."""
     table = pd.DataFrame(list(results))
     return pd.DataFrame({"mean": table.mean(), "sd": table.std(ddof=1), "n": table.count()})
 
@@ -185,7 +194,7 @@ def fold_detection(labels: Sequence[str]) -> list[str]:
 
 
 def is_detection(pred: Sequence[str]) -> bool:
-    """Whether predictions answer the detection task: nothing but `no_relation` and `relation`, and some `relation`."""
+    """Whether predictions answer detection: only `no_relation` and `relation`, and some `relation`."""
     return RELATION in (answers := set(pred)) and answers <= {NO_RELATION, RELATION}
 
 
@@ -203,16 +212,17 @@ def balanced_rows(gold: Sequence[str], seed: int) -> np.ndarray:
 def score_file(path: Path, gold: Path | None = None) -> dict[str, float]:
     """The scores of a file of predictions, as `python -m tacred_utils score` prints them.
 
-    In a run's folder the classes are those of run.json, and a relation-only run is scored on gold relations, as in
-    its metrics.json; elsewhere the classes are the union of gold and predicted labels. Detection predictions are
-    held against folded gold labels. Raises `UserError` as `read_predictions` does.
+    In a run's folder the classes are those of run.json, and a relation-only run is scored on gold relations,
+    as in its metrics.json; elsewhere the classes are the union of gold and predicted labels. Detection
+    predictions are held against folded gold labels. Raises `UserError` as `read_predictions` does.
     """
     frame, run = read_predictions(path, gold), _run_beside(path)
     if run and run.task == "relation_only":
         frame = frame[frame.label_true != NO_RELATION]
     detection = run.task == "detection" if run else is_detection(frame.label_pred)
     true = fold_detection(frame.label_true) if detection else frame.label_true
-    return scores(true, frame.label_pred, run.classes if run else [NO_RELATION, RELATION] if detection else None)
+    classes = run.classes if run else [NO_RELATION, RELATION] if detection else None
+    return scores(true, frame.label_pred, classes)
 
 
 class _RunClasses(msgspec.Struct):
@@ -243,13 +253,16 @@ def _encode(column: Sequence[str], labels: list[str]) -> np.ndarray:
         raise UserError("There are no rows to score; give at least one gold and one predicted label.")
     if (codes < 0).any():
         unknown = list(column)[int(np.argmax(codes < 0))]
-        raise UserError(f"Label {unknown!r} is not among the {len(labels)} classes scored; use one label set throughout.")
+        raise UserError(
+            f"Label {unknown!r} is not among the {len(labels)} classes scored; use one label set."
+        )
     return codes
 
 
 def _same_length(codes: list[np.ndarray]) -> list[np.ndarray]:
     if len(lengths := sorted({len(code) for code in codes})) > 1:
-        raise UserError(f"Gold and predicted labels differ in number ({lengths[0]} and {lengths[-1]}); give one a row.")
+        numbers = f"{lengths[0]:,} and {lengths[-1]:,}"
+        raise UserError(f"Gold and predicted labels differ in number ({numbers}); give one of each a row.")
     return codes
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from tacred_utils.errors import UserError
 from tacred_utils.paths import FIGURES, NOTEBOOKS, write_text
 
+PUBLISHED = "published"  # the folder of what concerns published systems, whatever the corpus
+
 
 @dataclass(frozen=True)
 class Places:
@@ -20,7 +22,7 @@ class Places:
 
 
 def places(profile: str, results: Path, corpus: str) -> Places:
-    """Folders for a corpus' name: profile smoke keeps everything below `results`, so that the git tree stays clean."""
+    """Folders for a corpus' name; profile smoke keeps all below `results`, leaving the git tree clean."""
     results = Path(results)
     smoke = profile == "smoke"
     return Places(
@@ -32,7 +34,7 @@ def places(profile: str, results: Path, corpus: str) -> Places:
 
 
 def read_manifest(figures: Path) -> dict[str, dict]:
-    """`manifest.json` of a figures folder: file (relative, with /) → notebook, runs, profile, commit. Empty if absent."""
+    """`manifest.json` of a figures folder: file → notebook, runs, profile, commit. Empty if absent."""
     path = Path(figures) / "manifest.json"
     if not path.exists():
         return {}
@@ -41,7 +43,9 @@ def read_manifest(figures: Path) -> dict[str, dict]:
         if not all(isinstance(entry, dict) for entry in manifest.values()):
             raise ValueError
     except (ValueError, AttributeError) as error:
-        raise UserError(f"{path}: not a manifest (damaged JSON); delete it and run the notebooks again.") from error
+        raise UserError(
+            f"{path}: not a manifest (damaged JSON); delete it and run the notebooks again."
+        ) from error
     return manifest
 
 
@@ -56,8 +60,8 @@ def record(
 
 
 def forget(figures: Path, files: Iterable[Path]) -> None:
-    """Delete files below `figures` that their notebook no longer makes, with their entries."""
-    files = list(files)
+    """Delete files that their notebook no longer makes, and their entries; files outside `figures` stay."""
+    files = [file for file in files if file.is_relative_to(figures)]
     if not files:
         return
     manifest = read_manifest(figures)

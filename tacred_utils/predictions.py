@@ -1,6 +1,7 @@
 """Files of labels and predictions: JSON lines (plain or gzipped), TACRED's JSON list, or one label a line.
 
-What a file holds is told by its content (`{` JSON lines, `[` a JSON list, else plain labels), so names are free.
+What a file holds is told by its content (`{` JSON lines, `[` a JSON list, else plain labels), so names are
+free.
 """
 
 import gzip
@@ -24,17 +25,20 @@ class _Row(msgspec.Struct):
 
 
 def read_predictions(path: Path, gold: Path | None = None) -> pd.DataFrame:
-    """Predictions with their gold labels: columns id, label_true, label_pred, p (missing where the file has none).
+    """Predictions with their gold labels: columns id, label_true, label_pred, p (missing where the file has
+    none).
 
-    `path` is JSON lines with id, label_pred and, unless `gold` is given, label_true; or one label a line, in the
-    order of `gold`. With `gold` (see `read_labels`) rows are joined by id where both files have ids.
+    `path` is JSON lines with id, label_pred and, unless `gold` is given, label_true; or one label a line, in
+    the order of `gold`. With `gold` (see `read_labels`) rows are joined by id where both files have ids.
     Raises `UserError`, naming file, line, field and remedy, for everything that is not so.
     """
     path = Path(path)
     frame = _read(path)
     _require(frame, path, "label_pred", "write the predicted label there")
     if gold is None:
-        _require(frame, path, "label_true", "write the gold label there, or give the gold labels with --gold FILE")
+        _require(
+            frame, path, "label_true", "write the gold label there, or give the gold labels with --gold FILE"
+        )
     else:
         frame["label_true"] = _aligned(read_labels(gold), frame, Path(gold), path)
     return frame[["id", "label_true", "label_pred", "p"]]
@@ -54,7 +58,7 @@ def read_labels(path: Path) -> pd.DataFrame:
 
 
 def read_bytes(path: Path) -> bytes:
-    """A file's content, unpacked if gzipped, without byte-order mark. Raises `UserError` where it cannot be read."""
+    """A file's content, unpacked if gzipped, without byte-order mark. Raises `UserError` if unreadable."""
     path = Path(path)
     try:
         data = path.read_bytes()
@@ -87,7 +91,9 @@ def _read(path: Path) -> pd.DataFrame:
     frame["id"] = frame.id.astype(str)
     if (doubled := frame.id.duplicated()).any():
         row = int(doubled.argmax())
-        raise UserError(f"{path}, {place} {row + 1}: id {frame.id[row]} occurs twice; keep one row for each id.")
+        raise UserError(
+            f"{path}, {place} {row + 1}: id {frame.id[row]} occurs twice; keep one row for each id."
+        )
     return frame.astype({"p": float})
 
 
@@ -120,7 +126,9 @@ def _aligned(gold: pd.DataFrame, frame: pd.DataFrame, gold_path: Path, path: Pat
     """Gold labels in the order of the predictions: by id where both have ids, else by position."""
     if gold.id.isna().any() or frame.id.isna().any():
         if len(gold) != len(frame):
-            raise UserError(f"{path} has {len(frame):,} rows and {gold_path} {len(gold):,}; give one label a row.")
+            raise UserError(
+                f"{path} has {len(frame):,} rows and {gold_path} {len(gold):,}; give one label a row."
+            )
         return gold.label.tolist()
     if len(unknown := frame.id[~frame.id.isin(gold.id)]):
         raise UserError(

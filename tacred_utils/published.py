@@ -1,7 +1,8 @@
-"""What others have published: every table of the paper, other systems' figures, and predictions on TACRED's test split.
+"""What others have published: every table of the paper, other systems' figures, and predictions on TACRED's
+test split.
 
-The numbers lie in `published_data/*.csv`, as printed and each with its place or source. Where the paper's tables and
-its appendix disagree, both values stand there, under the tables that print them.
+The numbers lie in `published_data/*.csv`, as printed and each with its place or source. Where the paper's
+tables and its appendix disagree, both values stand there, under the tables that print them.
 """
 
 import re
@@ -17,8 +18,8 @@ from tacred_utils.paths import PACKAGE
 from tacred_utils.predictions import read_bytes, read_predictions
 
 PAPER_BERT = "BERT of the paper"
-# Display name → file below the data folder, best first. TACREV marks systems that see entity names as "unmasked":
-# those named "masked" here read entity types in place of the names.
+# Display name → file below the data folder, best first. TACREV marks systems that see names "unmasked"; those
+# named "masked" here read entity types in place of the names.
 SYSTEMS = {
     "KnowBERT-W+W": "tacrev/test_results/knowbert_wordnet_wiki_tacred_test.txt",
     "SpanBERT": "tacrev/test_results/spanbert_tacred_test.txt",
@@ -32,14 +33,18 @@ SYSTEMS = {
 }
 _GOLD = SYSTEMS["BiLSTM + BERT, masked"]  # carries ids and gold labels; the .txt files follow its order
 _NOTEBOOK = "authors/BERT.ipynb"  # where the paper's authors print what bert_joint_test.jsonl holds
-PATCHES = {"TACREV": "tacrev/patch/test_patch.json", "Re-TACRED": "retacred/test_id2label.json"}  # of the test split
+PATCHES = {
+    "TACREV": "tacrev/patch/test_patch.json",
+    "Re-TACRED": "retacred/test_id2label.json",
+}  # of the test split
 
 
 def overall() -> pd.DataFrame:
     """Tables 2 to 11's averages, A.2, A.3 and the length thirds that the authors' notebook prints.
 
-    Columns table, family, task, rows, score, value, n. `rows` says on what: `test 1:1` is the split under-sampled to
-    as many relations as `no_relation`; A.2's "Train Results" are filed as printed, though they are dev scores.
+    Columns table, family, task, rows, score, value, n. `rows` says on what: `test 1:1` is the split
+    under-sampled to as many relations as `no_relation`; A.2's "Train Results" are filed as printed, though
+    they are dev scores.
     """
     return _read("paper_overall")
 
@@ -63,12 +68,13 @@ def parameter_counts() -> pd.DataFrame:
 
 
 def bert_history() -> pd.DataFrame:
-    """The authors' BERT by epoch, from their notebook: losses (mean per batch, and as printed) and dev scores."""
+    """The authors' BERT by epoch, from their notebook: losses (per batch, and as printed) and dev scores."""
     return _read("authors_bert_history")
 
 
 def paper_scores(family: str, task: str, table: str | None = None) -> dict[str, float]:
-    """Scores that the paper prints for a family and task on the test split; the main text's where it disagrees.
+    """Scores that the paper prints for a family and task on the test split; the main text's where it
+    disagrees.
 
     `table` (such as "Table 10") asks for one place only. Empty if the paper has nothing.
     """
@@ -90,14 +96,18 @@ def missing_files(data_dir: Path, files: Iterable[str] = (*SYSTEMS.values(), *PA
         here.add(SYSTEMS[PAPER_BERT])
     if not (absent := [file for file in files if file not in here]):
         return ""
-    commands = " and ".join(f"`python -m tacred_utils data get {name}`" for name in sorted({f.split("/")[0] for f in absent}))
-    return f"{Path(data_dir) / absent[0]} is not there: run {commands}, or name the folder that holds it with --data-dir."
+    commands = ", ".join(
+        f"`python -m tacred_utils data get {name}`" for name in sorted({f.split("/")[0] for f in absent})
+    )
+    place = Path(data_dir) / absent[0]
+    return f"{place} is not there: run {commands}, or name the folder that holds it with --data-dir."
 
 
 def system_predictions(data_dir: Path) -> pd.DataFrame:
     """Published predictions on TACRED's test split: columns id, gold, then one for each of `SYSTEMS`, by row.
 
-    Raises `UserError` where a file is missing, or its gold labels or number of rows are not those of the others.
+    Raises `UserError` where a file is missing, or its gold labels or number of rows are not those of the
+    others.
     """
     if sentence := missing_files(data_dir, SYSTEMS.values()):
         raise UserError(sentence)
@@ -119,14 +129,18 @@ def _system(data_dir: Path, file: str, gold: pd.DataFrame) -> list[str]:
 
 
 def _from_notebook(path: Path, gold: pd.DataFrame) -> list[str]:
-    """The predictions that the authors' notebook prints as class numbers, beside the gold labels, in file order."""
+    """The predictions that the authors' notebook prints as class numbers after the gold labels, by row."""
     outputs = msgspec.json.decode(read_bytes(path))["cells"]
     text = "\n".join("".join(out.get("text", "")) for cell in outputs for out in cell.get("outputs", []))
     classes = per_class().query("table == 'Table 10'").label.tolist()
-    lists = [[classes[int(n)] for n in found.split(",")] for found in re.findall(r"\[(\d+(?:, \d+)*)\]", text)]
+    lists = [
+        [classes[int(n)] for n in found.split(",")] for found in re.findall(r"\[(\d+(?:, \d+)*)\]", text)
+    ]
     lists = [labels for labels in lists if len(labels) == len(gold)]
     if len(lists) != 2 or lists[0] != gold.label_true.tolist():
-        raise UserError(f"{path}: does not print TACRED's {len(gold):,} gold labels and predictions; fetch it again.")
+        raise UserError(
+            f"{path}: does not print TACRED's {len(gold):,} gold labels and predictions; fetch it again."
+        )
     return lists[1]
 
 

@@ -286,14 +286,15 @@ def _relabel(corpus: Corpus, labels: str, data: Path) -> Corpus:
 
 def _subset(corpus: Corpus, scales: Mapping[str, float]) -> Corpus:
     """Cut every split to `scales` of TACRED's size, keeping file order, the label mix and at least one row a label."""
-    parts, statement = {}, []
+    parts = {}
     for split in SPLITS:
         examples, rows = corpus.split(split), round(scales[split] * TACRED_SPLIT_SIZES[split])
         parts[split] = stratified(examples, rows) if scales[split] < 1 and rows < len(examples) else examples
-        statement.append(f"{len(parts[split]):,} of {len(examples):,} {split}")
     if all(len(parts[split]) == len(corpus.split(split)) for split in SPLITS):
         return corpus
-    return replace(corpus, subset=f"stratified subset: {', '.join(statement)} rows", **parts)
+    sizes = " / ".join(f"{len(part):,}" for part in parts.values())
+    whole = " / ".join(f"{len(corpus.split(split)):,}" for split in SPLITS)
+    return replace(corpus, subset=f"stratified subset of {sizes} rows", **parts).noting(f"the whole corpus has {whole} rows")
 
 
 def stratified(examples: list[Example], rows: int) -> list[Example]:

@@ -29,9 +29,10 @@ class Scales(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class SvmSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Support vector machine on sparse features (models/svm.py)."""
 
-    blocks: dict[str, Annotated[float, Meta(gt=0)]]  # features.BLOCKS → weight; one whose columns are missing drops out
+    groups: dict[str, list[str]]  # group → its blocks of features.BLOCKS; blocks whose columns are missing drop out
+    weights: dict[str, Annotated[float, Meta(gt=0)]]  # length of a group's part of a row; 1 where it is not named
     min_count: Annotated[int, Meta(ge=1)]  # training rows that a feature must occur in
-    tfidf: bool  # counts × idf, unit length per block (the paper); otherwise presence, unit length per row
+    tfidf: bool  # counts × idf (the paper) instead of presence
     mirror: bool  # where labels carry direction: train on every pair read the other way round as well
     kernel: Literal["linear", "rbf"]
     c: Annotated[float, Meta(gt=0)]  # inverse regularisation

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 from IPython import get_ipython
-from IPython.display import HTML, Markdown, display
+from IPython.display import HTML, Image, Markdown, display
 from matplotlib.figure import Figure
 
 from tacred_utils import outputs, plots, tables
@@ -18,7 +18,7 @@ from tacred_utils.registry import data_folder, load_corpus
 from tacred_utils.runs import Run, Spec, git_commit, train
 from tacred_utils.settings import load_profile
 
-MINIMUM_ROWS = 30  # fewer rows in a bin or class than this are shown but not interpreted
+SCREEN = 140  # pixels an inch of a figure on a screen: 8 pt type then reads like the prose around it
 
 
 class Study:
@@ -77,7 +77,9 @@ class Study:
     def save_figure(self, figure: Figure, name: str, published: bool = False) -> None:
         """Write a figure as PDF and PNG under the notebook's number and show where; `published`: not of this corpus."""
         folder = self._folder(published)
-        self._record(folder, plots.save_figure(figure, folder, f"{self.number}_{name}"), published)
+        files = plots.save_figure(figure, folder, f"{self.number}_{name}")
+        self._record(folder, files, published)
+        display(Image(filename=str(files[1]), width=round(SCREEN * figure.get_figwidth()), alt=name.replace("_", " ")))
 
     def save_table(self, frame: pd.DataFrame, name: str, caption: str, published: bool = False, decimals: int = 3) -> HTML:
         """Write a table as CSV, Markdown and LaTeX under the notebook's number; returns it for display, with its caption."""

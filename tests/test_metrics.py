@@ -58,9 +58,11 @@ def test_every_score_of_a_hand_worked_case():
     pred = [A, B, NONE, B, NONE]
     expected = {
         "micro_p": 1 / 3, "micro_r": 1 / 3, "micro_f1": 1 / 3,
-        "macro_p": (1 + 0 + 1 / 2) / 3, "macro_r": (1 / 2 + 0 + 1 / 2) / 3, "macro_f1": (2 / 3 + 0 + 1 / 2) / 3,
+        "macro_p": (1 + 0 + 1 / 2) / 3, "macro_r": (1 / 2 + 0 + 1 / 2) / 3,
+        "macro_f1": (2 / 3 + 0 + 1 / 2) / 3,
         "macro_f1_relations": 1 / 3,
-        "weighted_p": (2 * 1 + 1 * 0 + 2 / 2) / 5, "weighted_r": 2 / 5, "weighted_f1": (2 * 2 / 3 + 2 / 2) / 5,
+        "weighted_p": (2 * 1 + 1 * 0 + 2 / 2) / 5, "weighted_r": 2 / 5,
+        "weighted_f1": (2 * 2 / 3 + 2 / 2) / 5,
         "accuracy": 2 / 5, "detection_p": 2 / 3, "detection_r": 2 / 3, "detection_f1": 2 / 3,
         "classification_accuracy": 1 / 2,
     }  # fmt: skip
@@ -71,7 +73,7 @@ def test_every_score_of_a_hand_worked_case():
 def test_no_relation_predicted_scores_zero_without_warnings(recwarn):
     found = metrics.scores([A, B, NONE, NONE], metrics.always_no_relation("four"))
     zero = [name for name in found if name.startswith(("micro", "detection", "classification"))]
-    assert all([found[name] == 0 for name in zero]) and len(zero) == 7
+    assert all(found[name] == 0 for name in zero) and len(zero) == 7
     assert found["macro_f1"] == pytest.approx((2 * 2 / (4 + 2)) / 3) and found["accuracy"] == 0.5
     assert not recwarn.list
 
@@ -90,7 +92,9 @@ def test_corpus_without_no_relation_counts_every_class():
 
 
 def test_a_label_of_the_fixed_list_that_never_occurs_counts_as_zero_in_macro():
-    two, three = (metrics.scores([A, NONE], [A, NONE], labels)["macro_f1"] for labels in ([NONE, A], [NONE, A, B]))
+    two, three = (
+        metrics.scores([A, NONE], [A, NONE], labels)["macro_f1"] for labels in ([NONE, A], [NONE, A, B])
+    )
     assert (two, three) == (1, pytest.approx(2 / 3))
 
 
@@ -123,7 +127,9 @@ def test_agrees_with_scikit_learn_on_random_rows():
     gold, pred = rng.choice(labels, 400), rng.choice(labels[:-2], 400)
     found = metrics.scores(gold, pred, labels)
     for average, kept in (("micro", labels[1:]), ("macro", labels), ("weighted", labels)):
-        expected = precision_recall_fscore_support(gold, pred, labels=kept, average=average, zero_division=0)[:3]
+        expected = precision_recall_fscore_support(gold, pred, labels=kept, average=average, zero_division=0)[
+            :3
+        ]
         assert [found[f"{average}_{part}"] for part in ("p", "r", "f1")] == pytest.approx(expected)
     table = metrics.per_class(gold, pred, labels)
     expected = precision_recall_fscore_support(gold, pred, labels=labels, zero_division=0)
@@ -164,7 +170,9 @@ def test_bootstrap_matches_resampled_rows_and_known_spread():
     assert table.high["accuracy"] - table.low["accuracy"] == pytest.approx(2 * half, rel=0.05)
     rows = [rng.integers(600, size=600) for _ in range(1000)]
     drawn = [metrics.scores(gold[row], pred[row])["micro_f1"] for row in rows]
-    assert np.quantile(drawn, [0.025, 0.975]) == pytest.approx([table.low["micro_f1"], table.high["micro_f1"]], abs=0.01)
+    assert np.quantile(drawn, [0.025, 0.975]) == pytest.approx(
+        [table.low["micro_f1"], table.high["micro_f1"]], abs=0.01
+    )
 
 
 def test_bootstrap_is_fast_and_repeatable_at_tacreds_size():
@@ -174,7 +182,9 @@ def test_bootstrap_is_fast_and_repeatable_at_tacreds_size():
     pred = np.where(rng.random(15_509) < 0.8, gold, NONE)
     start = time.perf_counter()
     first = metrics.bootstrap(gold, pred, draws=1000, seed=5)
-    assert time.perf_counter() - start < 3  # a tenth of a second on an idle core; loops over rows take minutes
+    assert (
+        time.perf_counter() - start < 3
+    )  # a tenth of a second on an idle core; loops over rows take minutes
     assert first.equals(metrics.bootstrap(gold, pred, draws=1000, seed=5))
     assert not first.equals(metrics.bootstrap(gold, pred, draws=1000, seed=6))
 
@@ -206,7 +216,7 @@ def test_pairing_narrows_the_interval():
 
 def test_resample_keeps_the_number_of_rows_and_gives_class_scores():
     drawn = metrics.resample([A, A, B, NONE], [[A, B, B, NONE], [A, A, A, A]], draws=7)
-    assert all([np.all(counts.gold.sum(-1) == 4) and counts.f1.shape == (7, 3) for counts in drawn])
+    assert all(np.all(counts.gold.sum(-1) == 4) and counts.f1.shape == (7, 3) for counts in drawn)
     assert np.array_equal(drawn[0].gold, drawn[1].gold)  # the same rows for both systems
 
 
@@ -223,7 +233,8 @@ def _example(relation: str, subj_type: str, obj_type: str) -> Example:
 def test_majority_by_type_pair():
     train = [
         *[_example(NONE, "PERSON", "CITY")] * 2, _example(A, "PERSON", "CITY"),
-        *[_example(B, "PERSON", "TITLE")] * 3, _example(A, "PERSON", "DATE"), _example(NONE, "PERSON", "DATE"),
+        *[_example(B, "PERSON", "TITLE")] * 3,
+        _example(A, "PERSON", "DATE"), _example(NONE, "PERSON", "DATE"),
     ]  # fmt: skip
     rows = [_example(A, "PERSON", kind) for kind in ("CITY", "TITLE", "DATE", "RELIGION")]
     assert metrics.majority_by_type_pair(train, rows) == [NONE, B, NONE, NONE]
@@ -244,7 +255,10 @@ def test_detection_folding():
 
 
 def _write(path: Path, rows: list[tuple[str, str]]) -> Path:
-    lines = [f'{{"id": "{n}", "label_true": "{true}", "label_pred": "{pred}"}}' for n, (true, pred) in enumerate(rows)]
+    lines = [
+        f'{{"id": "{n}", "label_true": "{true}", "label_pred": "{pred}"}}'
+        for n, (true, pred) in enumerate(rows)
+    ]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(lines) + "\n")
     return path

@@ -9,7 +9,9 @@ from tacred_utils.errors import UserError
 from tacred_utils.predictions import read_labels, read_predictions
 
 ROWS = [("a", "per:age", "per:age", 0.5), ("b", "no_relation", "per:title", 0.25)]
-LINES = "".join(f'{{"id": "{i}", "label_true": "{t}", "label_pred": "{q}", "p": {p}}}\n' for i, t, q, p in ROWS)
+LINES = "".join(
+    f'{{"id": "{i}", "label_true": "{t}", "label_pred": "{q}", "p": {p}}}\n' for i, t, q, p in ROWS
+)
 BARE = "".join(f'{{"id": "{i}", "label_pred": "{q}"}}\n' for i, _, q, _ in ROWS)
 
 
@@ -38,7 +40,10 @@ def test_json_lines_are_read(tmp_path, name, content):
     [
         ("gold.txt", "per:age\nno_relation\n"),
         ("gold.jsonl", '{"id": "b", "relation": "no_relation"}\n{"id": "a", "label_true": "per:age"}\n'),
-        ("gold.json", '[{"id": "b", "relation": "no_relation", "token": ["x"]}, {"id": "a", "relation": "per:age"}]'),
+        (
+            "gold.json",
+            '[{"id": "b", "relation": "no_relation", "token": ["x"]}, {"id": "a", "relation": "per:age"}]',
+        ),
     ],
 )
 def test_gold_from_its_own_file_is_joined_by_id_or_by_position(tmp_path, name, content):
@@ -61,7 +66,11 @@ def test_plain_labels_follow_the_order_of_gold(tmp_path):
         ("[]", None, "the list is empty"),
         (LINES + '{"id": "c"', None, "line 3: not valid JSON"),
         (LINES.replace("\n", "\n\n"), None, "line 2: the line is empty"),
-        (LINES.replace('"per:title"', "7"), None, r"line 2: Expected `str \| null`, got `int` - at `$.label_pred`"),
+        (
+            LINES.replace('"per:title"', "7"),
+            None,
+            r"line 2: Expected `str \| null`, got `int` - at `$.label_pred`",
+        ),
         (LINES.replace('"label_pred": "per:title", ', ""), None, "row 2: field label_pred is missing"),
         (LINES.replace('"id": "b", ', ""), None, "line 2: Object missing required field `id`"),
         (LINES.replace('"id": "b"', '"id": "a"'), None, "line 2: id a occurs twice"),

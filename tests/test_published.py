@@ -17,20 +17,25 @@ def tacred_files(data_dir):
 
 
 def test_every_table_is_complete():
-    rows = published.per_class().groupby("table").agg(classes=("label", "nunique"), support=("support", "sum"))
+    rows = (
+        published.per_class().groupby("table").agg(classes=("label", "nunique"), support=("support", "sum"))
+    )
     expected = {6: (2, 6650), 7: (41, 3325), 8: (42, 15_509), 9: (41, 3325), 10: (42, 15_509), 11: (41, 3325)}
-    assert {int(table.split()[1]): tuple(row) for table, row in zip(rows.index, rows.to_numpy())} == expected
+    assert {
+        int(table.split()[1]): tuple(row) for table, row in zip(rows.index, rows.to_numpy(), strict=True)
+    } == expected
     counts = published.relation_counts().groupby("table")["count"].sum()
     assert counts["Table 12"] == sum(TACRED_SPLIT_SIZES.values()) == 106_264
     assert {f"Table {number}" for number in range(2, 12)} | {"A.2", "A.3"} <= set(published.overall().table)
 
 
 def test_class_rows_agree_with_each_other_and_with_their_averages():
-    """Supports by name agree over tables, so Tables 10 and 11's class order is right; averages follow from rows."""
+    """Supports agree over tables, so Tables 10 and 11's class order is right; averages follow from rows."""
     table = published.per_class().query("table != 'Table 6' and label != 'no_relation'")
     assert (table.groupby("label").support.nunique() == 1).all()
+    overall = published.overall()
     for name, rows in published.per_class().groupby("table"):
-        printed = published.overall().query("table == @name").set_index("score").value
+        printed = overall[overall.table == name].set_index("score").value
         for score, column in (("p", "precision"), ("r", "recall"), ("f1", "f1")):
             assert printed[f"macro_{score}"] == pytest.approx(rows[column].mean(), abs=0.0101)
             weighted = (rows[column] * rows.support).sum() / rows.support.sum()
@@ -38,7 +43,9 @@ def test_class_rows_agree_with_each_other_and_with_their_averages():
 
 
 def test_both_values_stand_where_the_paper_disagrees_with_itself():
-    rows = published.overall().query("family == 'bert' and rows == 'test'").set_index(["table", "score"]).value
+    rows = (
+        published.overall().query("family == 'bert' and rows == 'test'").set_index(["table", "score"]).value
+    )
     assert (rows["Table 2", "macro_r"], rows["Table 10", "macro_r"]) == (0.45, 0.44)
     assert (rows["Table 3", "macro_f1"], rows["Table 11", "macro_f1"]) == (0.57, 0.56)
     assert published.paper_scores("bert", "joint")["macro_r"] == 0.45
@@ -83,7 +90,9 @@ def test_predictions_from_the_authors_notebook_are_those_of_the_file(tacred_file
     (tmp_path / "tacrev").symlink_to(tacred_files / "tacrev")
     (tmp_path / "authors").mkdir()
     notebook = tmp_path / "authors" / "BERT.ipynb"
-    notebook.write_text(json.dumps({"cells": [{"cell_type": "code", "outputs": [{"text": text}]}, {"source": []}]}))
+    notebook.write_text(
+        json.dumps({"cells": [{"cell_type": "code", "outputs": [{"text": text}]}, {"source": []}]})
+    )
     assert published.system_predictions(tmp_path).equals(frame)
     notebook.write_text(json.dumps({"cells": []}))
     with pytest.raises(UserError, match="BERT.ipynb"):
@@ -92,6 +101,11 @@ def test_predictions_from_the_authors_notebook_are_those_of_the_file(tacred_file
 
 def test_absent_files_are_said_in_one_sentence(tmp_path):
     sentence = published.missing_files(tmp_path)
-    assert "data get tacrev" in sentence and "data get authors" in sentence and "data get retacred" in sentence and "--data-dir" in sentence
+    assert (
+        "data get tacrev" in sentence
+        and "data get authors" in sentence
+        and "data get retacred" in sentence
+        and "--data-dir" in sentence
+    )
     with pytest.raises(UserError):
         published.system_predictions(tmp_path)

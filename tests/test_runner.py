@@ -1,0 +1,205 @@
+"""The runner on tiny notebooks, in a copy of the study whose path holds a space."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+from filelock import FileLock
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from tacred_utils.execution import clean
+from tacred_utils.outputs import places, read_manifest, record
+from tacred_utils.paths import FIGURES, NOTEBOOKS, PACKAGE, ROOT
+
+PARAMETERS = "\n".join(
+    f"{name} = None" for name in ("profile", "corpus", "data_dir", "labels", "seeds", "results")
+)
+
+
+class Copy:
+    """A copy of the package in its own folder, with notebooks made by the test."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        shutil.copytree(PACKAGE, root / "tacred_utils", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "requirements.txt", root)
+        (root / "notebooks").mkdir()
+        self.smoke = root / "results" / "smoke"
+
+    def notebook(self, name: str, *code: str, parameters: str = PARAMETERS) -> None:
+        tagged = new_code_cell(parameters, metadata={"tags": ["parameters"]}, id="parameters")
+        cells = [new_markdown_cell("# A question?", id="title"), tagged]
+        cells += [new_code_cell(source, id=f"cell-{index}") for index, source in enumerate(code)]
+        nbformat.write(new_notebook(cells=cells), self.root / "notebooks" / name)
+
+    def command(self, *options: str) -> dict:
+        environment = os.environ | {"PYTHONPATH": str(self.root), "PYTHONHASHSEED": "0", "MPLBACKEND": "Agg"}
+        arguments = [sys.executable, "-P", "-m", "tacred_utils.runner", "--profile=smoke", *options]
+        return {"args": arguments, "cwd": self.root, "env": environment, "text": True}
+
+    def run(self, *options: str) -> subprocess.CompletedProcess:
+        return subprocess.run(**self.command(*options), capture_output=True, timeout=120)
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Copy:
+    return Copy(tmp_path / "a study")
+
+
+def test_runs_then_skips_then_reruns_only_what_changed(study: Copy):
+    study.notebook("01_one.ipynb", "print(profile, corpus, data_dir, labels, seeds, results)")
+    study.notebook("02_two.ipynb", "import os\nprint(os.getcwd(), object())")
+    first = study.run("--seeds=13,42")
+    assert first.returncode == 0, first.stderr
+    assert [line.split()[1] for line in first.stdout.splitlines()] == ["01_one", "02_two"]
+    executed = study.smoke / "executed" / "sample"
+    before = {path.name: path.read_bytes() for path in executed.iterdir()}
+    outputs = nbformat.reads(before["01_one.ipynb"].decode(), as_version=4).cells[-1].outputs
+    assert outputs[0].text == "smoke sample None tacred [13, 42] results/smoke\n"
+    assert str(study.root) not in before["02_two.ipynb"].decode()
+    assert not (study.root / "figures").exists() and not (study.root / "notebooks" / "executed").exists()
+
+    start = time.monotonic()
+    second = study.run("--seeds=13,42")
+    assert second.stdout.count("up to date") == 2 and time.monotonic() - start < 10
+
+    study.notebook("02_two.ipynb", "print('changed')")
+    third = study.run("--seeds=13,42")
+    assert "01_one" in third.stdout and third.stdout.count("up to date") == 1
+    assert (executed / "01_one.ipynb").read_bytes() == before["01_one.ipynb"]
+
+    (executed / "01_one.ipynb").write_text("tampered with")
+    fourth = study.run("--seeds=13,42", "--only=1")
+    assert "done" in fourth.stdout
+    assert (executed / "01_one.ipynb").read_bytes() == before["01_one.ipynb"]  # same outputs, same bytes
+
+
+def test_outputs_that_a_notebook_no_longer_makes_go(study: Copy):
+    make = (
+        "from pathlib import Path\nfrom tacred_utils.outputs import record, places\n"
+        "folder = places('smoke', Path(results), 'sample').figures\n"
+        "folder.mkdir(parents=True, exist_ok=True)\n"
+        "(folder / '01_{0}.csv').write_text('x')\n"
+        "record(folder, [folder / '01_{0}.csv'], '01', [], 'smoke', None)"
+    )
+    figures = study.smoke / "figures" / "sample"
+    for name in ("old", "new"):
+        study.notebook("01_one.ipynb", make.format(name))
+        assert study.run().returncode == 0
+    assert list(read_manifest(figures)) == ["01_new.csv"]
+    assert not (figures / "01_old.csv").exists()
+    (figures / "01_new.csv").unlink()
+    assert "done" in study.run().stdout  # a missing output is made again
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "said"),
+    [
+        ("\n# why\nunknown + 1", 1, ["cell 3, `# why`", "NameError: name 'unknown' is not defined"]),
+        ("import sys\nsys.exit()", 1, ["cell 3, `import sys`", "sys.exit"]),
+        ("import os\nos._exit(0)", 1, ["cell 3, `import os`", "kernel died"]),
+        ("%no_such_magic", 1, ["cell 3, `%no_such_magic`"]),
+        (
+            "from tacred_utils.errors import UserError\nraise UserError('a.json: mend it.')",
+            2,
+            ["\na.json: mend it."],
+        ),
+    ],
+)
+def test_failure_names_cell_cause_and_the_command_that_resumes(study: Copy, code, status, said):
+    study.notebook("01_one.ipynb", "x = 1")
+    study.notebook("02_two.ipynb", code, "print('below')")
+    study.notebook("03_three.ipynb", "x = 1")
+    result = study.run("--from=2", "--force", "--seeds", "13")
+    assert result.returncode == status
+    assert all(part in result.stderr for part in said), result.stderr
+    assert result.stderr.strip().endswith("To resume: ./run_all.sh --profile=smoke --seeds 13 --from 02")
+    assert "Traceback" not in result.stderr and "03_three" not in result.stdout
+    assert not (study.smoke / "executed" / "sample" / "02_two.ipynb").exists()
+    assert (study.smoke / "logs" / "sample" / "02_failed.ipynb").exists()
+
+
+def test_ctrl_c_stops_in_seconds_and_lets_the_cell_clean_up(study: Copy):
+    study.notebook("01_one.ipynb", "try:\n    open('begun', 'w').close()\n    import time; time.sleep(60)\n"
+                   "finally:\n    open('cleaned', 'w').close()")  # fmt: skip
+    process = subprocess.Popen(**study.command(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while not (study.root / "begun").exists():
+        assert process.poll() is None
+        time.sleep(0.1)
+    start = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130 and time.monotonic() - start < 10
+    assert "To resume: ./run_all.sh --profile=smoke --from 01" in errors and "Traceback" not in errors
+    assert (study.root / "cleaned").exists()
+
+
+def test_a_second_run_on_the_same_results_is_turned_away(study: Copy):
+    study.notebook("01_one.ipynb", "x = 1")
+    study.smoke.mkdir(parents=True)
+    with FileLock(study.smoke / ".runner.lock"):
+        result = study.run()
+    assert result.returncode == 2 and "another run works here" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--only=7"], "no notebook 07"),
+        (["--only=x"], "not a list of whole numbers"),
+        (["--labels=no"], "--labels"),
+        (["--corpus=nowhere"], "nowhere"),
+        (["--data-dir=nowhere"], "no such folder"),
+        (["--profile=nothing"], "nothing"),
+        (["--nonsense"], "--nonsense"),
+        (["--results=requirements.txt"], "requirements.txt"),
+    ],
+)
+def test_a_mistake_in_the_call_is_one_sentence(study: Copy, options, said):
+    study.notebook("01_one.ipynb", "x = 1")
+    result = study.run(*options)
+    assert result.returncode == 2 and said in result.stderr
+    assert len(result.stderr.splitlines()) == 1, result.stderr
+
+
+@pytest.mark.parametrize("parameters", ["profile = None", PARAMETERS.replace("seeds", "seed")])
+def test_a_notebook_that_ignores_a_parameter_does_not_run(study: Copy, parameters):
+    study.notebook("01_one.ipynb", "x = 1", parameters=parameters)
+    result = study.run()
+    assert result.returncode == 2 and "01_one.ipynb: its parameters cell does not set" in result.stderr
+    assert "seeds" in result.stderr
+
+
+def test_clean_takes_the_machine_out_of_text_but_not_out_of_images():
+    image = {"image/png": "/home/me/AAAA", "text/plain": ["<F at 0x7f12345678>\n", "/home/me/study/x"]}
+    widget = {"application/vnd.jupyter.widget-view+json": {"model_id": "1"}, "text/plain": "50 %"}
+    outputs = [nbformat.v4.new_output("display_data", data) for data in (image, widget)]
+    outputs.append(nbformat.v4.new_output("stream", text="/tmp/ipykernel_12/34.py:1: Warning at /home/mel\n"))
+    notebook = new_notebook(
+        cells=[new_code_cell("x", outputs=outputs, metadata={"papermill": {"duration": 1}})]
+    )
+    notebook.metadata["widgets"] = {"state": {}}
+    cleaned = json.loads(clean(notebook, {"/home/me/study": ".", "/home/me": "~"}))
+    first, second, third = cleaned["cells"][0]["outputs"]
+    assert first["data"] == {"image/png": "/home/me/AAAA", "text/plain": ["<F at 0x…>\n", "./x"]}
+    assert second["data"] == {"text/plain": ["50 %"]}
+    assert third["text"] == ["<cell>:1: Warning at /home/mel\n"]
+    assert cleaned["cells"][0]["metadata"] == {} and "widgets" not in cleaned["metadata"]
+
+
+def test_places_and_manifest(tmp_path: Path):
+    assert places("sample", tmp_path, "kbp37").figures == FIGURES / "kbp37"
+    assert places("sample", tmp_path, "kbp37").executed == NOTEBOOKS / "executed" / "kbp37"
+    assert all(tmp_path in path.parents for path in vars(places("smoke", tmp_path, "sample")).values())
+    record(tmp_path, [tmp_path / "tables" / "02_x.csv"], "02", ["b", "a", "a"], "sample", "abc")
+    record(tmp_path, [tmp_path / "02_y.pdf"], "02", [], "sample", None)
+    assert list(read_manifest(tmp_path)) == ["02_y.pdf", "tables/02_x.csv"]
+    assert read_manifest(tmp_path)["tables/02_x.csv"]["runs"] == ["a", "b"]

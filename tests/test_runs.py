@@ -1,0 +1,186 @@
+"""Runs: identity, cache, lock, files, publication, and the plan. A stand-in model keeps these fast."""
+
+import json
+import subprocess
+import sys
+import types
+
+import numpy as np
+import pytest
+from filelock import FileLock
+from safetensors.numpy import load_file
+
+from tacred_utils import experiments, runs
+from tacred_utils.corpus import Example, assemble
+from tacred_utils.errors import UserError
+from tacred_utils.labels import NO_RELATION, SPLITS, task_classes
+from tacred_utils.paths import ROOT
+from tacred_utils.runs import Outcome, Run, Spec, find_runs, is_done, publish, train
+from tacred_utils.settings import load_profile
+
+
+def make_corpus(labels=(NO_RELATION, "per:title", "per:age"), rows=6):
+    splits = {
+        split: [
+            Example(f"{split}-{i}", labels[i % len(labels)], ["a", "b"], 0, 0, 1, 1, "PERSON", "TITLE")
+            for i in range(rows)
+        ]
+        for split in SPLITS
+    }
+    return assemble("toy", splits, "toy")
+
+
+@pytest.fixture
+def model(monkeypatch):
+    """A model that answers the first class always, counts its trainings and can be told to fail."""
+    module = types.ModuleType("stand_in")
+    module.trained, module.error = [], None
+
+    def fit(corpus, task, settings, seed):
+        module.trained.append((task, seed))
+        if module.error:
+            raise module.error
+        classes = task_classes(task, corpus.labels)
+        probabilities = np.full(len(classes), 0.4 / max(1, len(classes) - 1))
+        probabilities[0] = 0.6
+        log_probs = {split: np.log(np.tile(probabilities, (len(corpus.split(split)), 1))) for split in ("dev", "test")}
+
+        def save(folder):
+            folder.mkdir(parents=True)
+            (folder / "weights.json").write_text("{}")
+
+        return Outcome(log_probs, [{"epoch": 1, "loss": 0.5}], {"device": "cpu", "dtype": "float64"}, save)
+
+    module.fit, module.load = fit, lambda folder: "model"
+    monkeypatch.setitem(sys.modules, "stand_in", module)
+    monkeypatch.setitem(runs.MODULES, "svm", "stand_in")
+    return module
+
+
+def spec(task="joint", seed=13, **overrides):
+    return Spec("svm", task, seed, load_profile("sample").settings("svm", None, overrides))
+
+
+def test_a_run_writes_what_the_contract_names(model, tmp_path):
+    corpus = make_corpus()
+    run = train(spec(), corpus, tmp_path, "sample")
+    assert run.folder.parent == tmp_path / "toy" and run.folder.name.startswith("svm-joint-s13-")
+    found = sorted(str(path.relative_to(run.folder)) for path in run.folder.rglob("*") if path.is_file())
+    assert found == [
+        "history.csv", "metrics.json", "model/weights.json", "predictions/dev.jsonl", "predictions/dev.safetensors",
+        "predictions/test.jsonl", "predictions/test.safetensors", "run.json",
+    ]  # fmt: skip
+    rows = [json.loads(line) for line in (run.folder / "predictions" / "test.jsonl").read_text().splitlines()]
+    assert rows[1] == {"id": "test-1", "label_true": "per:title", "label_pred": NO_RELATION, "p": 0.6}
+    matrix = load_file(run.folder / "predictions" / "test.safetensors")["log_probs"]
+    assert matrix.shape == (6, 3) and matrix.dtype == np.float32
+    info = json.loads((run.folder / "run.json").read_text())
+    assert info["status"] == "done" and info["classes"] == [NO_RELATION, "per:age", "per:title"]
+    assert info["corpus"]["sha256"] == corpus.digests and info["settings"]["kernel"] == "linear"
+    assert {"versions", "git", "device", "dtype", "wall_seconds", "peak_memory_mb", "seed", "profile"} <= info.keys()
+
+
+@pytest.mark.parametrize("task, answers", [("detection", {NO_RELATION, "relation"}), ("relation_only", {"per:age", "per:title"})])
+def test_every_task_answers_every_row_and_keeps_the_gold_label(model, tmp_path, task, answers):
+    run = train(spec(task), make_corpus(), tmp_path, "sample")
+    frame = run.predictions("test")
+    assert len(frame) == 6 and set(frame.label_pred) <= answers
+    assert frame.label_true.tolist() == [NO_RELATION, "per:title", "per:age"] * 2
+
+
+def test_task_scores_are_of_the_rows_that_the_task_is_about(model, tmp_path):
+    relation_only = train(spec("relation_only"), make_corpus(), tmp_path, "sample").metrics["test"]
+    assert relation_only["accuracy"] == 0.5  # of the four gold relations, the two per:age
+    detection = train(spec("detection"), make_corpus(), tmp_path, "sample").metrics["test"]
+    assert detection["accuracy"] == pytest.approx(2 / 6) and detection["micro_f1"] == 0
+
+
+def test_a_done_run_is_reused_and_force_trains_again(model, tmp_path):
+    for _ in range(2):
+        train(spec(), make_corpus(), tmp_path, "sample")
+    assert len(model.trained) == 1
+    train(spec(), make_corpus(), tmp_path, "sample", force=True)
+    assert len(model.trained) == 2
+
+
+def test_identity_covers_settings_seed_task_data_and_version(monkeypatch):
+    corpus = make_corpus()
+    identities = {spec().identity(corpus), spec(seed=42).identity(corpus), spec("detection").identity(corpus), spec(c=0.25).identity(corpus)}
+    identities.add(spec().identity(make_corpus(rows=7)))
+    monkeypatch.setitem(runs.VERSIONS, "svm", 99)
+    identities.add(spec().identity(corpus))
+    assert len(identities) == 6
+
+
+def test_a_failed_run_is_not_done_and_is_trained_again(model, tmp_path):
+    model.error = ValueError("loss is NaN")
+    with pytest.raises(ValueError, match="NaN"):
+        train(spec(), make_corpus(), tmp_path, "sample")
+    [folder] = [path for path in (tmp_path / "toy").iterdir() if path.name != ".locks"]
+    assert not is_done(folder) and Run(folder).info["error"] == "ValueError: loss is NaN"
+    model.error = None
+    assert is_done(train(spec(), make_corpus(), tmp_path, "sample").folder)
+
+
+@pytest.mark.parametrize("damage", ["run.json", "metrics.json", "predictions/test.jsonl"])
+def test_half_a_run_does_not_count(model, tmp_path, damage):
+    run = train(spec(), make_corpus(), tmp_path, "sample")
+    (run.folder / damage).unlink()
+    assert not is_done(run.folder) and find_runs(tmp_path) == []
+    train(spec(), make_corpus(), tmp_path, "sample")
+    assert len(model.trained) == 2
+
+
+def test_a_second_trainer_is_kept_out(model, tmp_path):
+    corpus = make_corpus()
+    folder = spec().folder(corpus, tmp_path)
+    (folder.parent / ".locks").mkdir(parents=True)
+    with FileLock(folder.parent / ".locks" / f"{folder.name}.lock"), pytest.raises(UserError, match="another process"):
+        train(spec(), corpus, tmp_path, "sample")
+    assert model.trained == []
+
+
+def test_tasks_that_a_corpus_cannot_have(model, tmp_path):
+    positives = make_corpus(("per:title", "per:age"))
+    with pytest.raises(UserError, match="only relation_only"):
+        train(spec("joint"), positives, tmp_path, "sample")
+    train(spec("relation_only"), positives, tmp_path, "sample")
+    with pytest.raises(UserError, match="it needs two"):
+        train(spec("relation_only"), make_corpus((NO_RELATION, "per:age")), tmp_path, "sample")
+    with pytest.raises(UserError, match="--task both"):
+        train(spec("both"), positives, tmp_path, "sample")
+
+
+def test_a_results_folder_that_cannot_be_made_is_one_sentence(model, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="choose another --results"):
+        train(spec(), make_corpus(), tmp_path / "file", "sample")
+
+
+def test_published_runs_read_like_the_originals_and_are_the_same_bytes(model, tmp_path):
+    run = train(spec(), make_corpus(), tmp_path / "results", "sample")
+    [copy] = publish([run], tmp_path / "runs")
+    first = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    assert sorted(path.name for path in first) == ["dev.jsonl.gz", "history.csv", "metrics.json", "run.json", "test.jsonl.gz"]
+    assert Run(copy).predictions("test").equals(run.predictions("test")) and is_done(copy)
+    publish([run], tmp_path / "runs")
+    assert {path: path.read_bytes() for path in first} == first
+    with pytest.raises(UserError, match="published runs keep none"):
+        Run(copy).log_probs("test")
+
+
+def test_the_plan_lists_what_is_missing_and_its_commands_train_it(model, tmp_path):
+    profile, corpus = load_profile("sample"), make_corpus()
+    planned = experiments.planned(profile, corpus)
+    assert [run.spec.title for run in planned[:2]] == ["svm-joint-s13", "svm-detection-s13"]
+    train(planned[0].spec, corpus, tmp_path, "sample")
+    missing = experiments.missing(planned, corpus, tmp_path)
+    assert missing == planned[1:]
+    line = experiments.command(missing[0], {"corpus": "a b", "results": None})
+    assert line == "python -m tacred_utils train --family svm --task detection --seed 13 --corpus 'a b'"
+    assert experiments.belongs_to_study(find_runs(tmp_path)[0], profile)
+
+
+def test_shared_modules_do_not_import_torch():
+    code = "import sys, tacred_utils.study, tacred_utils.runs, tacred_utils.experiments, tacred_utils.models.svm; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

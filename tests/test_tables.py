@@ -1,0 +1,88 @@
+"""Tables: numbers, escaping, and LaTeX that compiles."""
+
+import shutil
+import subprocess
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tacred_utils.tables import format_number, latex_text, markdown, save_table, show, side_by_side
+
+NASTY = r"""<script>alert("x")</script> 50 % & $x_1$ #~^\{} | `a` *b* [c](d) née → ± שלום"""
+FRAME = pd.DataFrame({"relation": ["no_relation", NASTY], "rows": [12_184, 3], "F1": [0.91349, np.nan]})
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.12345, "0.123"), (1.0, "1.000"), (-0.0001, "0.000"), (-0.5, "-0.500"), (float("nan"), ""),
+        (None, ""), (pd.NA, ""), (pd.NaT, ""),
+        (68_124, "68,124"), (np.int64(7), "7"), (np.float32(0.5), "0.500"),
+        (True, "True"), (12345.6, "12,345.600"), ("a\nb\u202ec", "a b c"), ("0.5", "0.5"),
+        (float("inf"), "inf"),
+    ],
+)  # fmt: skip
+def test_one_way_of_writing_numbers(value, text):
+    assert format_number(value) == text
+
+
+def test_save_table_writes_three_forms_of_the_same_rows(tmp_path):
+    files = save_table(FRAME, tmp_path / "tables", "02_x", "Scores & more")
+    assert [path.name for path in files] == ["02_x.csv", "02_x.md", "02_x.tex"]
+    back = pd.read_csv(files[0])
+    assert back["relation"].tolist() == FRAME["relation"].tolist() and back["F1"][0] == 0.91349
+    lines = files[1].read_text().splitlines()
+    assert lines[:4] == ["Scores &amp; more", "", "| relation | rows | F1 |", "| --- | ---: | ---: |"]
+    assert lines[4] == "| no_relation | 12,184 | 0.913 |"
+    tex = files[2].read_text()
+    assert r"\caption{Scores \& more}" in tex and r"\label{tab:02_x}" in tex
+    assert r"no\_relation & 12,184 & 0.913 \\" in tex and r"\begin{tabular}{lrr}" in tex
+
+
+def test_html_holds_no_markup_of_the_corpus():
+    page = show(FRAME.rename(columns={"F1": "<b>F1</b>"}), "a <i>caption</i>").data
+    assert "<script" not in page and "<b>" not in page and "<i>" not in page
+    assert "&lt;script&gt;alert(&quot;x&quot;)" in page
+
+
+def test_markdown_rows_keep_their_cells():
+    line = markdown(FRAME).splitlines()[3]
+    assert line.replace(r"\|", "").count("|") == 4
+    assert "<script>" not in line and r"\[c\](d)" in line
+
+
+def test_latex_text_escapes_all_that_latex_reads():
+    assert latex_text(r"a_b & 5% $x$ #{}~^\ <>") == (
+        r"a\_b \& 5\% \$x\$ \#\{\}"
+        r"\textasciitilde{}\textasciicircum{}\textbackslash{} \textless{}\textgreater{}"
+    )
+    assert latex_text("née → 1 ש") == r"née $\rightarrow$ 1 [U+05E9]"
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no LaTeX is installed")
+def test_latex_compiles(tmp_path):
+    save_table(FRAME, tmp_path, "x", NASTY)
+    preamble = (
+        r"\documentclass{article}\usepackage[T1]{fontenc}\usepackage[utf8]{inputenc}\usepackage{booktabs}"
+    )
+    (tmp_path / "all.tex").write_text(preamble + r"\begin{document}\input{x.tex}\end{document}")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+    assert subprocess.run(command, cwd=tmp_path, capture_output=True).returncode == 0
+
+
+def test_a_named_index_is_a_column_and_an_empty_table_is_one():
+    scores = pd.DataFrame({"value": [0.5]}, index=pd.Index(["micro_f1"], name="score"))
+    assert markdown(scores).splitlines()[0] == "| score | value |"
+    assert markdown(FRAME.iloc[:0]).count("\n") == 2
+
+
+def test_side_by_side_keeps_the_papers_order_and_leaves_gaps_blank():
+    paper = pd.DataFrame({"model": ["SVM", "BERT"], "F1": [0.5, 0.7], "P": [0.4, 0.6]})
+    ours = pd.DataFrame({"model": ["BERT", "GPT-2"], "F1": [0.71, 0.6]})
+    both = side_by_side({"paper": paper, "ours": ours}, "model", ["F1", "P"])
+    assert list(both) == ["model", "F1 (paper)", "F1 (ours)", "P (paper)"]
+    assert both["model"].tolist() == ["SVM", "BERT", "GPT-2"]
+    assert [format_number(value) for value in both["F1 (ours)"]] == ["", "0.710", "0.600"]
+    with pytest.raises(pd.errors.MergeError):
+        side_by_side({"paper": paper, "ours": pd.concat([ours, ours])}, "model", ["F1"])
