@@ -29,8 +29,9 @@ from tacred_utils.paths import ROOT, write_bytes, write_text
 from tacred_utils.predictions import read_predictions
 from tacred_utils.settings import VERSIONS, known_family
 
-MODULES = {"svm": "tacred_utils.models.svm"}  # each has fit(corpus, task, settings, seed) -> Outcome, and load(folder)
-RECORDED = ("numpy", "scipy", "scikit-learn", "imbalanced-learn", "torch", "transformers")
+# Each has fit(corpus, task, settings, seed, folder) -> Outcome, and load(folder) -> a model that can score Examples.
+MODULES = {"svm": "tacred_utils.models.svm", "bilstm": "tacred_utils.models.bilstm"}
+RECORDED = ("numpy", "scipy", "scikit-learn", "imbalanced-learn", "torch", "transformers", "accelerate")
 SCORED = ("dev", "test")
 
 
@@ -208,9 +209,9 @@ def _train(spec: Spec, corpus: Corpus, folder: Path, profile: str, keep_model: b
     shutil.rmtree(folder / "model", ignore_errors=True)
     info = _describe(spec, corpus, profile)
     _write_json(folder / "run.json", info | {"status": "running"})
-    start = time.perf_counter()
+    start, work = time.perf_counter(), folder / "checkpoints"  # what a killed run resumes from
     try:
-        outcome = import_module(MODULES[spec.family]).fit(corpus, spec.task, spec.settings, spec.seed)
+        outcome = import_module(MODULES[spec.family]).fit(corpus, spec.task, spec.settings, spec.seed, work)
     except BaseException as error:
         _write_json(folder / "run.json", info | {"status": "failed", "error": f"{type(error).__name__}: {error}"})
         raise
@@ -223,6 +224,7 @@ def _train(spec: Spec, corpus: Corpus, folder: Path, profile: str, keep_model: b
         outcome.save(folder / "model")
     cost = {"wall_seconds": round(seconds, 3), "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}
     _write_json(folder / "run.json", info | outcome.details | cost | {"status": "done"})
+    shutil.rmtree(work, ignore_errors=True)
 
 
 def _describe(spec: Spec, corpus: Corpus, profile: str) -> dict[str, object]:

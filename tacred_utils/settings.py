@@ -41,8 +41,56 @@ class SvmSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     max_rows: Annotated[int, Meta(ge=0)]  # train on a stratified random subset of this size; 0 takes all rows
 
 
-FAMILIES: dict[str, type[msgspec.Struct]] = {"svm": SvmSettings}
-VERSIONS = {"svm": 1}  # raised when a family's predictions change though its settings do not
+class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the models that are trained by gradient share (training.py)."""
+
+    epochs: Annotated[int, Meta(ge=1)]  # at the most
+    batch_size: Annotated[int, Meta(ge=1)]
+    accumulate: Annotated[int, Meta(ge=1)] = 1  # batches a step
+    optimizer: Literal["adamw", "sgd"]
+    learning_rate: Annotated[float, Meta(gt=0)]
+    weight_decay: Annotated[float, Meta(ge=0)]
+    max_grad_norm: Annotated[float, Meta(ge=0)]  # 0 clips nothing
+    schedule: Literal["constant", "plateau_loss", "plateau_score"]  # what makes the rate fall: dev loss, or the score below
+    plateau_factor: Annotated[float, Meta(gt=0, lt=1)]
+    plateau_patience: Annotated[int, Meta(ge=0)]  # epochs without improvement that are let pass
+    patience: Annotated[int, Meta(ge=0)]  # epochs without a better score before training stops; 0 never stops
+    select: Literal["macro_f1", "micro_f1"]  # the dev score that picks the best epoch
+    restore: Literal["best", "last"]  # the epoch whose weights are kept; "last" is the published code's defect D4
+    max_ratio: Annotated[float, Meta(ge=0)]  # under-sample to so many no_relation rows a relation row; 0 keeps all
+    balance: Annotated[float, Meta(ge=0, le=1)]  # loss weight of a class: N^-balance, with mean 1 over the rows
+
+
+class BilstmSettings(TrainingSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Bidirectional LSTM, and the position-aware attention model (models/bilstm.py). A dimension of 0 drops an input."""
+
+    words: Literal["random", "glove", "minilm"]  # where word vectors start
+    glove: str  # the text file of GloVe vectors, where `words` says so
+    tune_words: bool  # whether given vectors are trained further
+    word_dim: Annotated[int, Meta(ge=1)]
+    lower: bool
+    min_count: Annotated[int, Meta(ge=1)]  # training occurrences a word needs to be known
+    word_dropout: Annotated[float, Meta(ge=0, lt=1)]  # share of words that training reads as unknown
+    max_tokens: Annotated[int, Meta(ge=2)]
+    pos_dim: Annotated[int, Meta(ge=0)]
+    ner_dim: Annotated[int, Meta(ge=0)]
+    type_dim: Annotated[int, Meta(ge=0)]  # of each entity's type, beside the sentence vector
+    position_dim: Annotated[int, Meta(ge=0)]  # of each of the two distances
+    positions: Literal["input", "attention"]  # where distances are read
+    distance: Literal["centre", "span"]  # to an entity's centre, or to its nearest word
+    max_distance: Annotated[int, Meta(ge=1)]  # distances beyond are one
+    mask_entities: bool  # read SUBJ-PERSON instead of the name, where the corpus has types
+    hidden: Annotated[int, Meta(ge=1)]  # of each direction
+    layers: Annotated[int, Meta(ge=1)]
+    bidirectional: bool
+    pooling: Literal["last", "attention"]  # last states, or position-aware attention over all
+    attention_dim: Annotated[int, Meta(ge=1)]
+    head_dim: Annotated[int, Meta(ge=0)]  # hidden layer with batch norm; 0: linear
+    dropout: Annotated[float, Meta(ge=0, lt=1)]
+
+
+FAMILIES: dict[str, type[msgspec.Struct]] = {"svm": SvmSettings, "bilstm": BilstmSettings}
+VERSIONS = {"svm": 1, "bilstm": 1}  # raised when a family's predictions change though its settings do not
 
 
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,6 +101,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seeds: Annotated[list[Annotated[int, Meta(ge=0, lt=2**32)]], Meta(min_length=1)]
     scales: Scales
     svm: dict[str, object]
+    bilstm: dict[str, object]
 
     def settings(self, family: str, variant: str | None = None, overrides: Mapping[str, object] | None = None) -> msgspec.Struct:
         """The checked settings of a family: the profile's, then the variant's, then the overrides.

@@ -36,8 +36,9 @@ def model(monkeypatch):
     module = types.ModuleType("stand_in")
     module.trained, module.error = [], None
 
-    def fit(corpus, task, settings, seed):
+    def fit(corpus, task, settings, seed, folder):
         module.trained.append((task, seed))
+        folder.mkdir(parents=True)  # checkpoints; gone when the run is done
         if module.error:
             raise module.error
         classes = task_classes(task, corpus.labels)
@@ -118,6 +119,8 @@ def test_a_failed_run_is_not_done_and_is_trained_again(model, tmp_path):
         train(spec(), make_corpus(), tmp_path, "sample")
     [folder] = [path for path in (tmp_path / "toy").iterdir() if path.name != ".locks"]
     assert not is_done(folder) and Run(folder).info["error"] == "ValueError: loss is NaN"
+    assert (folder / "checkpoints").is_dir()
+    (folder / "checkpoints").rmdir()
     model.error = None
     assert is_done(train(spec(), make_corpus(), tmp_path, "sample").folder)
 

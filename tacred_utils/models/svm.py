@@ -125,8 +125,8 @@ def top_features(model: SvmModel, label: str, n: int = 20) -> pd.DataFrame:
     return pd.DataFrame([(*names[i], float(weights[i])) for i in best], columns=["block", "feature", "weight"])
 
 
-def fit(corpus: Corpus, task: str, settings: SvmSettings, seed: int) -> Outcome:
-    """Train on one task of a corpus, calibrate on dev, answer every row of dev and test.
+def fit(corpus: Corpus, task: str, settings: SvmSettings, seed: int, folder: Path | None = None) -> Outcome:
+    """Train on one task of a corpus, calibrate on dev, answer every row of dev and test; `folder` is not needed.
 
     Raises `UserError` when training has fewer than two classes or the corpus fills none of the blocks.
     """

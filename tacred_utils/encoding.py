@@ -1,0 +1,131 @@
+"""Sentences as numbers: vocabularies, positions, windows that keep both entities, and flat arrays that make batches.
+
+A split is encoded once; a batch is then one indexing operation for each column, without a loop over rows or tokens.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tacred_utils.corpus import Example
+
+PAD, UNKNOWN = 0, 1  # ids of every vocabulary: nothing here, and a value that training lacks
+Vocabulary = dict[str, int]
+
+
+def vocabulary(values: Iterable[str], min_count: int = 1) -> Vocabulary:
+    """Ids from 2 on for values that occur at least `min_count` times, by name, so that equal text gives equal ids."""
+    counts = Counter(values)
+    return {value: number for number, value in enumerate(sorted(v for v in counts if counts[v] >= min_count), UNKNOWN + 1)}
+
+
+def window(length: int, spans: Sequence[tuple[int, int]], limit: int) -> np.ndarray:
+    """Indices, ascending, of at most `limit` tokens that hold every token of the inclusive spans.
+
+    If the stretch from the first span to the last fits, the window is that stretch and its surroundings; if not, it
+    is the surroundings of each span. Spans that are longer than the limit by themselves are kept all the same.
+    """
+    tokens = np.arange(length)
+    if length <= limit:
+        return tokens
+    first, last = min(start for start, _ in spans), max(end for _, end in spans)
+    near = [(first, last)] if last - first < limit else spans
+    distance = np.min([np.maximum(np.maximum(start - tokens, tokens - end), 0) for start, end in near], axis=0)
+    kept = max(limit, int((distance == 0).sum()))
+    return np.sort(np.argsort(distance, kind="stable")[:kept])
+
+
+def centre_distance(tokens: np.ndarray, start: int, end: int) -> np.ndarray:
+    """Signed distance of each token to the centre of a span (the paper's)."""
+    return tokens - (start + end) // 2
+
+
+def span_distance(tokens: np.ndarray, start: int, end: int) -> np.ndarray:
+    """Signed distance to the nearest token of a span, 0 inside it (Zhang et al. 2017)."""
+    return np.minimum(tokens - start, 0) + np.maximum(tokens - end, 0)
+
+
+def position_ids(distance: np.ndarray, clip: int) -> np.ndarray:
+    """Distances as ids from 1 to 2 · clip + 1; 0 stays free for padding, so that distance 0 has a row that trains (D9)."""
+    return np.clip(distance, -clip, clip) + clip + 1
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """N rows of a split. `flat` columns have one value a token, end to end; `fixed` columns one line a row."""
+
+    offsets: np.ndarray  # (N + 1,) where each row begins in the flat columns
+    flat: dict[str, np.ndarray]  # name → (tokens + 1,); the last value is the padding
+    fixed: dict[str, np.ndarray] = field(default_factory=dict)  # name → (N, …)
+    windowed: int = 0  # rows that were longer than the limit
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return np.diff(self.offsets)  # (N,)
+
+    def batch(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """The columns of some rows: flat ones (B, longest) filled up with padding, fixed ones (B, …), and lengths (B,)."""
+        lengths = self.lengths[rows]
+        steps = np.arange(lengths.max())
+        places = self.offsets[rows][:, None] + steps  # (B, T)
+        places[steps >= lengths[:, None]] = self.offsets[-1]  # the padding at the end
+        columns = {name: values[places] for name, values in self.flat.items()}
+        return columns | {name: values[rows] for name, values in self.fixed.items()} | {"lengths": lengths}
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """What a model of words must know to read an Example, learned from the training split; goes into model.json."""
+
+    words: Vocabulary
+    columns: dict[str, Vocabulary]  # token columns that are read: "stanford_pos", "stanford_ner"
+    types: Vocabulary  # entity types; empty where the corpus has none
+    limit: int  # tokens
+    clip: int  # largest distance told apart
+    lower: bool
+    distance: str  # "centre" or "span"
+    masked: bool  # whether entities are read as SUBJ-PERSON instead of their words
+
+    def words_of(self, example: Example) -> list[str]:
+        """The words of an Example as they are looked up."""
+        token = [word.lower() for word in example.token] if self.lower else list(example.token)
+        if self.masked:
+            for role in ("subj", "obj"):
+                start, end = getattr(example, f"{role}_start"), getattr(example, f"{role}_end")
+                token[start : end + 1] = [f"{role.upper()}-{getattr(example, f'{role}_type')}"] * (end - start + 1)
+        return token
+
+    def encode(self, examples: Sequence[Example]) -> Encoded:
+        """Ids of words, columns and positions of every token that is kept, and of both types of every row."""
+        distance: Callable = {"centre": centre_distance, "span": span_distance}[self.distance]
+        parts: dict[str, list] = {name: [] for name in ("words", "subject", "object", *self.columns)}
+        lengths, windowed = [], 0
+        for example in examples:
+            subject, objekt = (example.subj_start, example.subj_end), (example.obj_start, example.obj_end)
+            kept = window(len(example.token), [subject, objekt], self.limit)
+            lengths.append(len(kept))
+            windowed += len(kept) < len(example.token)
+            parts["subject"].append(distance(kept, *subject))
+            parts["object"].append(distance(kept, *objekt))
+            parts["words"] += _ids(self.words_of(example), self.words, kept)
+            for name, known in self.columns.items():
+                parts[name] += _ids(getattr(example, name), known, kept)
+        flat = {name: np.array([*values, PAD]) for name, values in parts.items() if name not in ("subject", "object")}
+        for name in ("subject", "object"):
+            flat[name] = np.append(position_ids(np.concatenate(parts[name]), self.clip), PAD)
+        fixed = {}
+        if self.types:
+            pairs = [[self.types.get(kind, UNKNOWN) for kind in (row.subj_type, row.obj_type)] for row in examples]
+            fixed["types"] = np.array(pairs)  # (N, 2)
+        return Encoded(np.append(0, np.cumsum(lengths)), flat, fixed, windowed)
+
+
+def _ids(values: list[str], known: Vocabulary, kept: np.ndarray) -> list[int]:
+    if len(kept) < len(values):
+        values = [values[index] for index in kept]
+    return [known.get(value, UNKNOWN) for value in values]

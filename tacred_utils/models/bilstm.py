@@ -1,0 +1,229 @@
+"""Recurrent readers of a sentence with two marked entities: the paper's BiLSTM (3.1), and the position-aware
+attention model of Zhang et al. 2017 as the variant `pa_lstm`.
+
+Padding. PyTorch's fast LSTM kernels take rectangles, not packed sequences (2 to 3 times the speed on a CPU). So every
+input has one more column that is 1 at padding, with a large negative weight on the input gate: there the gate is shut,
+a state that begins at the padding stays zero, and a row's answer does not depend on the rows beside it.
+"""
+
+import json
+import time
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers import set_seed
+
+from tacred_utils.corpus import Corpus, Example
+from tacred_utils.encoding import PAD, UNKNOWN, Encoder, vocabulary
+from tacred_utils.errors import UserError
+from tacred_utils.labels import SPLITS, task_classes, task_label
+from tacred_utils.paths import atomic_path, write_text
+from tacred_utils.runs import Outcome
+from tacred_utils.settings import BilstmSettings
+from tacred_utils.training import Rows, fit_network, log_probs, score
+from tacred_utils.vectors import glove, minilm
+
+SHUT = -1e4  # weight of padding on the input gate: a sigmoid of it is 0 in any precision
+COLUMNS = {"pos_dim": "stanford_pos", "ner_dim": "stanford_ner", "type_dim": "types"}  # setting → the column it reads
+
+
+class PaddedLstm(nn.LSTM):
+    """One LSTM layer over right-padded rows, (B, T, D) → (B, T, H or 2H), exact in both directions."""
+
+    def __init__(self, inputs: int, hidden: int, bidirectional: bool) -> None:
+        super().__init__(inputs + 1, hidden, batch_first=True, bidirectional=bidirectional)
+        for name, weight in self.named_parameters():
+            if name.startswith("weight_ih"):  # (4H, D + 1), gates in the order input, forget, cell, output
+                nn.init.zeros_(weight.data[:, -1])
+                nn.init.constant_(weight.data[:hidden, -1], SHUT)
+
+    def forward(self, inputs: torch.Tensor, padding: torch.Tensor) -> torch.Tensor:
+        return super().forward(torch.cat([inputs, padding], 2))[0]
+
+
+class PositionAttention(nn.Module):
+    """u = v · tanh(W h + Q q + P p), a = softmax(u), z = Σ a h (Zhang et al. 2017, section 3)."""
+
+    def __init__(self, states: int, positions: int, width: int) -> None:
+        super().__init__()
+        self.state, self.query = nn.Linear(states, width, bias=False), nn.Linear(states, width)
+        self.position = nn.Linear(positions, width, bias=False)
+        self.weight = nn.Linear(width, 1, bias=False)
+
+    def forward(self, states: torch.Tensor, query: torch.Tensor, positions: torch.Tensor, padding: torch.Tensor) -> torch.Tensor:
+        hidden = self.state(states) + self.query(query)[:, None] + self.position(positions)  # (B, T, A)
+        scores = self.weight(torch.tanh(hidden)).masked_fill(padding.bool(), -torch.inf)  # (B, T, 1)
+        return (torch.softmax(scores, 1) * states).sum(1)  # (B, H)
+
+
+class Reader(nn.Module):
+    """Ids of words, columns and distances (B, T) and types (B, 2) → logits (B, K)."""
+
+    def __init__(self, encoder: Encoder, classes: int, settings: BilstmSettings, vectors: np.ndarray | None = None) -> None:
+        super().__init__()
+        self.settings = settings
+        rows, width = (len(encoder.words) + 2, settings.word_dim) if vectors is None else vectors.shape
+        self.word = nn.Embedding(rows, width, padding_idx=PAD)
+        self.project = nn.Identity() if width == settings.word_dim else nn.Linear(width, settings.word_dim, bias=False)
+        if vectors is not None:
+            self.word.weight.data.copy_(torch.from_numpy(vectors))
+            self.word.weight.requires_grad_(settings.tune_words)
+        widths = {"stanford_pos": settings.pos_dim, "stanford_ner": settings.ner_dim}
+        self.columns = nn.ModuleDict({
+            name: nn.Embedding(len(known) + 2, widths[name], padding_idx=PAD) for name, known in encoder.columns.items()
+        })  # fmt: skip
+        inputs = settings.word_dim + sum(widths[name] for name in encoder.columns)
+        if settings.position_dim:
+            self.position = nn.Embedding(2 * encoder.clip + 2, settings.position_dim, padding_idx=PAD)
+            inputs += 2 * settings.position_dim * (settings.positions == "input")
+        states = settings.hidden * (1 + settings.bidirectional)
+        sizes = [inputs, *[states] * (settings.layers - 1)]
+        self.layers = nn.ModuleList(PaddedLstm(size, settings.hidden, settings.bidirectional) for size in sizes)
+        self.dropout = nn.Dropout(settings.dropout)
+        if settings.pooling == "attention":
+            self.attention = PositionAttention(states, 2 * settings.position_dim, settings.attention_dim)
+        if encoder.types:
+            self.kinds = nn.Embedding(len(encoder.types) + 2, settings.type_dim)
+            states += 2 * settings.type_dim
+        self.head = nn.Linear(states, classes)
+        if settings.head_dim:
+            hidden = [nn.Linear(states, settings.head_dim), nn.BatchNorm1d(settings.head_dim), nn.ReLU()]
+            self.head = nn.Sequential(*hidden, self.dropout, nn.Linear(settings.head_dim, classes))
+
+    def forward(
+        self, words: torch.Tensor, subject: torch.Tensor, object: torch.Tensor, lengths: torch.Tensor,
+        types: torch.Tensor | None = None, **columns: torch.Tensor,
+    ) -> dict[str, torch.Tensor]:  # fmt: skip
+        padding = (words == PAD)[:, :, None].float()  # (B, T, 1)
+        if self.training and self.settings.word_dropout:
+            hidden = torch.rand(words.shape, device=words.device) < self.settings.word_dropout
+            words = words.masked_fill(hidden & (words != PAD), UNKNOWN)
+        inputs = [self.project(self.word(words)), *(table(columns[name]) for name, table in self.columns.items())]
+        distances = [self.position(subject), self.position(object)] if self.settings.position_dim else []
+        inputs += distances if self.settings.positions == "input" else []
+        states = torch.cat(inputs, 2)  # (B, T, D)
+        for layer in self.layers:
+            states = layer(self.dropout(states), padding)  # (B, T, H)
+        summary = self.last(states, lengths)  # (B, H)
+        if self.settings.pooling == "attention":
+            summary = self.attention(self.dropout(states), self.dropout(summary), torch.cat(distances, 2), padding)
+        if types is not None:
+            summary = torch.cat([summary, self.kinds(types).flatten(1)], 1)
+        return {"logits": self.head(summary)}
+
+    def last(self, states: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """Where each direction ends: forward at a row's last word, backward at its first. (B, T, H) → (B, H)"""
+        hidden = self.settings.hidden
+        forward = states[torch.arange(len(states), device=states.device), lengths - 1, :hidden]
+        return torch.cat([forward, states[:, 0, hidden:]], 1)  # nothing to join in one direction
+
+
+class BilstmModel:
+    """A trained reader with all that is needed to score new Examples."""
+
+    def __init__(self, reader: Reader, encoder: Encoder, known: list[str], classes: list[str]) -> None:
+        self.reader, self.encoder, self.known, self.classes = reader, encoder, known, classes
+
+    def log_probs(self, examples: list[Example]) -> np.ndarray:
+        """(rows, classes) log-probabilities, float32; a class that training lacks has -inf."""
+        return log_probs(score(self.reader, self.encoder.encode(examples)), self.known, self.classes)
+
+    def save(self, folder: Path) -> None:
+        """Write model.safetensors (weights) and model.json (settings, classes and vocabularies)."""
+        with atomic_path(Path(folder) / "model.safetensors") as temporary:
+            save_file({name: weight.contiguous() for name, weight in self.reader.state_dict().items()}, temporary)
+        facts = {"classes": self.classes, "known": self.known, "settings": msgspec.to_builtins(self.reader.settings)}
+        write_text(Path(folder) / "model.json", json.dumps(facts | {"encoder": msgspec.to_builtins(self.encoder)}, ensure_ascii=False))
+
+
+def load(folder: Path) -> BilstmModel:
+    """Read a saved model; raises `UserError` when its files are missing or damaged."""
+    try:
+        facts = json.loads((Path(folder) / "model.json").read_text(encoding="utf-8"))
+        weights = load_file(Path(folder) / "model.safetensors")
+        settings = msgspec.convert(facts["settings"], BilstmSettings)
+        encoder = msgspec.convert(facts["encoder"], Encoder)
+        table = weights["word.weight"].numpy() if settings.words != "random" else None
+        reader = Reader(encoder, len(facts["known"]), settings, table)
+        reader.load_state_dict(weights)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, msgspec.ValidationError) as error:
+        raise UserError(f"{folder}: holds no readable BiLSTM ({error}); train the run again.") from None
+    return BilstmModel(reader, encoder, facts["known"], facts["classes"])
+
+
+def fit(corpus: Corpus, task: str, settings: BilstmSettings, seed: int, folder: Path) -> Outcome:
+    """Train on one task of a corpus and answer every row of dev and test; checkpoints lie in `folder` meanwhile.
+
+    Inputs whose columns the corpus lacks are dropped, and the names of entities are masked only where it has types.
+    """
+    clock = [time.perf_counter()]
+    set_seed(seed)
+    classes = task_classes(task, corpus.labels)
+    labels = {split: [task_label(task, example.relation) for example in corpus.split(split)] for split in SPLITS}
+    known = [label for label in classes if label in set(labels["train"])]
+    encoder, notes = make_encoder(corpus, task, settings)
+    encoded = {split: encoder.encode(corpus.split(split)) for split in SPLITS}
+    data = {
+        split: Rows(encoded[split], labels[split], np.array([known.index(name) if name in known else -1 for name in labels[split]]))
+        for split in SPLITS
+    }
+    reader = Reader(encoder, len(known), settings, word_vectors(encoder, settings))
+    clock.append(time.perf_counter())
+    fitted = fit_network(reader, data, task, known, settings, seed, folder)
+    clock.append(time.perf_counter())
+    answers = {split: log_probs(score(reader, encoded[split]), known, classes) for split in ("dev", "test")}
+    clock.append(time.perf_counter())
+    windowed = {split: encoded[split].windowed for split in SPLITS}
+    if any(windowed.values()):
+        notes.append(f"sentences beyond {settings.max_tokens} words are cut to a window around both entities: {windowed}")
+    details = fitted.details | {
+        "columns_read": sorted({*encoder.columns, *(["types"] if encoder.types else [])}), "masked": encoder.masked,
+        "windowed": windowed, "words_known": len(encoder.words), "notes": notes,
+        "seconds": dict(zip(("encode", "fit", "predict"), np.diff(clock).round(3).tolist(), strict=True)),
+    }  # fmt: skip
+    return Outcome(answers, fitted.history, details, BilstmModel(reader, encoder, known, classes).save)
+
+
+def make_encoder(corpus: Corpus, task: str, settings: BilstmSettings) -> tuple[Encoder, list[str]]:
+    """Vocabularies from the rows that the task trains on, and a sentence for each input that the corpus lacks.
+
+    Given word vectors know more words than training: with them, the words of dev and test have rows too.
+    """
+    wanted = [column for setting, column in COLUMNS.items() if getattr(settings, setting)]
+    notes = [f"{column} is not in corpus {corpus.name}: that input is dropped" for column in wanted if column not in corpus.columns]
+    masked = settings.mask_entities and "types" in corpus.columns
+    if settings.mask_entities and not masked:
+        notes.append(f"corpus {corpus.name} has no entity types: the names of entities are read as they are")
+    chosen = set(task_classes(task, corpus.labels))
+    rows = [example for example in corpus.train if task_label(task, example.relation) in chosen]
+    tables = {
+        column: vocabulary(chain.from_iterable(getattr(row, column) for row in rows))
+        for column in wanted if column != "types" and column in corpus.columns
+    }  # fmt: skip
+    typed = "types" in wanted and "types" in corpus.columns
+    types = vocabulary(kind for row in rows for kind in (row.subj_type, row.obj_type)) if typed else {}
+    encoder = Encoder(
+        {}, tables, types, settings.max_tokens, settings.max_distance, settings.lower, settings.distance, masked
+    )
+    seen = rows if settings.words == "random" else [*rows, *corpus.dev, *corpus.test]
+    words = vocabulary(chain.from_iterable(map(encoder.words_of, seen)), settings.min_count if settings.words == "random" else 1)
+    return replace(encoder, words=words), notes
+
+
+def word_vectors(encoder: Encoder, settings: BilstmSettings) -> np.ndarray | None:
+    """(words + 2, D) given vectors with unit variance, the mean of all where a word has none; None for random ones."""
+    if settings.words == "random":
+        return None
+    found = glove(Path(settings.glove).expanduser(), encoder.words) if settings.words == "glove" else minilm(encoder.words)
+    known = np.stack(list(found.values()))
+    table = np.zeros((len(encoder.words) + 2, known.shape[1]), np.float32)
+    for word, row in encoder.words.items():
+        table[row] = (found[word] - known.mean(axis=0)) / known.std() if word in found else 0
+    return table

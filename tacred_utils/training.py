@@ -1,0 +1,292 @@
+"""Training of every torch model with the Hugging Face Trainer: one loop, one way to stop, to resume and to restore.
+
+What the Trainer of these versions does otherwise, and this module mends: its length-grouped sampler draws another
+order after a resume; ReduceLROnPlateau follows the metric that picks the best epoch; early stopping forgets its count.
+"""
+
+import json
+import logging
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import transformers
+from safetensors.torch import load_file
+from torch import nn
+from torch.nn.functional import cross_entropy
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
+from torch.utils.data import DataLoader
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+
+from tacred_utils.encoding import Encoded
+from tacred_utils.labels import NO_RELATION
+from tacred_utils.runs import task_scores
+from tacred_utils.settings import TrainingSettings
+
+POOL = 50  # batches that are sorted by length together: enough to spare nearly all padding, few enough to stay random
+SCORING_TOKENS = 8_000  # tokens scored at once, padding included: keeps a wide batch of short rows in the cache
+SAVE_EVERY = 500  # steps: a run that is killed loses a minute or two
+PROBE = 2_000  # training rows whose scores the history shows: as precise as a dev split, a fraction of an epoch's time
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Encoded rows with their gold labels: the names, and the index among the classes that the model knows (−1: none)."""
+
+    encoded: Encoded
+    gold: list[str]  # (N,) labels of the task
+    target: np.ndarray  # (N,)
+
+    def take(self, rows: np.ndarray) -> tuple[np.ndarray, list[str], np.ndarray]:
+        return rows, [self.gold[row] for row in rows], self.target[rows]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What training leaves behind besides the model's weights."""
+
+    history: list[dict[str, float]]  # one row an epoch
+    details: dict[str, object]
+
+
+def undersample(gold: list[str], rows: np.ndarray, ratio: float, seed: int) -> np.ndarray:
+    """Of the given rows, all relations and at most `ratio` times as many `no_relation`, at random; 0 keeps all."""
+    negative = np.array([gold[row] == NO_RELATION for row in rows])
+    allowed = math.floor(ratio * (~negative).sum())
+    if not ratio or negative.sum() <= allowed:
+        return rows
+    dropped = np.random.default_rng(seed).permutation(rows[negative])[allowed:]
+    return np.setdiff1d(rows, dropped)
+
+
+def class_weights(target: np.ndarray, classes: int, balance: float) -> np.ndarray:
+    """(classes,) weights N^-balance with mean 1 over the rows, so that the loss keeps its scale; 0 gives ones."""
+    sizes = np.bincount(target, minlength=classes)
+    weights = np.where(sizes > 0, np.maximum(sizes, 1.0) ** -balance, 0)
+    return weights / weights[target].mean()
+
+
+class LengthGrouped:
+    """Batches of rows of like length, in an order drawn from (seed, epoch) alone; sizes differ by 1 at most."""
+
+    def __init__(self, lengths: np.ndarray, batch_size: int, seed: int) -> None:
+        self.lengths, self.batch_size, self.seed = lengths, batch_size, seed
+        self.epoch, self.drop_last = 0, False
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.lengths) / self.batch_size)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        generator = np.random.default_rng([self.seed, self.epoch])
+        order = generator.permutation(len(self.lengths))
+        pool = POOL * self.batch_size
+        pools = [order[start : start + pool] for start in range(0, len(order), pool)]
+        ordered = np.concatenate([rows[np.argsort(self.lengths[rows], kind="stable")] for rows in pools])
+        batches = np.array_split(ordered, len(self))
+        for index in generator.permutation(len(batches)):
+            yield batches[index]
+
+
+@torch.inference_mode()
+def score(model: nn.Module, encoded: Encoded, rows: np.ndarray | None = None) -> np.ndarray:
+    """(rows, K) logits, float32, in the order of the rows (all by default); batches are of like length."""
+    rows = np.arange(len(encoded)) if rows is None else rows
+    device = next(model.parameters()).device
+    order = np.argsort(encoded.lengths[rows], kind="stable")
+    batches, start = [], 0
+    while start < len(order):
+        longest = encoded.lengths[rows[order[min(len(order), start + 512) - 1]]]
+        batches.append(order[start : start + max(1, min(512, SCORING_TOKENS // longest))])
+        start += len(batches[-1])
+    was_training = model.training
+    model.eval()
+    parts = [model(**_tensors(encoded.batch(rows[batch]), device))["logits"].float().cpu().numpy() for batch in batches]
+    model.train(was_training)
+    logits = np.concatenate(parts)
+    answer = np.empty_like(logits)
+    answer[np.concatenate(batches)] = logits
+    return answer
+
+
+def log_probs(logits: np.ndarray, known: list[str], classes: list[str]) -> np.ndarray:
+    """(rows, classes) log-probabilities from the logits of the classes known; a class that training lacks has -inf."""
+    answer = np.full((len(logits), len(classes)), -np.inf, np.float32)
+    answer[:, [classes.index(label) for label in known]] = torch.log_softmax(torch.from_numpy(logits), 1).numpy()
+    return answer
+
+
+def fit_network(
+    model: nn.Module, data: dict[str, Rows], task: str, known: list[str], settings: TrainingSettings, seed: int, folder: Path
+) -> Fitted:
+    """Train `model` in place on data["train"], watch data["dev"], and leave it with the best (or last) epoch's weights.
+
+    `known` are the K classes of its logits. Checkpoints go to `folder`; a folder that has some resumes there.
+    """
+    every = np.flatnonzero(data["train"].target >= 0)
+    rows = every if task == "relation_only" else undersample(data["train"].gold, every, settings.max_ratio, seed)
+    trainer = _Trainer(model, data, task, known, rows, every, settings, seed, folder)
+    last = _last_checkpoint(folder)
+    state = json.loads((last / "trainer_state.json").read_text(encoding="utf-8")) if last else {}
+    if last and _finished(_epochs(state["log_history"]), settings):  # killed after the last epoch
+        best = state["best_global_step"]
+        _restore(model, last if settings.restore == "last" else folder / f"checkpoint-{best}")
+    else:
+        trainer.train(resume_from_checkpoint=str(last) if last else None)
+        state = {"log_history": trainer.state.log_history}
+        if settings.restore == "best":
+            _restore(model, folder / f"checkpoint-{trainer.state.best_global_step}")
+    history = _epochs(state["log_history"])
+    shown = max(range(len(history)), key=lambda epoch: history[epoch][f"dev_{settings.select}"]) if settings.restore == "best" else -1
+    details = {
+        "device": str(trainer.args.device), "dtype": "float32", "threads": torch.get_num_threads(),
+        "optimizer": type(trainer.optimizer).__name__ + (" fused" if trainer.optimizer.defaults.get("fused") else ""),
+        "training_rows": len(every), "fitted_rows": len(rows), "epochs": len(history),
+        "epoch_restored": history[shown]["epoch"], "resumed_at_step": int(last.name.split("-")[1]) if last else None,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+    }  # fmt: skip
+    return Fitted(history, details)
+
+
+class _Trainer(Trainer):
+    """The Trainer with our batches, our weighted loss, our scores and a scheduler that follows what it should."""
+
+    def __init__(
+        self, model: nn.Module, data: dict[str, Rows], task: str, known: list[str], rows: np.ndarray, every: np.ndarray,
+        settings: TrainingSettings, seed: int, folder: Path,
+    ) -> None:  # fmt: skip
+        self.data, self.task, self.known, self.rows, self.recipe = data, task, known, rows, settings
+        self.watched = {
+            "train": every[:: max(1, len(every) // PROBE)][:PROBE],
+            "dev": np.flatnonzero(data["dev"].target >= 0),
+        }
+        self.batches = LengthGrouped(data["train"].encoded.lengths[rows], settings.batch_size, seed)
+        weights = class_weights(data["train"].target[rows], len(known), settings.balance)
+        self.weights = torch.tensor(weights, dtype=torch.float32)
+        optimizer = _optimizer(model, settings)
+        transformers.logging.set_verbosity_error()
+        logging.getLogger("accelerate").setLevel(logging.ERROR)
+        arguments = TrainingArguments(
+            output_dir=str(folder), num_train_epochs=settings.epochs, seed=seed,
+            per_device_train_batch_size=settings.batch_size, gradient_accumulation_steps=settings.accumulate,
+            max_grad_norm=settings.max_grad_norm, eval_strategy="epoch", save_strategy="epoch", save_total_limit=2,
+            metric_for_best_model=f"dev_{settings.select}", greater_is_better=True, logging_strategy="no",
+            label_names=["labels"], remove_unused_columns=False, disable_tqdm=True, report_to="none", log_level="error",
+            dataloader_pin_memory=False,
+        )  # fmt: skip
+        arguments._n_gpu = min(arguments.n_gpu, 1)  # several devices are for torchrun, not for nn.DataParallel
+        super().__init__(
+            model, arguments, train_dataset=range(len(rows)), optimizers=(optimizer, _scheduler(optimizer, settings)),
+            eval_dataset=self.watched["dev"], compute_loss_func=self.weighted_loss, callbacks=[_Pace(self)],
+        )  # fmt: skip
+        self.model_accepts_loss_kwargs = False  # ours does the counting
+        self.remove_callback(PrinterCallback)
+
+    def get_train_dataloader(self) -> DataLoader:
+        return self.accelerator.prepare(DataLoader(self.train_dataset, batch_sampler=self.batches, collate_fn=self.collate))
+
+    def collate(self, rows: list[int]) -> dict[str, torch.Tensor]:
+        chosen = self.rows[np.array(rows)]
+        train = self.data["train"]
+        return _tensors(train.encoded.batch(chosen) | {"labels": train.target[chosen]})
+
+    def weighted_loss(self, outputs: dict, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None) -> torch.Tensor:
+        """Σ weight · cross-entropy over rows / rows of the whole step: accumulated batches give the gradient of one."""
+        total = cross_entropy(outputs["logits"].float(), labels, self.weights.to(labels.device), reduction="sum")
+        return total / (len(labels) if num_items_in_batch is None else num_items_in_batch)
+
+    def evaluate(self, *_: object, **__: object) -> dict[str, float]:
+        """Loss and scores of the probe of training rows and of dev; one row of the history."""
+        metrics = {"eval_learning_rate": self.optimizer.param_groups[0]["lr"]}
+        for split, rows in self.watched.items():
+            if len(rows):
+                metrics |= {f"eval_{split}_{name}": value for name, value in self.scores(split, rows).items()}
+        metrics.setdefault(f"eval_dev_{self.recipe.select}", 0.0)  # dev without a row of the task: the first epoch is best
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def scores(self, split: str, chosen: np.ndarray) -> dict[str, float]:
+        rows, gold, target = self.data[split].take(chosen)
+        logits = score(self.model, self.data[split].encoded, rows)
+        predicted = [self.known[index] for index in logits.argmax(axis=1)]
+        weights = self.weights.cpu()
+        loss = cross_entropy(torch.from_numpy(logits), torch.from_numpy(target), weights, reduction="sum") / len(rows)
+        found = task_scores(self.task, gold, predicted, self.known)
+        share = predicted.count(NO_RELATION) / len(predicted)
+        return {"loss": loss.item(), "macro_f1": found["macro_f1"], "micro_f1": found["micro_f1"], "no_relation": share}
+
+    def _evaluate(self, trial: object, ignore_keys_for_eval: object, skip_scheduler: bool = False) -> dict[str, float]:
+        """As the Trainer's, but the learning rate follows dev loss or dev score as the recipe says."""
+        metrics = super()._evaluate(trial, ignore_keys_for_eval, skip_scheduler=True)
+        if isinstance(self.lr_scheduler, ReduceLROnPlateau):
+            watched = "dev_loss" if self.recipe.schedule == "plateau_loss" else f"dev_{self.recipe.select}"
+            self.lr_scheduler.step(metrics.get(f"eval_{watched}", 0.0))
+        return metrics
+
+
+class _Pace(TrainerCallback):
+    """Tells the sampler its epoch, stops early, and saves within an epoch; all from the state that checkpoints keep."""
+
+    def __init__(self, trainer: _Trainer) -> None:
+        self.trainer = trainer
+
+    def on_epoch_begin(self, args, state, control, **_):
+        self.trainer.batches.epoch = int((state.epoch or 0) + 1e-6)
+
+    def on_step_end(self, args, state, control, **_):
+        epoch = math.ceil(len(self.trainer.batches) / args.gradient_accumulation_steps)  # its end is saved when it is scored
+        control.should_save |= state.global_step % SAVE_EVERY == 0 and state.global_step % epoch != 0
+
+    def on_evaluate(self, args, state, control, **_):
+        control.should_training_stop |= _finished(_epochs(state.log_history), self.trainer.recipe)
+
+
+def _epochs(log: list[dict[str, float]]) -> list[dict[str, float]]:
+    """The rows of history.csv among the Trainer's log: epoch from 1, then what `evaluate` found."""
+    return [
+        {"epoch": round(row["epoch"])} | {name.removeprefix("eval_"): row[name] for name in row if name.startswith("eval_")}
+        for row in log if "eval_learning_rate" in row
+    ]  # fmt: skip
+
+
+def _finished(history: list[dict[str, float]], settings: TrainingSettings) -> bool:
+    """Whether all epochs are done, or `patience` of them have passed without a better score on dev."""
+    values = [row[f"dev_{settings.select}"] for row in history]
+    waited = len(values) - 1 - values.index(max(values)) if values else 0
+    return len(values) >= settings.epochs or bool(settings.patience) and waited >= settings.patience
+
+
+def _last_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint that was written to its end: the Trainer writes its state last."""
+    for path in sorted(Path(folder).glob("checkpoint-*"), key=lambda path: -int(path.name.split("-")[1])):
+        try:
+            json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
+            return path
+        except (OSError, ValueError):
+            continue
+    return None
+
+
+def _restore(model: nn.Module, checkpoint: Path) -> None:
+    model.load_state_dict(load_file(checkpoint / "model.safetensors"))
+
+
+def _optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(parameters, settings.learning_rate, weight_decay=settings.weight_decay)
+    return torch.optim.AdamW(parameters, settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
+
+
+def _scheduler(optimizer: torch.optim.Optimizer, settings: TrainingSettings) -> LambdaLR | ReduceLROnPlateau:
+    if settings.schedule == "constant":
+        return LambdaLR(optimizer, lambda step: 1.0)
+    mode = "min" if settings.schedule == "plateau_loss" else "max"
+    return ReduceLROnPlateau(optimizer, mode, settings.plateau_factor, settings.plateau_patience)
+
+
+def _tensors(columns: dict[str, np.ndarray], device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:
+    return {name: torch.from_numpy(np.ascontiguousarray(values)).to(device) for name, values in columns.items()}
