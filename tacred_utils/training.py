@@ -245,9 +245,9 @@ class _Pace(TrainerCallback):
 
 
 def _epochs(log: list[dict[str, float]]) -> list[dict[str, float]]:
-    """The rows of history.csv among the Trainer's log: epoch from 1, then what `evaluate` found."""
+    """The rows of history.csv among the Trainer's log: epoch from 1, then what `evaluate` found, by name."""
     return [
-        {"epoch": round(row["epoch"])} | {name.removeprefix("eval_"): row[name] for name in row if name.startswith("eval_")}
+        {"epoch": round(row["epoch"])} | {name.removeprefix("eval_"): row[name] for name in sorted(row) if name.startswith("eval_")}
         for row in log if "eval_learning_rate" in row
     ]  # fmt: skip
 

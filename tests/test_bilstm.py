@@ -1,0 +1,271 @@
+"""The BiLSTM and its training: padding, learning, saving, resuming, restoring; on corpora small enough for seconds."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from msgspec.structs import replace
+
+from tacred_utils import training
+from tacred_utils.corpus import Corpus, Example
+from tacred_utils.encoding import Encoded
+from tacred_utils.errors import UserError
+from tacred_utils.labels import NO_RELATION, TASKS, task_classes, task_label
+from tacred_utils.models.bilstm import PaddedLstm, fit, load
+from tacred_utils.paths import ROOT
+from tacred_utils.runs import Spec, train
+from tacred_utils.settings import load_profile
+from tacred_utils.training import LengthGrouped, class_weights, undersample
+
+torch.set_num_threads(1)
+PROFILE = load_profile("open")
+TINY = {"word_dim": 12, "hidden": 10, "head_dim": 12, "attention_dim": 8, "epochs": 3, "batch_size": 16}
+SETTINGS = replace(PROFILE.settings("bilstm"), **TINY)
+ATTENTIVE = replace(PROFILE.settings("bilstm", "pa_lstm"), **TINY | {"head_dim": 0})
+BOTH = pytest.mark.parametrize("settings", [SETTINGS, ATTENTIVE], ids=["bilstm", "pa_lstm"])
+VERBS = {"per:spouse": "married", "org:founded_by": "founded", NO_RELATION: "met"}
+
+
+def rows(split: str, number: int, seed: int) -> list[Example]:
+    """Sentences of 5 to 20 words in which the verb between the entities gives the relation away."""
+    generator, examples = np.random.default_rng(seed), []
+    for index in range(number):
+        label = list(VERBS)[generator.choice(3, p=[0.15, 0.15, 0.7])]
+        before, after = ([f"w{word}" for word in generator.integers(0, 30, generator.integers(0, 8))] for _ in range(2))
+        token = [*before, "Ann", VERBS[label], "Bob", *after, "."]
+        at, size = len(before), len(token)
+        pos = ["VB" if word in VERBS.values() else "NN" for word in token]
+        examples.append(Example(f"{split}-{index}", label, token, at, at, at + 2, at + 2, "PERSON", "ORG" if "org" in label else "PERSON", pos, ["O"] * size))
+    return examples
+
+
+def corpus(number: int = 90) -> Corpus:
+    return Corpus("tiny", rows("train", number, 1), rows("dev", 30, 2), rows("test", 40, 3))
+
+
+def answers(outcome, task: str, given: Corpus) -> list[str]:
+    return [task_classes(task, given.labels)[index] for index in outcome.log_probs["test"].argmax(axis=1)]
+
+
+@pytest.mark.parametrize("bidirectional", [True, False])
+def test_a_padded_row_reads_like_the_row_alone(bidirectional: bool) -> None:
+    torch.manual_seed(0)
+    layer = PaddedLstm(5, 4, bidirectional)
+    row = torch.randn(1, 3, 5)
+    padded = torch.cat([row, torch.randn(1, 4, 5)], 1)  # whatever stands in the padding
+    alone = layer(row, torch.zeros(1, 3, 1))
+    beside = layer(padded, torch.tensor([0.0, 0, 0, 1, 1, 1, 1]).reshape(1, 7, 1))[:, :3]
+    assert torch.allclose(alone, beside, atol=1e-6)
+    plain = torch.nn.LSTM(5, 4, batch_first=True, bidirectional=bidirectional)
+    plain.load_state_dict({name: weight[:, :5] if "weight_ih" in name else weight for name, weight in layer.state_dict().items()})
+    assert torch.allclose(plain(row)[0], alone, atol=1e-6)
+
+
+@BOTH
+def test_an_answer_does_not_depend_on_the_batch(settings, tmp_path) -> None:
+    given = corpus()
+    outcome = fit(given, "joint", settings, 13, tmp_path)
+    model = outcome.save.__self__
+    alone = np.vstack([model.log_probs([row]) for row in given.test])
+    assert np.allclose(alone, outcome.log_probs["test"], atol=1e-5)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_learns_and_answers_every_row(task: str, tmp_path) -> None:
+    given = corpus(200)
+    outcome = fit(given, task, replace(SETTINGS, epochs=12, learning_rate=0.01), 13, tmp_path)
+    assert outcome.log_probs["test"].shape == (40, len(task_classes(task, given.labels)))
+    assert np.allclose(np.exp(outcome.log_probs["test"].astype(float)).sum(axis=1), 1, atol=1e-5)
+    scored = [(task_label(task, row.relation), answer) for row, answer in zip(given.test, answers(outcome, task, given), strict=True)]
+    scored = [(gold, answer) for gold, answer in scored if task != "relation_only" or gold != NO_RELATION]
+    assert np.mean([gold == answer for gold, answer in scored]) > 0.9
+    if task == "relation_only":
+        assert NO_RELATION not in answers(outcome, task, given)
+
+
+@BOTH
+def test_eight_rows_are_learned_by_heart(settings, tmp_path) -> None:
+    eight = rows("train", 40, 5)[:8]
+    given = Corpus("eight", eight, eight, eight)
+    settings = replace(settings, epochs=40, learning_rate=0.02, max_ratio=0.0, word_dropout=0.0, patience=0, optimizer="adamw", dropout=0.0)
+    assert answers(fit(given, "joint", settings, 13, tmp_path), "joint", given) == [row.relation for row in eight]
+
+
+@BOTH
+def test_a_saved_model_scores_alike(settings, tmp_path) -> None:
+    given = corpus()
+    outcome = fit(given, "joint", settings, 13, tmp_path / "work")
+    outcome.save(tmp_path / "model")
+    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["model.json", "model.safetensors"]
+    assert np.array_equal(load(tmp_path / "model").log_probs(given.test), outcome.log_probs["test"])
+    (tmp_path / "model" / "model.json").write_text("{}")
+    with pytest.raises(UserError, match="no readable BiLSTM"):
+        load(tmp_path / "model")
+
+
+def test_the_best_epoch_is_restored_and_d4_keeps_the_last(tmp_path) -> None:
+    """A learning rate that wrecks the model after a good start: the last epoch is not the best one."""
+    given, settings = corpus(), replace(SETTINGS, epochs=6, patience=0, learning_rate=0.05)
+    outcomes = {restore: fit(given, "joint", replace(settings, restore=restore), 13, tmp_path / restore) for restore in ("best", "last")}
+    history = pd.DataFrame(outcomes["best"].history)
+    assert len(history) == 6 and pd.DataFrame(outcomes["last"].history).equals(history)
+    assert history.dev_macro_f1.iloc[-1] < history.dev_macro_f1.max()
+    for restore, expected in (("best", history.dev_macro_f1.max()), ("last", history.dev_macro_f1.iloc[-1])):
+        classes = task_classes("joint", given.labels)
+        predicted = [classes[index] for index in outcomes[restore].log_probs["dev"].argmax(axis=1)]
+        assert training.task_scores("joint", [row.relation for row in given.dev], predicted, classes)["macro_f1"] == pytest.approx(expected)
+    assert outcomes["best"].details["epoch_restored"] == history.dev_macro_f1.idxmax() + 1
+    assert outcomes["last"].details["epoch_restored"] == 6
+
+
+def test_training_stops_when_dev_stops_and_the_rate_falls(tmp_path) -> None:
+    settings = replace(SETTINGS, epochs=30, patience=3, plateau_patience=0, learning_rate=0.03)
+    history = pd.DataFrame(fit(corpus(), "joint", settings, 13, tmp_path).history)
+    best = history.dev_macro_f1.idxmax()
+    assert len(history) == best + 1 + 3 < 30
+    worse = (history.dev_loss >= history.dev_loss.cummin().shift(fill_value=np.inf) * (1 - 1e-4)).shift(fill_value=False)
+    assert (history.learning_rate.diff() < 0).tolist() == worse.tolist() and worse.any()
+    assert {"train_loss", "train_macro_f1", "dev_loss", "dev_macro_f1", "dev_no_relation"} <= set(history)
+
+
+@BOTH
+def test_same_seed_same_bytes_and_another_seed_others(settings, tmp_path) -> None:
+    first, second, other = (fit(corpus(), "joint", settings, seed, tmp_path / str(n)) for n, seed in enumerate((13, 13, 42)))
+    assert first.log_probs["test"].tobytes() == second.log_probs["test"].tobytes() != other.log_probs["test"].tobytes()
+    assert first.history == second.history
+
+
+SCRIPT = """
+import os, signal, sys, pathlib
+sys.path.insert(0, "tests")
+import test_bilstm as t
+from tacred_utils import training
+training.SAVE_EVERY = 4
+steps = int(sys.argv[2])
+class Killer(training.TrainerCallback):
+    def on_step_end(self, args, state, control, **_):
+        if state.global_step == steps:
+            os.kill(os.getpid(), signal.SIGKILL)
+real = training._Trainer.__init__
+def start(self, *args):
+    real(self, *args)
+    self.add_callback(Killer())
+training._Trainer.__init__ = start
+t.train(t.Spec("bilstm", "joint", 13, t.replace(t.SETTINGS, epochs=4, patience=2)), t.corpus(150), pathlib.Path(sys.argv[1]), "open")
+"""
+
+
+@pytest.mark.parametrize("steps", [7, 25])
+def test_a_killed_run_resumes_to_the_same_predictions(tmp_path, steps: int) -> None:
+    """kill -9 within the first epoch (saved at step 4) and within a later one; 10 steps an epoch."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    unbroken = train(Spec("bilstm", "joint", 13, replace(SETTINGS, epochs=4, patience=2)), corpus(150), tmp_path / "unbroken", "open")
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path / "killed")]
+    assert subprocess.run([*command, str(steps)], cwd=ROOT, env=environment).returncode == -signal.SIGKILL
+    [folder] = (tmp_path / "killed" / "tiny").glob("bilstm-*")
+    assert list((folder / "checkpoints").glob("checkpoint-*")) and not (folder / "metrics.json").exists()
+    assert subprocess.run([*command, "-1"], cwd=ROOT, env=environment).returncode == 0
+    for name in ("predictions/test.jsonl", "predictions/dev.safetensors", "history.csv", "metrics.json", "model/model.safetensors"):
+        assert (folder / name).read_bytes() == (unbroken.folder / name).read_bytes(), name
+    assert json.loads((folder / "run.json").read_text())["resumed_at_step"] > 0 and not (folder / "checkpoints").exists()
+
+
+def test_a_half_written_checkpoint_is_passed_over(tmp_path) -> None:
+    for step, state in ((10, "{}"), (20, '{"log_his')):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text(state)
+    assert training._last_checkpoint(tmp_path).name == "checkpoint-10"
+
+
+def test_accumulated_batches_give_the_gradient_of_one(tmp_path) -> None:
+    """The same eight rows as one batch or as four; without batch norm and dropout, which look at the batch."""
+    eight = rows("train", 40, 5)[:8]
+    given = Corpus("eight", eight, eight, eight)
+    plain = replace(SETTINGS, epochs=1, dropout=0.0, head_dim=0, max_ratio=0.0, optimizer="sgd", learning_rate=0.5, patience=0)
+    one, four = (
+        fit(given, "joint", replace(plain, batch_size=8 // n, accumulate=n), 13, tmp_path / str(n)).log_probs["test"] for n in (1, 4)
+    )
+    assert np.allclose(one, four, atol=1e-5)
+    assert not np.allclose(one, fit(given, "joint", replace(plain, batch_size=2), 13, tmp_path / "small").log_probs["test"], atol=1e-3)
+
+
+def test_missing_columns_are_dropped_and_recorded(tmp_path) -> None:
+    def bare(examples: list[Example]) -> list[Example]:
+        return [replace(row, subj_type="ENTITY", obj_type="ENTITY", stanford_pos=None, stanford_ner=None) for row in examples]
+
+    full = corpus()
+    assert fit(full, "joint", SETTINGS, 13, tmp_path / "full").details["columns_read"] == ["stanford_ner", "stanford_pos", "types"]
+    plain = Corpus("plain", bare(full.train), bare(full.dev), bare(full.test))
+    details = fit(plain, "joint", replace(SETTINGS, mask_entities=True), 13, tmp_path / "plain").details
+    assert details["columns_read"] == [] and not details["masked"]
+    assert sum("that input is dropped" in note for note in details["notes"]) == 3
+    assert "names of entities are read as they are" in details["notes"][-1]
+
+
+def test_long_sentences_are_counted_by_split(tmp_path) -> None:
+    details = fit(corpus(), "joint", replace(SETTINGS, max_tokens=10, epochs=1), 13, tmp_path).details
+    expected = {split: sum(len(row.token) > 10 for row in corpus().split(split)) for split in ("train", "dev", "test")}
+    assert details["windowed"] == expected and str(expected) in details["notes"][-1]
+
+
+def test_given_vectors_are_read_projected_and_need_no_file_later(tmp_path, monkeypatch) -> None:
+    glove = tmp_path / "glove.txt"
+    glove.write_text("".join(f"w{n} {n} 1 {n % 7}\n" for n in range(20)))
+    settings = replace(SETTINGS, words="glove", glove=str(glove), tune_words=False)
+    outcome = fit(corpus(), "joint", settings, 13, tmp_path / "work")
+    outcome.save(tmp_path / "model")
+    glove.unlink()
+    assert np.array_equal(load(tmp_path / "model").log_probs(corpus().test), outcome.log_probs["test"])
+    with pytest.raises(UserError, match="--set glove=FILE"):
+        fit(corpus(), "joint", settings, 13, tmp_path / "again")
+
+
+def test_undersampling_keeps_relations_and_the_ratio() -> None:
+    gold = [NO_RELATION] * 100 + ["a"] * 10 + ["b"] * 10
+    kept = undersample(gold, np.arange(120), 3.0, 13)
+    assert len(kept) == 80 and set(range(100, 120)) <= set(kept.tolist())
+    assert np.array_equal(kept, undersample(gold, np.arange(120), 3.0, 13))
+    assert len(undersample(gold, np.arange(120), 0.0, 13)) == len(undersample(gold, np.arange(120), 5.0, 13)) == 120
+
+
+def test_class_weights_are_inverse_with_mean_one_over_the_rows() -> None:
+    target = np.array([0] * 90 + [1] * 10)
+    weights = class_weights(target, 3, 1.0)
+    assert weights[1] / weights[0] == pytest.approx(9) and weights[2] == 0
+    assert weights[target].mean() == pytest.approx(1) and np.allclose(class_weights(target, 2, 0.0), 1)
+
+
+def test_batches_are_of_like_length_and_hold_every_row_once() -> None:
+    lengths = np.random.default_rng(0).integers(5, 95, 3301)
+    sampler = LengthGrouped(lengths, 32, 13)
+    batches = list(sampler)
+    assert sorted(np.concatenate(batches).tolist()) == list(range(3301)) and len(batches) == len(sampler)
+    assert {len(batch) for batch in batches} <= {31, 32}
+    padded = sum(lengths[batch].max() * len(batch) for batch in batches)
+    assert padded / lengths.sum() < 1.05
+    assert all(np.array_equal(a, b) for a, b in zip(batches, sampler, strict=True))
+    sampler.epoch = 1
+    assert not np.array_equal(batches[0], next(iter(sampler)))
+
+
+def test_scoring_keeps_the_order_of_rows() -> None:
+    class Lengths(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.unused = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, words, lengths):
+            return {"logits": torch.stack([words.sum(1), lengths], 1).float()}
+
+    lengths = np.random.default_rng(0).integers(1, 60, 700)
+    flat = np.append(np.repeat(np.arange(700), lengths), 0)
+    encoded = Encoded(np.append(0, np.cumsum(lengths)), {"words": flat})
+    rows = np.array([5, 3, 699, 0])
+    assert training.score(Lengths(), encoded, rows).tolist() == [[float(row * lengths[row]), float(lengths[row])] for row in rows]
+    assert len(training.score(Lengths(), encoded)) == 700
