@@ -291,6 +291,48 @@ def top_features(weights: pd.DataFrame, family: str, title: str = "", xlabel: st
     return _titled(figure, title)
 
 
+def learning_curves(histories: dict[str, pd.DataFrame], family: str, title: str = "") -> Figure:
+    """Loss and macro F1 by epoch, train (dashed) against dev (solid), a column of panels for each run by name.
+
+    Each history has epoch, train_loss, dev_loss, train_macro_f1, dev_macro_f1; the best dev F1 is marked.
+    """
+    figure, panels = plt.subplots(2, len(histories), figsize=(PAGE, 3.2), squeeze=False, sharex="col", sharey="row")
+    plt.close(figure)
+    for column, (name, history) in enumerate(histories.items()):
+        for axes, score in zip(panels[:, column], ("loss", "macro_f1"), strict=True):
+            axes.plot(history["epoch"], history[f"train_{score}"], "--", color=NEUTRAL, label="train")
+            axes.plot(history["epoch"], history[f"dev_{score}"], "-", color=COLOURS[family], label="dev")
+        best = history.loc[history["dev_macro_f1"].idxmax()]
+        panels[1, column].plot(best["epoch"], best["dev_macro_f1"], "o", color=COLOURS[family], label="best epoch")
+        panels[0, column].set_title(_text(name))
+        panels[1, column].set(xlabel="epoch", ylim=(0, 1.02))
+    panels[0, 0].set(ylabel="weighted loss", ylim=(0, None))
+    panels[1, 0].set_ylabel("macro F1")
+    panels[1, -1].legend(loc="lower right")
+    return _titled(figure, title)
+
+
+def differences(rows: pd.DataFrame, family: str, title: str = "", xlabel: str = "difference") -> Figure:
+    """Differences with 95 % intervals from a reference at 0, a line each: columns name, difference, low, high.
+
+    A column `panel` puts its values beside each other, over the same lines.
+    """
+    groups = list(rows.groupby("panel", sort=False)) if "panel" in rows else [("", rows)]
+    names = list(dict.fromkeys(rows["name"]))
+    figure, panels = plt.subplots(
+        1, len(groups), figsize=(PAGE if len(groups) > 1 else COLUMN, 0.7 + 0.2 * len(names)), squeeze=False, sharey=True
+    )
+    plt.close(figure)
+    for axes, (panel, part) in zip(panels.flat, groups, strict=True):
+        places = [len(names) - 1 - names.index(name) for name in part["name"]]
+        axes.axvline(0, color=NEUTRAL, linewidth=0.6)
+        axes.hlines(places, part["low"], part["high"], color=COLOURS[family], linewidth=1)
+        axes.plot(part["difference"], places, "o", color=COLOURS[family], markersize=3)
+        axes.set(xlabel=xlabel, title=_text(panel), ylim=(-0.6, len(names) - 0.4))
+    _name_rows(panels[0, 0], names[::-1])
+    return _titled(figure, title)
+
+
 _THOUSANDS = FuncFormatter(lambda value, _: f"{value / 1000:g}k" if value >= 10_000 else f"{value:,.0f}")
 
 

@@ -76,7 +76,7 @@ class BilstmSettings(TrainingSettings, frozen=True, kw_only=True, forbid_unknown
     ner_dim: Annotated[int, Meta(ge=0)]
     type_dim: Annotated[int, Meta(ge=0)]  # of each entity's type, beside the sentence vector
     position_dim: Annotated[int, Meta(ge=0)]  # of each of the two distances
-    positions: Literal["input", "attention"]  # where distances are read
+    positions: Literal["input", "attention", "both"]  # where distances are read
     distance: Literal["centre", "span"]  # to an entity's centre, or to its nearest word
     max_distance: Annotated[int, Meta(ge=1)]  # distances beyond are one
     mask_entities: bool  # read SUBJ-PERSON instead of the name, where the corpus has types

@@ -7,6 +7,7 @@ order after a resume; ReduceLROnPlateau follows the metric that picks the best e
 import json
 import logging
 import math
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,6 +128,7 @@ def fit_network(
     """
     every = np.flatnonzero(data["train"].target >= 0)
     rows = every if task == "relation_only" else undersample(data["train"].gold, every, settings.max_ratio, seed)
+    start = time.perf_counter()
     trainer = _Trainer(model, data, task, known, rows, every, settings, seed, folder)
     last = _last_checkpoint(folder)
     state = json.loads((last / "trainer_state.json").read_text(encoding="utf-8")) if last else {}
@@ -145,6 +147,7 @@ def fit_network(
         "optimizer": type(trainer.optimizer).__name__ + (" fused" if trainer.optimizer.defaults.get("fused") else ""),
         "training_rows": len(every), "fitted_rows": len(rows), "epochs": len(history),
         "epoch_restored": history[shown]["epoch"], "resumed_at_step": int(last.name.split("-")[1]) if last else None,
+        "training_seconds": round(time.perf_counter() - start - trainer.scoring_seconds, 3),  # without the scoring of epochs
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
     }  # fmt: skip
     return Fitted(history, details)
@@ -162,6 +165,7 @@ class _Trainer(Trainer):
             "train": every[:: max(1, len(every) // PROBE)][:PROBE],
             "dev": np.flatnonzero(data["dev"].target >= 0),
         }
+        self.scoring_seconds = 0.0
         self.batches = LengthGrouped(data["train"].encoded.lengths[rows], settings.batch_size, seed)
         weights = class_weights(data["train"].target[rows], len(known), settings.balance)
         self.weights = torch.tensor(weights, dtype=torch.float32)
@@ -199,12 +203,13 @@ class _Trainer(Trainer):
 
     def evaluate(self, *_: object, **__: object) -> dict[str, float]:
         """Loss and scores of the probe of training rows and of dev; one row of the history."""
-        metrics = {"eval_learning_rate": self.optimizer.param_groups[0]["lr"]}
+        start, metrics = time.perf_counter(), {"eval_learning_rate": self.optimizer.param_groups[0]["lr"]}
         for split, rows in self.watched.items():
             if len(rows):
                 metrics |= {f"eval_{split}_{name}": value for name, value in self.scores(split, rows).items()}
         metrics.setdefault(f"eval_dev_{self.recipe.select}", 0.0)  # dev without a row of the task: the first epoch is best
         self.log(metrics)
+        self.scoring_seconds += time.perf_counter() - start
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 

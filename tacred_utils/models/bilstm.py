@@ -82,7 +82,7 @@ class Reader(nn.Module):
         inputs = settings.word_dim + sum(widths[name] for name in encoder.columns)
         if settings.position_dim:
             self.position = nn.Embedding(2 * encoder.clip + 2, settings.position_dim, padding_idx=PAD)
-            inputs += 2 * settings.position_dim * (settings.positions == "input")
+            inputs += 2 * settings.position_dim * (settings.positions != "attention")
         states = settings.hidden * (1 + settings.bidirectional)
         sizes = [inputs, *[states] * (settings.layers - 1)]
         self.layers = nn.ModuleList(PaddedLstm(size, settings.hidden, settings.bidirectional) for size in sizes)
@@ -107,7 +107,7 @@ class Reader(nn.Module):
             words = words.masked_fill(hidden & (words != PAD), UNKNOWN)
         inputs = [self.project(self.word(words)), *(table(columns[name]) for name, table in self.columns.items())]
         distances = [self.position(subject), self.position(object)] if self.settings.position_dim else []
-        inputs += distances if self.settings.positions == "input" else []
+        inputs += distances if self.settings.positions != "attention" else []
         states = torch.cat(inputs, 2)  # (B, T, D)
         for layer in self.layers:
             states = layer(self.dropout(states), padding)  # (B, T, H)
