@@ -142,7 +142,7 @@ def read_split(path: Path) -> list[Example]:
     Raises `UserError` naming file, record index (from 0), id, field and remedy.
     """
     path = Path(path)
-    with _no_collection():
+    with no_collection():
         records = split_records(path)
         decoder = _tag_sharing_decoder(records[:500])
         examples = [_decode(path, index, raw, decoder) for index, raw in enumerate(records)]
@@ -177,7 +177,7 @@ def assemble(name: str, splits: dict[str, list[Example]], folder: str, **facts: 
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
+def no_collection() -> Iterator[None]:
     """Pause the cyclic garbage collector: it would walk millions of new lists, none of which can be garbage."""
     enabled = gc.isenabled()
     gc.disable()

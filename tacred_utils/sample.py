@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from tacred_utils.corpus import SYNTHETIC_PREFIX, Example
-from tacred_utils.corpus import _no_collection as no_collection
+from tacred_utils.corpus import no_collection as no_collection
 from tacred_utils.errors import UserError
 from tacred_utils.grammar import load
 from tacred_utils.labels import NO_RELATION, SPLITS, TACRED_SPLIT_SIZES

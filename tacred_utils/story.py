@@ -325,8 +325,11 @@ class Story:
 
     def scene(self, entity: Entity) -> None:
         """A first clause without a fact, with this entity in it, most often as its topic."""
-        template = self.choose(self.grammar.clauses["person" if entity.sort == "per" else "organisation"])
-        slots = [slot for slot in template.slots if self.grammar.takes(slot, entity.sort)]
+        kind = "person" if entity.type == "PERSON" else "organisation"
+        slots: list[str] = []
+        while not slots:  # some clauses take companies only
+            template = self.choose(self.grammar.clauses[kind])
+            slots = [slot for slot in template.slots if self.grammar.takes(slot, entity.sort)]
         slot = slots[0] if self.chance(0.6) else self.choose(slots)
         life = template.life if slot == template.host else ""
         self.root = self.last = self.tell(replace(template, host=slot, life=life), entity)

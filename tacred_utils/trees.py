@@ -37,9 +37,9 @@ FUNCTION_TAGS = {
 }
 FUNCTION_TAGS |= set(PUNCTUATION.values()) - {"$"}
 USUAL_TAGS = {  # relation: the tags of words that usually have it
-    "det": "DT", "nmod:poss": "PRP$ WP$", "amod": "JJ JJR JJS VBG VBN VBD", "nummod": "CD", "advmod": "RB WRB",
+    "det": "DT", "nmod:poss": "PRP$ WP$", "amod": "JJ JJR JJS VBG VBN VBD", "nummod": "CD",
     "compound": "NN NNS NNP", "aux": "MD", "cc": "CC", "compound:prt": "RP", "case": "POS", "expl": "EX",
-    "dep": "$", "nsubj": "PRP WP WDT",
+    "advmod": "RB WRB", "dep": "$", "nsubj": "PRP WP WDT",
 }  # fmt: skip
 DEFAULT_RELATIONS = {tag: relation for relation, tags in USUAL_TAGS.items() for tag in tags.split()}
 
