@@ -39,6 +39,11 @@ def read_manifest(figures: Path) -> dict[str, dict]:
         raise UserError(f"{path}: is damaged; delete it and run the notebooks again with --force.") from error
 
 
+def made_by(notebook: str, figures: Path) -> list[str]:
+    """The files that the manifest of a figures folder calls a notebook's own."""
+    return [name for name, entry in read_manifest(figures).items() if entry["notebook"] == notebook]
+
+
 def record(
     figures: Path, files: Iterable[Path], notebook: str, runs: Iterable[str], profile: str, commit: str | None
 ) -> None:
@@ -52,11 +57,11 @@ def forget(figures: Path, files: Iterable[Path]) -> None:
     """Delete files that their notebook no longer makes, and their entries; files elsewhere stay."""
     manifest = read_manifest(figures)
     gone = {figures / name for name in manifest} & set(files)
+    for file in gone:
+        file.unlink(missing_ok=True)
     if gone:
         kept = {name: entry for name, entry in manifest.items() if figures / name not in gone}
         _write_manifest(figures, kept)
-    for file in gone:
-        file.unlink(missing_ok=True)
 
 
 def _write_manifest(figures: Path, manifest: dict[str, dict]) -> None:

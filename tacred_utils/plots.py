@@ -30,7 +30,7 @@ COLOURS = {
 }  # fmt: skip
 NEUTRAL, PALE, SKY = "#4D4D4D", "#D9D9D9", "#56B4E9"  # facts about a corpus, not about a system
 SPLIT_MARKS = {"train": "|", "dev": "x", "test": "o"}  # told apart without colour, which belongs to families
-LINES = [("-", NEUTRAL, "o"), ("--", SKY, "s"), (":", "black", "^")]  # style, colour, mark: of no family
+LINES = [("-", NEUTRAL, "o"), ("-", SKY, "s"), (":", "black", "^")]  # style, colour, mark: of no family
 
 Families = Mapping[str, str]
 
@@ -73,15 +73,15 @@ def class_frequencies(counts: pd.DataFrame, title: str = "") -> Figure:
 
 def sentence_lengths(lengths: pd.DataFrame, title: str = "") -> Figure:
     """Distribution of sentence length per split. `lengths` has a row per sentence: split, tokens."""
-    figure, (axis,) = _panels(1, COLUMN, 2.1, title)
+    figure, (axis,) = _panels(1, COLUMN, 2.6, title)
     edges = np.arange(0, lengths["tokens"].max() + 5, 4)
     splits = lengths.groupby("split", sort=False)["tokens"]
     for (split, part), (line, colour, _) in zip(splits, LINES, strict=False):
         name = f"{split}: mean {part.mean():.1f}, longest {part.max()}"
         shares = 100 * np.histogram(part, edges)[0] / len(part)
         axis.stairs(shares, edges, color=colour, linestyle=line, linewidth=1, label=name)
-    axis.set(xlabel="sentence length (tokens)", ylabel="share of the split's rows (%)", xlim=(0, None))
-    axis.legend()
+    axis.set(xlabel="sentence length (tokens)", ylabel="% of the split's rows", xlim=(0, None))
+    figure.legend(loc="outside lower left")
     return figure
 
 
@@ -89,8 +89,8 @@ def stacked(frame: pd.DataFrame, xlabel: str, title: str = "") -> Figure:
     """Horizontal bars of parts: a bar for each row (its index), a part for each column."""
     figure, (axis,) = _panels(1, PAGE, 0.75 + 0.24 * len(frame), title)
     rows, left = _name_rows(axis, frame.index), 0.0
-    for part, colour in zip(frame, [PALE, SKY, NEUTRAL, "#F0E442", "black"], strict=False):
-        axis.barh(rows, frame[part], left=left, color=colour, height=0.72, label=_text(part))
+    for part, colour in zip(frame, [PALE, SKY, NEUTRAL, "#F0E442", "white"], strict=False):
+        axis.barh(rows, frame[part], 0.72, left, color=colour, edgecolor=NEUTRAL, label=_text(part))
         left = left + frame[part]
     axis.set(xlabel=xlabel, xlim=(0, frame.sum(axis=1).max()))
     figure.legend(loc="outside lower left", ncols=len(frame.columns))
@@ -101,7 +101,8 @@ def difficulty(rows: pd.Series, shares: pd.DataFrame, title: str = "") -> Figure
     """Above: rows by the number of systems that are right (index); below: a line a column of `shares`."""
     figure, (above, below) = _panels(2, COLUMN, 3, title, columns=1, sharex=True)
     above.bar(rows.index, rows, color=NEUTRAL)
-    above.set(yscale="log", ylabel="rows (log scale)", ylim=(rows.min() / 2, None))
+    above.set(yscale="log", ylabel="rows (log scale)")
+    above.set_ylim(10 ** np.floor(np.log10(rows.min()) - 0.1))  # a power of ten below the lowest bar
     _count_ticks(above.yaxis)
     for name, (line, colour, mark) in zip(shares, LINES, strict=False):
         below.plot(shares.index, shares[name], mark, linestyle=line, color=colour, label=_text(name))
@@ -132,7 +133,7 @@ def intervals(
 
 def against_others(frame: pd.DataFrame, system: str, families: Families, title: str = "") -> Figure:
     """One system (a column) against the others' range, by class: columns label, lowest, median, highest."""
-    figure, (axis,) = _panels(1, COLUMN, 0.8 + ROW * len(frame), title)
+    figure, (axis,) = _panels(1, PAGE, 0.8 + ROW * len(frame), title)
     span, colour = (frame["median"], frame.lowest, frame.highest), COLOURS["published"]
     rows = _interval_rows(axis, frame.label, *span, colour, "others: range, median")
     axis.plot(frame[system], rows, "o", color=_colour(system, families), ms=3.5, label=_text(system))
@@ -142,7 +143,7 @@ def against_others(frame: pd.DataFrame, system: str, families: Families, title: 
 
 
 def f1_by_count(
-    panels: Mapping[str, pd.DataFrame], families: Families, xlabel: str, title: str = "", named: int = 6
+    panels: Mapping[str, pd.DataFrame], families: Families, xlabel: str, title: str = "", named: int = 5
 ) -> Figure:
     """F1 of each class against a count of its rows (log scale), a panel a system.
 
@@ -161,7 +162,7 @@ def f1_by_count(
             axis.vlines(frame["count"], frame["low"], frame["high"], color=colour, alpha=0.35, linewidth=0.8)
         rho = f": Spearman's rho {f1.corr(count):.2f}" if f1.nunique() > 1 < count.nunique() else ""
         axis.set(xscale="log", xlabel=xlabel, title=_text(system) + rho, ylim=(-0.03, 1.03))
-        axis.set_xlim(counts[counts > 0].min() / 1.3, counts.max() * 3)  # room for names
+        axis.set_xlim(counts[counts > 0].min() / 1.3, counts.max() * 4)  # room for names
         _count_ticks(axis.xaxis)
         farthest = (f1 - count).abs().nlargest(named).index
         _name_points(axis, frame["count"], frame["f1"], frame["label"].where(frame.index.isin(farthest), ""))
@@ -327,7 +328,7 @@ def _name_points(axis: Axes, x: pd.Series, y: pd.Series, names: pd.Series, size:
     scale = 72 / axis.figure.dpi  # from pixels to points of type
     points = axis.transData.transform(np.column_stack([x, y])) * scale
     taken = np.column_stack([points - 2, points + 2])  # boxes: left, low, right, high
-    edges = axis.bbox.extents[[0, 2]] * scale
+    frame = axis.bbox.extents * scale
     places = [(side, up) for up in sorted(range(-40, 42, 2), key=abs) for side in ("left", "right")]
     for (right, middle), position, name in zip(points, zip(x, y, strict=True), names, strict=True):
         if not name:
@@ -336,7 +337,7 @@ def _name_points(axis: Axes, x: pd.Series, y: pd.Series, names: pd.Series, size:
         for side, up in places:  # the side of the text at the point
             left, low = right + 5 if side == "left" else right - 5 - width, middle - height / 2 + up
             box = np.array([left, low, left + width, low + height])
-            inside = edges[0] <= left and left + width <= edges[1]
+            inside = (frame[:2] <= box[:2]).all() and (box[2:] <= frame[2:]).all()
             if inside and not ((box[:2] < taken[:, 2:]) & (taken[:, :2] < box[2:])).all(axis=1).any():
                 break
         taken = np.vstack([taken, box])

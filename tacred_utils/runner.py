@@ -11,7 +11,6 @@ import os
 import re
 import shlex
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -22,14 +21,15 @@ from typing import NoReturn
 from filelock import FileLock, Timeout
 
 from tacred_utils.errors import UserError
-from tacred_utils.outputs import Places, forget, places, read_manifest
+from tacred_utils.outputs import Places, forget, made_by, places
 from tacred_utils.paths import NOTEBOOKS, PACKAGE, RESULTS, ROOT, write_text
 from tacred_utils.registry import LABEL_SETS, SOURCES, corpora, corpus_files, corpus_name, data_folder
 from tacred_utils.settings import load_profile
 
 REFERENCES = ("authors", "retacred", "tacrev")  # read beside the corpus, from the same data folder
-DEFAULT_SECONDS = 60.0  # expected of a notebook that never ran here
 ADDED = {"injected-parameters", "papermill-error-cell-tag"}  # tags of cells that papermill adds
+VOLATILE = {"papermill", "execution", "widgets", "language_info"}  # parts of a notebook that are not kept
+WIDGET = "application/vnd.jupyter.widget-view+json"
 HINTS = {  # where the error itself says little
     "SystemExit": "sys.exit leaves the cells below undone; raise an error instead",
     "DeadKernelError": "the kernel died, most often because memory ran out",
@@ -60,10 +60,6 @@ class Job:
     def stamp(self) -> Path:
         return self.where.stamps / f"{self.number}.json"
 
-    @property
-    def log(self) -> Path:
-        return self.where.logs / f"{self.number}.log"
-
     def last(self) -> dict:
         """The stamp of the last complete run: inputs, outputs with digests, seconds. Empty without one."""
         try:
@@ -80,11 +76,8 @@ class Job:
     def written(self) -> dict[Path, int]:
         """Its figures and tables by the manifests, with the time of writing (nanoseconds)."""
         folders = (self.where.figures, self.where.figures.parent / "published")
-        entries = [
-            (folder / name, entry) for folder in folders for name, entry in read_manifest(folder).items()
-        ]
-        own = [file for file, entry in entries if entry["notebook"] == self.number and file.exists()]
-        return {file: file.stat().st_mtime_ns for file in own}
+        files = [folder / name for folder in folders for name in made_by(self.number, folder)]
+        return {file: file.stat().st_mtime_ns for file in files if file.exists()}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -92,8 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start background jobs with it ignored
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        options = parse(arguments)
-        return run_tests(options.test) if options.test else run(options, arguments)
+        return run(parse(arguments), arguments)
     except tuple(STATUS) as error:
         print(str(error) or "Stopped by Ctrl-C.", file=sys.stderr)
         return STATUS[type(error)]
@@ -111,12 +103,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--corpus")
     parser.add_argument("--data-dir", type=_folder)
     parser.add_argument("--labels", default="tacred", choices=LABEL_SETS)
-    parser.add_argument("--seeds", type=_integers)
-    parser.add_argument("--only", type=_integers, default=[])
+    parser.add_argument("--seeds", type=numbers)
+    parser.add_argument("--only", type=numbers, default=[])
     parser.add_argument("--from", type=int, default=0, dest="first")
     parser.add_argument("--force", action="store_true")
     parser.add_argument("--results", type=_folder, default=RESULTS)
-    parser.add_argument("--test", nargs="?", const="quick", choices=("quick", "all"))
     options = parser.parse_args(arguments)
     if options.data_dir and not options.data_dir.is_dir():
         raise UserError(f"--data-dir {options.data_dir}: there is no such folder.")
@@ -129,18 +120,9 @@ def _folder(text: str) -> Path:
     return Path(text).expanduser().resolve()
 
 
-def _integers(text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of whole numbers such as 3,6") from None
-
-
-def run_tests(which: str) -> int:
-    """Run the quick tests, or all of them."""
-    selection = [] if which == "all" else ["-m", "not long"]
-    status = subprocess.run([sys.executable, "-m", "pytest", "-q", *selection], cwd=ROOT).returncode
-    return status if status in (0, 130) else 1
+def numbers(text: str) -> list[int]:
+    """ "03,06" → [3, 6]; argparse names this function when the text is something else."""
+    return [int(part) for part in text.split(",")]
 
 
 def run(options: argparse.Namespace, arguments: list[str]) -> int:
@@ -158,31 +140,31 @@ def run(options: argparse.Namespace, arguments: list[str]) -> int:
 
 
 def plan(options: argparse.Namespace) -> list[Job]:
-    """The notebooks that are asked for; an open corpus that is not there is downloaded. Raises `UserError`."""
+    """The notebooks that are asked for; downloads an open corpus that is not there. Raises `UserError`."""
     sources, data = _chosen(options), data_folder(options.data_dir)
     corpus = options.corpus or load_profile(options.profile).corpus
     if corpus not in corpora():
         corpus = str(_folder(corpus))  # notebooks do not work in the caller's folder
     where = places(options.profile, options.results, corpus_name(corpus, data, options.labels))
     _fetch(corpus, data)
+    folder = options.data_dir and _portable(options.data_dir)
     parameters = {
-        "profile": options.profile, "corpus": corpus, "data_dir": options.data_dir and _portable(options.data_dir),
-        "labels": options.labels, "seeds": options.seeds, "results": _portable(options.results),
+        "profile": options.profile, "corpus": corpus, "data_dir": folder, "labels": options.labels,
+        "seeds": options.seeds, "results": _portable(options.results),
     }  # fmt: skip
     shared = [parameters, sys.version_info[:2], _digests(corpus, data)]
     inputs = [json.dumps([_cells(source, parameters), *shared]).encode() for source in sources]
     sums = [hashlib.sha256(text).hexdigest() for text in inputs]
-    return [Job(source, where, parameters, sum_) for source, sum_ in zip(sources, sums, strict=True)]
+    return [Job(source, where, parameters, digest) for source, digest in zip(sources, sums, strict=True)]
 
 
 def _chosen(options: argparse.Namespace) -> list[Path]:
     known = {int(path.name[:2]): path for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))}
-    for number in {*options.only, options.first} - {0, *known}:
-        there = ", ".join(f"{n:02}" for n in known)
-        raise UserError(f"There is no notebook {number:02}; there are {there}.")
+    wrong = {*options.only, options.first} - {0, *known}
     chosen = [path for n, path in known.items() if n >= options.first and n in (options.only or known)]
-    if not chosen:
-        raise UserError("--only and --from leave no notebook to run.")
+    if wrong or not chosen:
+        there = ", ".join(f"{n:02}" for n in known)
+        raise UserError(f"--only, --from: no notebook {min(wrong, default='is left')}; there are {there}.")
     return chosen
 
 
@@ -198,11 +180,8 @@ def _fetch(corpus: str, data: Path) -> None:
 
 def _cells(source: Path, parameters: Iterable[str]) -> list[str]:
     """The cells of a notebook without outputs. Raises `UserError` if it does not take all parameters."""
-    try:
-        cells = json.loads(source.read_text(encoding="utf-8"))["cells"]
-        tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{source}: is not a notebook ({error!r}); restore it.") from error
+    cells = json.loads(source.read_text(encoding="utf-8"))["cells"]
+    tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
     code = "\n".join("".join(cell["source"]) for cell in tagged)
     missing = [name for name in parameters if not re.search(rf"^{name}\b.*=", code, re.MULTILINE)]
     if missing:
@@ -231,7 +210,7 @@ def run_jobs(jobs: list[Job], force: bool, arguments: list[str]) -> int:
     if force:
         os.environ["TACRED_STUDY_FORCE"] = "1"  # `Study.run` trains again
     stale = [job for job in jobs if force or not job.is_current()]
-    expected = {job.number: job.last().get("seconds", DEFAULT_SECONDS) for job in stale}
+    expected = {job.number: job.last().get("seconds", 60.0) for job in stale}
     start = time.monotonic()
     for place, job in enumerate(jobs, start=1):
         head = f"[{place}/{len(jobs)}] {job.source.stem:<24}"
@@ -259,71 +238,77 @@ def _clock(seconds: float) -> str:
 def _resume(arguments: list[str], number: str) -> str:
     """This run's command from notebook `number` on; what completed under --force is not done again."""
     script = "./run_all.sh" if Path.cwd() == ROOT else shlex.quote(str(ROOT / "run_all.sh"))
-    return f"{script}{re.sub(r' --(force|from[= ]\S+)', '', f' {shlex.join(arguments)}')} --from {number}"
+    kept = re.sub(r" --(force|from[= ]\S+)", "", f" {shlex.join(arguments)}")
+    return f"{script}{kept} --from {number}"
 
 
 def execute(job: Job, bar: str) -> float:
     """Run one notebook and return its seconds; it counts only if every cell completed."""
-    start, before, failed = time.monotonic(), job.written(), job.where.logs / f"{job.number}_failed.ipynb"
+    start, before = time.monotonic(), job.written()
     job.where.logs.mkdir(parents=True, exist_ok=True)
     job.stamp.unlink(missing_ok=True)
-    cause = _papermill(job, failed, bar)
+    failed, log = job.where.logs / f"{job.number}_failed.ipynb", job.where.logs / f"{job.number}.log"
+    cause = _papermill(job, failed, log, bar)
     notebook = json.loads(failed.read_text(encoding="utf-8"))
-    _check(notebook, cause, job)
+    _check(notebook, cause, job.source.name, log)
+    given = {str(value): name.upper() for name, value in job.parameters.items() if os.path.isabs(str(value))}
+    names = {str(ROOT): ".", sys.prefix: "ENVIRONMENT", str(Path.home()): "~"} | given
     executed = job.where.executed / job.source.name
-    write_text(executed, clean(notebook, _names(job.parameters)))
+    write_text(executed, clean(notebook, names))
     failed.unlink()
     made = [file for file, when in job.written().items() if before.get(file) != when]
     forget(job.where.figures, before.keys() - made)
     seconds = round(time.monotonic() - start, 1)
     outputs = {_portable(file): _digest(file) for file in [executed, *made]}
-    write_text(
-        job.stamp, json.dumps({"inputs": job.inputs, "outputs": outputs, "seconds": seconds}, indent=1)
-    )
+    stamp = {"inputs": job.inputs, "outputs": outputs, "seconds": seconds}
+    write_text(job.stamp, json.dumps(stamp, indent=1))
     return seconds
 
 
-def _papermill(job: Job, output: Path, bar: str) -> Exception | None:
+def _papermill(job: Job, output: Path, log: Path, bar: str) -> Exception | None:
     """Run a notebook in a new kernel that works in the root; what its cells print goes to the log."""
     import papermill  # takes a second
     from papermill.exceptions import PapermillExecutionError
 
     os.environ["IPYTHONDIR"] = str(job.where.logs / "ipython")  # the user's own start-up files stay out
-    os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # a debugger's warning at the start of each kernel
     progress = {"bar_format": bar, "leave": False, "file": sys.stdout} if sys.stdout.isatty() else False
-    with job.log.open("w", encoding="utf-8") as log:
+    terminal = os.dup(2)
+    with log.open("w", encoding="utf-8", buffering=1) as stream:
+        os.dup2(stream.fileno(), 2)  # what the kernel itself says: it inherits the file descriptor
         try:
             papermill.execute_notebook(
                 job.source, output, job.parameters, kernel_name="python3", language="python", cwd=ROOT,
-                progress_bar=progress, coalesce_streams=True, start_timeout=180, stdout_file=log, stderr_file=log,
+                progress_bar=progress, start_timeout=180, stdout_file=stream, stderr_file=stream,
+                coalesce_streams=True,
             )  # fmt: skip
         except (PapermillExecutionError, RuntimeError, TimeoutError) as error:
-            print(error, file=log)
+            print(error, file=stream)
             return error
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
     return None
 
 
-def _check(notebook: dict, cause: Exception | None, job: Job) -> None:
-    """Raise `UserError` or `NotebookFailed` with place and reason if the last cell that began did not end."""
+def _check(notebook: dict, cause: Exception | None, name: str, log: Path) -> None:
+    """Raise `UserError` or `NotebookFailed`, with place and reason, unless every cell completed."""
     cells = [cell for cell in notebook["cells"] if not ADDED & set(cell["metadata"].get("tags", []))]
-    code = [n for n, cell in enumerate(cells) if cell["cell_type"] == "code"]
-    begun = [n for n in code if cells[n]["metadata"]["papermill"]["start_time"]]
-    if cause is None and begun == code:
+    code = [n for n, cell in enumerate(cells, start=1) if cell["cell_type"] == "code"]
+    begun = [n for n in code if cells[n - 1]["metadata"]["papermill"]["start_time"]]
+    place = begun[-1] if begun else code[0]
+    cell = cells[place - 1]
+    if (
+        cause is None
+        and begun == code
+        and all(output["output_type"] != "error" for output in cell["outputs"])
+    ):
         return
-    place = "before its first cell"
-    if begun:
-        line = "".join(cells[begun[-1]]["source"]).strip().partition("\n")[0]
-        place = f"at cell {begun[-1] + 1}, `{line[:80]}`"
-    name = getattr(cause, "ename", type(cause).__name__)
-    text = HINTS.get(name, f"{name}: {getattr(cause, 'evalue', cause)}")
-    kind = UserError if name == "UserError" else NotebookFailed
-    raise kind(f"{job.source.name} stopped {place}:\n{text.removeprefix('UserError: ')}\nLog: {job.log}")
-
-
-def _names(parameters: Mapping[str, object]) -> dict[str, str]:
-    """What stands in a kept notebook for this machine's folders."""
-    given = {str(value): name.upper() for name, value in parameters.items() if os.path.isabs(str(value))}
-    return {str(ROOT): ".", sys.prefix: "ENVIRONMENT", str(Path.home()): "~"} | given
+    error = getattr(cause, "ename", type(cause).__name__ if cause else "SystemExit")
+    message = getattr(cause, "evalue", cause)
+    line = "".join(cell["source"]).strip().partition("\n")[0]
+    reason = message if error == "UserError" else HINTS.get(error, f"{error}: {message}")
+    kind = UserError if error == "UserError" else NotebookFailed
+    raise kind(f"{name} stopped at cell {place}, `{line[:80]}`:\n{reason}\nLog: {log}")
 
 
 def clean(notebook: dict, names: Mapping[str, str]) -> str:
@@ -335,22 +320,24 @@ def clean(notebook: dict, names: Mapping[str, str]) -> str:
     rules = [(rf"(?<![\w.~-]){re.escape(path)}(?![\w-])", names[path]) for path in paths]
     rules += [(r"[\w/.~-]*ipykernel_\d+/\d+\.py", "<cell>"), (r"\b0x[0-9a-f]{8,16}\b", "0x…")]
 
-    def scrub(value: object, kind: str = "text/") -> object:
+    def scrub(value: object) -> object:
         if isinstance(value, dict):
+            kept = {key: item for key, item in value.items() if key not in VOLATILE | {WIDGET}}
             return {
-                key: scrub(item, key if "/" in key else kind) for key, item in value.items() if key != WIDGET
+                key: item if key.startswith(("image/", "application/")) else scrub(item)
+                for key, item in kept.items()
             }
         if isinstance(value, list):
-            return [scrub(item, kind) for item in value]
-        for pattern, name in rules if isinstance(value, str) and kind.startswith("text/") else ():
-            value = re.sub(pattern, lambda _, name=name: name, value)
+            return [scrub(item) for item in value]
+        for pattern, name in rules if isinstance(value, str) else ():
+            value = re.sub(pattern, name, value)
         return value
 
     for cell in notebook["cells"]:
-        cell["metadata"] = {key: item for key, item in cell["metadata"].items() if key not in TIMES}
         if "injected-parameters" in cell["metadata"].get("tags", []):
             cell["id"] = "injected-parameters"  # papermill draws one at random
-    return (
-        json.dumps(scrub(notebook | {"metadata": KERNEL}), ensure_ascii=False, indent=1, sort_keys=True)
-        + "\n"
-    )
+    return json.dumps(scrub(notebook), ensure_ascii=False, indent=1, sort_keys=True) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
