@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tacred_utils.errors import UserError
 from tacred_utils.paths import FIGURES, NOTEBOOKS, write_text
 
 
@@ -21,22 +20,16 @@ class Places:
 
 def places(profile: str, results: Path, corpus: str) -> Places:
     """Folders for a corpus' name; profile smoke keeps all below `results`, leaving the git tree clean."""
-    smoke = profile == "smoke"
-    return Places(
-        executed=(results / "executed" if smoke else NOTEBOOKS / "executed") / corpus,
-        figures=(results / "figures" if smoke else FIGURES) / corpus,
-        logs=results / "logs" / corpus,
-        stamps=results / "stamps" / corpus,
-    )
+    executed, figures = NOTEBOOKS / "executed", FIGURES
+    if profile == "smoke":
+        executed, figures = results / "executed", results / "figures"
+    return Places(executed / corpus, figures / corpus, results / "logs" / corpus, results / "stamps" / corpus)
 
 
 def read_manifest(figures: Path) -> dict[str, dict]:
     """`manifest.json` of a figures folder: file → notebook, runs, profile, commit. Empty if absent."""
     path = figures / "manifest.json"
-    try:
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    except ValueError as error:
-        raise UserError(f"{path}: is damaged; delete it and run the notebooks again with --force.") from error
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def made_by(notebook: str, figures: Path) -> list[str]:
@@ -60,8 +53,7 @@ def forget(figures: Path, files: Iterable[Path]) -> None:
     for file in gone:
         file.unlink(missing_ok=True)
     if gone:
-        kept = {name: entry for name, entry in manifest.items() if figures / name not in gone}
-        _write_manifest(figures, kept)
+        _write_manifest(figures, {name: manifest[name] for name in manifest if figures / name not in gone})
 
 
 def _write_manifest(figures: Path, manifest: dict[str, dict]) -> None:

@@ -224,8 +224,9 @@ def run_jobs(jobs: list[Job], force: bool, arguments: list[str]) -> int:
             cause = str(stop) or f"Stopped by Ctrl-C in {job.source.name}."
             raise type(stop)(f"{cause}\nTo resume: {_resume(arguments, job.number)}") from stop
         del expected[job.number]
-        elapsed, left = _clock(time.monotonic() - start), _clock(sum(expected.values()))
-        print(f"{head} done in {_clock(seconds)} (elapsed {elapsed}, about {left} left)", flush=True)
+        left = f"about {_clock(sum(expected.values()))} left" if expected else "finished"
+        elapsed = _clock(time.monotonic() - start)
+        print(f"{head} done in {_clock(seconds)} (elapsed {elapsed}, {left})", flush=True)
     return 0
 
 

@@ -208,7 +208,9 @@ def test_clean_takes_the_machine_out_of_text_but_not_out_of_images():
         cells=[new_code_cell("x", outputs=outputs, metadata={"papermill": {"duration": 1}})]
     )
     notebook.metadata["widgets"] = {"state": {}}
-    cleaned = json.loads(clean(json.loads(nbformat.writes(notebook)), {"/home/me/study": ".", "/home/me": "~"}))
+    cleaned = json.loads(
+        clean(json.loads(nbformat.writes(notebook)), {"/home/me/study": ".", "/home/me": "~"})
+    )
     first, second, third = cleaned["cells"][0]["outputs"]
     assert first["data"] == {"image/png": "/home/me/AAAA", "text/plain": ["<F at 0x…>\n", "./x"]}
     assert second["data"] == {"text/plain": ["50 %"]}
