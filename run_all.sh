@@ -113,6 +113,8 @@ make_venv() {  # .study marks a folder as ours and holds the pins once all are i
   fi
   echo "Making the environment in $venv: about 2 minutes, longer on a slow network ..."
   attempt "$python" -m pip install --quiet --requirement "$pins"
+  "$python" -c 'import sys, sysconfig; open(sysconfig.get_path("purelib") + "/tacred_study.pth", "w").write(sys.argv[1])' "$root" ||
+    fail 2 "$full"  # notebooks opened by hand find the package through this file
   cat "$pins" >"$venv/.study" || fail 2 "$full"
   rm -f "$venv/.making" && trap - EXIT INT
 }
