@@ -39,14 +39,15 @@ def train(options: argparse.Namespace) -> None:
     from tacred_utils.runs import Spec, train
     from tacred_utils.settings import known_family, parse_overrides
 
-    profile, corpus = _profile(options), None
+    profile = _profile(options)
     settings = profile.settings(known_family(options.family), options.variant, parse_overrides(options.set))
     corpus = _corpus(options, profile)
     seed = profile.seeds[0] if options.seed is None else options.seed
     spec = Spec(options.family, options.task, seed, settings, options.variant)
     run = train(spec, corpus, options.results, profile.name, force=options.force)
     print(run.folder)
-    print("\n".join(f"note: {note}" for note in [*corpus.notes, *run.info.get("notes", [])]) or f"corpus: {corpus.name}")
+    for note in corpus.notes:
+        print(f"note: {note}")
     for name, value in run.metrics["test"].items():
         print(f"  {name:<24} {value:.4f}   dev {run.metrics['dev'].get(name, float('nan')):.4f}")
 
@@ -103,7 +104,7 @@ def make_sample(options: argparse.Namespace) -> None:
         raise UserError(f"--scale {options.scale:g}: must lie above 0 and be at most 1.")
     if options.out.exists() and not options.out.is_dir():
         raise UserError(f"--out {options.out}: is a file; name a folder.")
-    strangers = [p.name for p in options.out.glob("*") if p.name not in {f"{split}.json" for split in SPLITS}] if options.out.exists() else []
+    strangers = {path.name for path in options.out.glob("*")} - {f"{split}.json" for split in SPLITS}
     if strangers:
         raise UserError(f"--out {options.out}: holds other files, such as {min(strangers)}; name an empty or a new folder.")
     for split, examples in generate(dict.fromkeys(SPLITS, options.scale), options.seed).items():
@@ -129,7 +130,8 @@ def runs_list(options: argparse.Namespace) -> None:
 
 
 def runs_publish(options: argparse.Namespace) -> None:
-    """Copy the runs that the notebooks show, without weights, to data/runs."""
+    """Copy the runs that the notebooks show, without weights, to data/runs, and renew the README's results."""
+    from tacred_utils import readme
     from tacred_utils.experiments import belongs_to_study
     from tacred_utils.runs import find_runs, publish
     from tacred_utils.settings import load_profile
@@ -137,6 +139,8 @@ def runs_publish(options: argparse.Namespace) -> None:
     shown = [run for run in find_runs(options.results, options.corpus) if belongs_to_study(run, load_profile(run.info["profile"]))]
     for folder in publish(shown, options.to):
         print(folder)
+    if options.to == PUBLISHED_RUNS:
+        readme.refresh()
 
 
 def _profile(options: argparse.Namespace):

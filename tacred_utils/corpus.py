@@ -18,6 +18,7 @@ import msgspec
 
 from tacred_utils.errors import UserError
 from tacred_utils.labels import NO_RELATION, SPLITS, order_labels
+from tacred_utils.paths import read_bytes
 
 COLUMNS = ("stanford_pos", "stanford_ner", "stanford_head", "stanford_deprel")
 SYNTHETIC_PREFIX = "synthetic-"  # ids of generated records start so: the stamp survives copying a folder
@@ -110,16 +111,9 @@ _UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # what
 _GOOD_NAMES: set[str] = set()  # relations and types found well-formed: a corpus repeats a few dozen
 
 
-def read_bytes(path: Path) -> bytes:
+def read_data(path: Path) -> bytes:
     """The bytes of a data file without a UTF-8 byte-order mark; raises `UserError` if it is no readable text file."""
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; put it there or name another folder.") from None
-    except IsADirectoryError:
-        raise UserError(f"{path}: is a folder where a file is expected.") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); check its permissions.") from None
+    data = read_bytes(path)
     if data.startswith(b"\x1f\x8b"):
         raise UserError(f"{path}: is gzip-compressed; unpack it first (gunzip).")
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -132,7 +126,7 @@ def read_bytes(path: Path) -> bytes:
 
 def split_records(path: Path) -> list[msgspec.Raw]:
     """The undecoded records of a JSON list file; raises `UserError` that names the place of a syntax error."""
-    data = read_bytes(path)
+    data = read_data(path)
     try:
         records = _RECORDS.decode(data)
     except _UNDECODABLE as error:
@@ -148,7 +142,7 @@ def read_split(path: Path) -> list[Example]:
     Raises `UserError` naming file, record index (from 0), id, field and remedy.
     """
     path = Path(path)
-    with _no_collection():
+    with no_collection():
         records = split_records(path)
         decoder = _tag_sharing_decoder(records[:500])
         examples = [_decode(path, index, raw, decoder) for index, raw in enumerate(records)]
@@ -183,7 +177,7 @@ def assemble(name: str, splits: dict[str, list[Example]], folder: str, **facts: 
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
+def no_collection() -> Iterator[None]:
     """Pause the cyclic garbage collector: it would walk millions of new lists, none of which can be garbage."""
     enabled = gc.isenabled()
     gc.disable()

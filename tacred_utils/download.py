@@ -8,8 +8,8 @@ import requests
 from tqdm import tqdm
 
 from tacred_utils.errors import UserError
-from tacred_utils.paths import write_bytes
-from tacred_utils.registry import SOURCES, Source, read_raw
+from tacred_utils.paths import read_bytes, write_bytes
+from tacred_utils.registry import SOURCES, Source
 
 RETRIES, TIMEOUT = 3, 30  # attempts, and seconds without an answer before one counts as failed
 REMOTE = {"test_results": "results/test_results"}  # folders that lie elsewhere in the source than here
@@ -29,7 +29,7 @@ def get(name: str, data: Path) -> list[Path]:
 
 
 def _get_file(source: Source, file: str, md5: str, target: Path) -> Path:
-    if target.exists() and hashlib.md5(read_raw(target), usedforsecurity=False).hexdigest() == md5:
+    if target.exists() and hashlib.md5(read_bytes(target), usedforsecurity=False).hexdigest() == md5:
         print(f"{target}: already there")
         return target
     folder, slash, name = file.partition("/")

@@ -1,13 +1,13 @@
 """Sparse features of an entity pair in its sentence: named blocks of strings, and the matrix made of them.
 
-The blocks follow the feature-based literature: mentions, words between them and their entity types (Zhou et al. 2005),
-lexical context and the shortest dependency path (Mintz et al. 2009).
+The blocks follow the feature-based literature: mentions, words between them and their entity types (Zhou et
+al. 2005), lexical context and the shortest dependency path (Mintz et al. 2009).
 """
 
 import re
 from array import array
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -23,19 +23,19 @@ _SUFFIXES = re.compile(r"(?<=...)(ments?|tions?|ings?|ers?|ied|ies|ed|es|ly|s)$"
 _BUCKETS = (0, 1, 2, 3, 5, 8, 12, 20, 30)
 
 
-@lru_cache(maxsize=None)
+@cache
 def normal(word: str) -> str:
     """Lower case, every digit 0."""
     return re.sub(r"\d", "0", word.lower())
 
 
-@lru_cache(maxsize=None)
+@cache
 def stem(word: str) -> str:
     """A crude stem: the normal form without one common English suffix."""
     return _SUFFIXES.sub("", normal(word))
 
 
-@lru_cache(maxsize=None)
+@cache
 def shape(word: str) -> str:
     """Its letter pattern with runs folded: `Inc.` → `Xx.`, `1998` → `0`."""
     letters = re.sub(r"[A-Z]", "X", re.sub(r"[^\W\d_A-Z]", "x", re.sub(r"\d", "0", word)))
@@ -74,7 +74,7 @@ class Pair:
         )
 
     def spanned(self, tokens: Sequence[str], outside: int = 0) -> list[str]:
-        """The tokens between the mentions and up to `outside` around them, each mention as one word, SUBJ or OBJ."""
+        """The tokens between the mentions and `outside` around them, each mention as SUBJ or OBJ."""
         first, second = ("SUBJ", "OBJ") if self.order == "SO" else ("OBJ", "SUBJ")
         left = ["<s>", *tokens][max(self.start + 1 - outside, 0) : self.start + 1]
         right = [*tokens, "</s>"][self.end + 1 : self.end + 1 + outside]
@@ -99,7 +99,10 @@ def _shape(pair: Pair) -> list[str]:
     features = []
     for role, mention in pair.mentions:
         words = [normal(word) for word in mention]
-        features += [f"{role} shape {' '.join(map(shape, mention[:4]))}", f"{role} length {min(len(mention), 5)}"]
+        features += [
+            f"{role} shape {' '.join(map(shape, mention[:4]))}",
+            f"{role} length {min(len(mention), 5)}",
+        ]
         features += [f"{role} head …{words[-1][-3:]}", f"{role} head …{words[-1][-2:]}"]
         features += [f"{role} …{word[-3:]}" for word in words] + [f"{role} {word[:4]}…" for word in words]
     both = " > ".join(" ".join(map(shape, mention[:3])) for _, mention in pair.mentions)
@@ -135,7 +138,9 @@ def _distance(pair: Pair) -> list[str]:
         "names": bucket(sum(word[:1].isupper() for word in tokens)),
         "commas": bucket(tokens.count(",")),
     }
-    return [f"{pair.order} {what} {count}" for what, count in counts.items()] + [f"{pair.types} {pair.order} {counts['words']}"]
+    return [f"{pair.order} {what} {count}" for what, count in counts.items()] + [
+        f"{pair.types} {pair.order} {counts['words']}"
+    ]
 
 
 def _pos(pair: Pair) -> list[str]:
@@ -147,7 +152,7 @@ def _ner(pair: Pair) -> list[str]:
     example = pair.example
     named = [word if tag == "O" else tag for word, tag in zip(pair.words, example.stanford_ner, strict=True)]
     tokens = folded(pair.spanned(named, outside=2))
-    present = [f"{pair.order} {tag}" for tag in set(example.stanford_ner[pair.between]) - {"O"}]
+    present = [f"{pair.order} {tag}" for tag in sorted(set(example.stanford_ner[pair.between]) - {"O"})]
     own = [f"S {example.stanford_ner[example.subj_end]}", f"O {example.stanford_ner[example.obj_end]}"]
     return present + own + ngrams(tokens, 2, 3, 4) + ([" ".join(tokens)] if len(tokens) <= LONGEST else [])
 
@@ -158,9 +163,10 @@ def head_word(start: int, end: int, heads: Sequence[int]) -> int:
 
 
 def shortest_path(source: int, target: int, heads: Sequence[int]) -> tuple[list[int], list[int]]:
-    """Word indices from `source` up to the lowest common ancestor, and down from it to `target`, both with their ends.
+    """Word indices from `source` up to the lowest common ancestor, and down to `target`, ends included.
 
-    `heads` is 1-based with 0 for the root. Words of two trees, or of a cycle, may have no path: two empty lists.
+    `heads` is 1-based with 0 for the root. Words of two trees, or of a cycle, may have no path: two empty
+    lists.
     """
     up, down = _ancestors(source, heads), _ancestors(target, heads)
     common = next((word for word in up if word in down), None)
@@ -199,7 +205,11 @@ def _path(pair: Pair) -> list[str]:
 
 
 def _plain_words(pair: Pair) -> list[str]:
-    return [word for word in map(str.lower, pair.example.token) if word.isalpha() and word not in ENGLISH_STOP_WORDS]
+    return [
+        word
+        for word in map(str.lower, pair.example.token)
+        if word.isalpha() and word not in ENGLISH_STOP_WORDS
+    ]
 
 
 class Block(NamedTuple):
@@ -229,7 +239,7 @@ BLOCKS: dict[str, Block] = {
 
 
 class Features(NamedTuple):
-    """Counts of every feature in every row of a corpus; column j is the feature `names[j]` of block `blocks[j]`."""
+    """Counts of every feature in every row; column j is the feature `names[j]` of block `blocks[j]`."""
 
     names: list[str]
     blocks: list[str]
@@ -241,8 +251,12 @@ Vocabulary = dict[str, dict[str, int]]  # block → feature → column
 
 def usable(blocks: Sequence[str], columns: Iterable[str]) -> tuple[list[str], dict[str, str]]:
     """The blocks that a corpus with these columns can fill, and what each of the others lacks."""
-    lacks = {name: ", ".join(column for column in BLOCKS[name].needs if column not in columns) for name in blocks}
-    return [name for name in blocks if not lacks[name]], {name: missing for name, missing in lacks.items() if missing}
+    lacks = {
+        name: ", ".join(column for column in BLOCKS[name].needs if column not in columns) for name in blocks
+    }
+    return [name for name in blocks if not lacks[name]], {
+        name: missing for name, missing in lacks.items() if missing
+    }
 
 
 def turned(relation: str) -> str:
@@ -261,7 +275,7 @@ def mirrored(example: Example) -> Example:
 
 
 def count(examples: Iterable[Example], vocabulary: Vocabulary, grow: bool = False) -> csr_matrix:
-    """Feature counts, one row per Example; features outside the vocabulary are left out, or enter it if it may grow."""
+    """Feature counts, a row per Example; unknown features are left out, or enter if it may `grow`."""
     size = sum(map(len, vocabulary.values()))
     columns, ends = array("i"), array("q", [0])
     for example in examples:
@@ -277,7 +291,9 @@ def count(examples: Iterable[Example], vocabulary: Vocabulary, grow: bool = Fals
                 columns.append(column)
         ends.append(len(columns))
     data = np.ones(len(columns), np.float32)
-    matrix = csr_matrix((data, np.frombuffer(columns, np.int32), np.frombuffer(ends, np.int64)), (len(ends) - 1, size))
+    matrix = csr_matrix(
+        (data, np.frombuffer(columns, np.int32), np.frombuffer(ends, np.int64)), (len(ends) - 1, size)
+    )
     matrix.sum_duplicates()
     return matrix
 
@@ -286,7 +302,7 @@ _latest: list[tuple[Corpus, tuple, Features]] = []  # of one corpus only: the ma
 
 
 def extract(corpus: Corpus, blocks: Sequence[str], min_count: int, mirror: bool) -> Features:
-    """The features of a corpus that occur in at least `min_count` training rows, kept for the next task on it."""
+    """The features that occur in at least `min_count` training rows, kept for the next task on it."""
     key = (tuple(blocks), min_count, mirror)
     for known, its_key, features in _latest:
         if known is corpus and its_key == key:
@@ -313,5 +329,7 @@ def extract(corpus: Corpus, blocks: Sequence[str], min_count: int, mirror: bool)
 
 def named(vocabulary: Vocabulary) -> tuple[list[str], list[str]]:
     """Name and block of each column."""
-    by_column = sorted((column, name, block) for block, known in vocabulary.items() for name, column in known.items())
+    by_column = sorted(
+        (column, name, block) for block, known in vocabulary.items() for name, column in known.items()
+    )
     return [name for _, name, _ in by_column], [block for _, _, block in by_column]

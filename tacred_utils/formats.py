@@ -1,9 +1,12 @@
-"""Readers for the published files of the open corpora; each returns Examples and what it has to report."""
+"""Readers for the published files of the open corpora, and for the revisions of TACRED's labels."""
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 
-from tacred_utils.corpus import UNTYPED, Example, read_bytes
+import msgspec
+
+from tacred_utils.corpus import UNTYPED, Example, read_data
 from tacred_utils.errors import UserError
 from tacred_utils.labels import NO_RELATION
 
@@ -20,7 +23,7 @@ def read_kbp37(path: Path) -> Split:
     A sentence with an empty mention cannot carry a span: it is left out and reported. Raises `UserError` with the
     record's number for a block that has not the form of the format.
     """
-    blocks = re.split(r"\n\s*\n", read_bytes(path).decode("utf-8-sig").replace("\r\n", "\n").strip())
+    blocks = re.split(r"\n\s*\n", read_data(path).decode("utf-8-sig").replace("\r\n", "\n").strip())
     examples, empty = [], []
     for block in blocks:
         number, _, rest = block.partition("\t")
@@ -53,7 +56,7 @@ def read_conll04(path: Path) -> Split:
     both are reported. Source: bekou/multihead_joint_entity_relation_extraction, data/CoNLL04.
     """
     documents: list[tuple[str, list[list[str]]]] = []
-    for number, line in enumerate(read_bytes(path).decode("utf-8-sig").splitlines(), start=1):
+    for number, line in enumerate(read_data(path).decode("utf-8-sig").splitlines(), start=1):
         if line.startswith("#doc"):
             documents.append((line.removeprefix("#doc").strip(), []))
         elif line.strip():
@@ -106,3 +109,32 @@ def _conll04_relations(rows: list[list[str]], entities: list[Entity]) -> tuple[d
             else:
                 lost += 1
     return relations, lost
+
+
+class _Change(msgspec.Struct):
+    id: str
+    relation: str
+
+
+def read_patch(path: Path, ids: Collection[str] | None = None) -> dict[str, str]:
+    """A revision's labels by id, from TACREV's list of {id, relation} or Re-TACRED's object {id: label}.
+
+    TACREV lists changed rows only; Re-TACRED lists every row that it keeps, and a row missing there is
+    dropped from the split. With `ids`, those of the split to be relabelled, a patch that names any other id
+    raises `UserError`; so does a file of another form, or an id with two labels.
+    """
+    data = read_data(path)
+    try:
+        content = msgspec.json.decode(data, type=list[_Change] | dict[str, str])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not a label revision ({error}); fetch TACREV's or Re-TACRED's file again.") from error
+    pairs = [*content.items()] if isinstance(content, dict) else [(row.id, row.relation) for row in content]
+    patch = dict(pairs)
+    if len(patch) < len(pairs):
+        raise UserError(f"{path}: an id occurs twice among {len(pairs):,} records; fetch the published file again.")
+    if ids is not None and (foreign := patch.keys() - set(ids)):
+        raise UserError(
+            f"{path}: {len(foreign):,} of {len(patch):,} ids, such as {min(foreign)}, are not in this split; "
+            "give the patch of the same split."
+        )
+    return patch

@@ -40,6 +40,18 @@ def atomic_path(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a file as they are; raises `UserError` when there is none or it cannot be read."""
+    try:
+        return Path(path).read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; put it there or name another place.") from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: is a folder where a file is expected.") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check its permissions.") from None
+
+
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text under `path`, by rename. Raises `UserError` as `atomic_path` does."""
     with atomic_path(path) as temporary:

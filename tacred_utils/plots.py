@@ -1,34 +1,43 @@
-"""The study's figures: each function takes data frames, knows nothing of models, and returns a Figure."""
+"""The study's figures: each function takes data frames, knows nothing of models, and returns a Figure.
 
-from collections.abc import Sequence
+Frames name systems in a column `system`; `families` maps a system to its family, which gives its colour. A
+system that is not in it was published by others. Text from a corpus is drawn as it stands.
+"""
+
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import matplotlib.pyplot as plt
+import matplotlib.style
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from tacred_utils.paths import PACKAGE, atomic_path
 
 COLUMN, PAGE = 3.35, 6.9  # inches: the column and the text width of a two-column page
-ROW = 0.14  # inches: one line of 7 pt type in a bar chart
+ROW = 0.14  # inches: one line of 7 pt type
+INTERVAL = "score (bars: 95 % interval over test rows)"
 
 # One colour per model family, from Okabe and Ito's palette, the same in every figure.
 COLOURS = {
     "svm": "#E69F00", "bilstm": "#009E73", "bert": "#0072B2", "gpt2": "#D55E00", "published": "#CC79A7",
     "trivial": "#7F7F7F",
 }  # fmt: skip
-NEUTRAL = "#4D4D4D"  # facts about a corpus, not about a system
-PALE = "#D9D9D9"
+NEUTRAL, PALE, SKY = "#4D4D4D", "#D9D9D9", "#56B4E9"  # facts about a corpus, not about a system
 SPLIT_MARKS = {"train": "|", "dev": "x", "test": "o"}  # told apart without colour, which belongs to families
+LINES = [("-", NEUTRAL, "o"), ("-", SKY, "s"), (":", "black", "^")]  # style, colour, mark: of no family
+
+Families = Mapping[str, str]
 
 
 def use_style() -> None:
     """Set Matplotlib to the study's style for the rest of the process."""
-    plt.style.use(PACKAGE / "study.mplstyle")
+    matplotlib.style.use(PACKAGE / "study.mplstyle")
 
 
 def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
@@ -41,313 +50,250 @@ def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
     return files
 
 
+# Facts about a corpus
+
+
 def class_frequencies(counts: pd.DataFrame, title: str = "") -> Figure:
     """Rows per label on a log scale: bars for the whole corpus, a mark for each split.
 
     `counts` is indexed by label, with a column of counts for each split (train, dev, test).
     """
-    counts = counts.loc[counts.sum(axis=1).sort_values(kind="stable").index]  # rarest at the bottom
-    figure, axes = _new(COLUMN, 0.7 + ROW * len(counts))
-    places = np.arange(len(counts))
-    axes.barh(places, counts.sum(axis=1), color=PALE, height=0.8, label="all splits")
+    counts = counts.loc[counts.sum(axis=1).sort_values(kind="stable", ascending=False).index]
+    figure, (axis,) = _panels(1, COLUMN, 0.9 + ROW * len(counts), title)
+    rows = _name_rows(axis, counts.index)
+    axis.barh(rows, counts.sum(axis=1), color=PALE, height=0.8, label="all splits")
     for split in counts:
         shown = counts[split] > 0  # a log scale has no zero
-        axes.plot(
-            counts[split][shown], places[shown], SPLIT_MARKS[split], color=NEUTRAL, markersize=3, label=split
-        )
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(_THOUSANDS)
-    _name_rows(axes, counts.index)
-    axes.set(xlabel="rows (log scale)", ylim=(-0.7, len(counts) - 0.3))
-    axes.legend(loc="lower right")  # the rarest classes leave room there
-    return _titled(figure, title)
+        axis.plot(counts[split][shown], rows[shown], SPLIT_MARKS[split], color=NEUTRAL, ms=3, label=split)
+    axis.set(xscale="log", xlabel="rows (log scale)")
+    _count_ticks(axis.xaxis)
+    figure.legend(loc="outside lower left", ncols=4)
+    return figure
 
 
-def sentence_lengths(lengths: pd.DataFrame, title: str = "", bins: Sequence[float] | None = None) -> Figure:
+def sentence_lengths(lengths: pd.DataFrame, title: str = "") -> Figure:
     """Distribution of sentence length per split. `lengths` has a row per sentence: split, tokens."""
-    figure, axes = _new(COLUMN, 2.1)
-    edges = np.arange(0, lengths["tokens"].max() + 5, 4) if bins is None else np.asarray(bins)
-    for index, (split, part) in enumerate(lengths.groupby("split", sort=False)["tokens"]):
-        colour, line = (NEUTRAL, "#56B4E9", "#000000")[index % 3], ("-", "-", ":")[index % 3]
-        rows, _ = np.histogram(part, edges)
-        axes.stairs(100 * rows / len(part), edges, color=colour, linestyle=line, linewidth=1)
-        text = f"{split}: mean {part.mean():.1f}, longest {part.max()}"
-        axes.text(
-            1,
-            1 - 0.09 * index,
-            text,
-            transform=axes.transAxes,
-            ha="right",
-            va="top",
-            fontsize=7,
-            color=colour,
-        )
-    axes.set(xlabel="sentence length (tokens)", ylabel="share of the split's rows (%)", xlim=(0, None))
-    return _titled(figure, title)
-
-
-def score_dots(
-    scores: pd.DataFrame, families: Sequence[str], title: str = "", xlabel: str = "score"
-) -> Figure:
-    """Each row of `scores` (a metric) as a line of dots, one for each column (a system) in its colour.
-
-    A column pair named "<system> low" and "<system> high" draws that system's interval.
-    """
-    systems = [column for column in scores if not str(column).endswith((" low", " high"))]
-    figure, axes = _new(COLUMN, 0.75 + 0.14 * len(systems) + 0.24 * len(scores))
-    offsets = np.linspace(0.25, -0.25, len(systems)) if len(systems) > 1 else [0.0]
-    marks = "osD^v<>P*X"
-    for index, (system, family, offset) in enumerate(zip(systems, families, offsets, strict=True)):
-        rows = np.arange(len(scores))[::-1] + offset
-        if f"{system} low" in scores:
-            axes.hlines(
-                rows, scores[f"{system} low"], scores[f"{system} high"], color=COLOURS[family], linewidth=0.8
-            )
-        axes.plot(
-            scores[system],
-            rows,
-            marks[index % len(marks)],
-            color=COLOURS[family],
-            label=_text(system),
-            clip_on=False,
-        )
-    for row in range(len(scores) - 1):
-        axes.axhline(row + 0.5, color=PALE, linewidth=0.4)
-    _name_rows(axes, scores.index[::-1])
-    axes.set(xlabel=xlabel, xlim=(0, 1), ylim=(-0.5, len(scores) - 0.5))
+    figure, (axis,) = _panels(1, COLUMN, 2.6, title)
+    edges = np.arange(0, lengths["tokens"].max() + 5, 4)
+    splits = lengths.groupby("split", sort=False)["tokens"]
+    for (split, part), (line, colour, _) in zip(splits, LINES, strict=False):
+        name = f"{split}: mean {part.mean():.1f}, longest {part.max()}"
+        shares = 100 * np.histogram(part, edges)[0] / len(part)
+        axis.stairs(shares, edges, color=colour, linestyle=line, linewidth=1, label=name)
+    axis.set(xlabel="sentence length (tokens)", ylabel="% of the split's rows", xlim=(0, None))
     figure.legend(loc="outside lower left")
-    return _titled(figure, title)
+    return figure
 
 
-def f1_by_support(
-    classes: pd.DataFrame, family: str, title: str = "", named: int = 8, against: pd.Series | None = None
+def stacked(frame: pd.DataFrame, xlabel: str, title: str = "") -> Figure:
+    """Horizontal bars of parts: a bar for each row (its index), a part for each column."""
+    figure, (axis,) = _panels(1, PAGE, 0.75 + 0.24 * len(frame), title)
+    rows, left = _name_rows(axis, frame.index), 0.0
+    for part, colour in zip(frame, [PALE, SKY, NEUTRAL, "#F0E442", "white"], strict=False):
+        axis.barh(rows, frame[part], 0.72, left, color=colour, edgecolor=NEUTRAL, label=_text(part))
+        left = left + frame[part]
+    axis.set(xlabel=xlabel, xlim=(0, frame.sum(axis=1).max()))
+    figure.legend(loc="outside lower left", ncols=len(frame.columns))
+    return figure
+
+
+def difficulty(rows: pd.Series, shares: pd.DataFrame, title: str = "") -> Figure:
+    """Above: rows by the number of systems that are right (index); below: a line a column of `shares`."""
+    figure, (above, below) = _panels(2, COLUMN, 3, title, columns=1, sharex=True)
+    above.bar(rows.index, rows, color=NEUTRAL)
+    above.set(yscale="log", ylabel="rows (log scale)")
+    above.set_ylim(10 ** np.floor(np.log10(rows.min()) - 0.1))  # a power of ten below the lowest bar
+    _count_ticks(above.yaxis)
+    for name, (line, colour, mark) in zip(shares, LINES, strict=False):
+        below.plot(shares.index, shares[name], mark, linestyle=line, color=colour, label=_text(name))
+    below.set(xlabel="systems that agree with TACRED's label", ylabel="share relabelled", ylim=(-0.02, 1))
+    below.set_xticks(rows.index)
+    below.legend()
+    return figure
+
+
+# Systems side by side
+
+
+def intervals(
+    frame: pd.DataFrame, families: Families, title: str = "", xlabel: str = INTERVAL, sharex: bool = False
 ) -> Figure:
-    """F1 of each class against its rows in the test split, with 95 % intervals where given.
+    """Scores with intervals, a panel a score and a row a system: columns system, score, value, low, high."""
+    scores, systems = frame["score"].unique(), frame["system"].unique()
+    height = 0.75 + 0.19 * len(systems)
+    figure, axes = _panels(len(scores), PAGE, height, title, columns=len(scores), sharey=True, sharex=sharex)
+    for axis, score in zip(axes, scores, strict=True):
+        part = frame[frame["score"] == score].set_index("system").reindex(systems)
+        colours = [_colour(name, families) for name in systems]
+        _interval_rows(axis, systems, part.value, part.low, part.high, colours)
+        axis.set_title(_text(score))
+    figure.supxlabel(xlabel, size=8)
+    return figure
 
-    `classes`: label, f1, support and, optionally, low and high. The `named` classes farthest from the common
-    trend are labelled. `against` (F1 by label, of another system) is drawn as small grey dots.
+
+def against_others(frame: pd.DataFrame, system: str, families: Families, title: str = "") -> Figure:
+    """One system (a column) against the others' range, by class: columns label, lowest, median, highest."""
+    figure, (axis,) = _panels(1, PAGE, 0.8 + ROW * len(frame), title)
+    span, colour = (frame["median"], frame.lowest, frame.highest), COLOURS["published"]
+    rows = _interval_rows(axis, frame.label, *span, colour, "others: range, median")
+    axis.plot(frame[system], rows, "o", color=_colour(system, families), ms=3.5, label=_text(system))
+    axis.set(xlabel="F1 of the relation", xlim=(-0.02, 1))
+    figure.legend(loc="outside lower left", ncols=2)
+    return figure
+
+
+def f1_by_count(
+    panels: Mapping[str, pd.DataFrame], families: Families, xlabel: str, title: str = "", named: int = 5
+) -> Figure:
+    """F1 of each class against a count of its rows (log scale), a panel a system.
+
+    A panel's frame has columns label, count, f1 and, optionally, low and high (95 % interval). Its title
+    gives Spearman's rho; the `named` classes with the greatest distance between the two ranks, which lower
+    rho most, are named.
     """
-    classes = classes[classes["support"] > 0]
-    figure, axes = _new(COLUMN, 2.6)
-    if "low" in classes:
-        axes.vlines(
-            classes["support"],
-            classes["low"],
-            classes["high"],
-            color=COLOURS[family],
-            alpha=0.35,
-            linewidth=0.8,
-        )
-    if against is not None:
-        other = classes["label"].map(against)
-        axes.plot(
-            classes["support"],
-            other,
-            ".",
-            color=COLOURS["trivial"],
-            markersize=3,
-            label=_text(str(against.name)),
-        )
-        figure.legend(loc="outside lower right")
-    axes.plot(classes["support"], classes["f1"], "o", color=COLOURS[family], markersize=3)
-    logs = np.log10(classes["support"].to_numpy(float))
-    fit = (
-        np.polyval(np.polyfit(logs, classes["f1"], 1), logs)
-        if classes["support"].nunique() > 1
-        else classes["f1"].mean()
-    )
-    taken: list[tuple[float, float]] = []
-    for row in (classes["f1"] - fit).abs().sort_values(ascending=False, kind="stable").index:
-        label, support, score = classes.loc[row, ["label", "support", "f1"]]
-        at = np.log10(support)
-        if len(taken) < named and not any(abs(at - x) < 2 and abs(score - y) < 0.06 for x, y in taken):
-            taken.append((at, score))
-            side, shift = ("left", 3) if at < logs.mean() else ("right", -3)
-            axes.annotate(
-                _text(label), (support, score), (shift, 2), textcoords="offset points", fontsize=5.5, ha=side
-            )
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(_THOUSANDS)
-    axes.set(
-        xlabel="test rows of the class (log scale)",
-        ylabel="F1 (bars: 95 % interval)" if "low" in classes else "F1",
-        ylim=(-0.02, 1.02),
-    )
-    return _titled(figure, title)
+    number, width = len(panels), COLUMN if len(panels) == 1 else PAGE
+    figure, axes = _panels(number, width, 2.6, title, columns=number, sharey=True, sharex=True)
+    counts = pd.concat(panels)["count"]
+    for axis, (system, frame) in zip(axes, panels.items(), strict=True):
+        frame, colour = frame[frame["count"] > 0], _colour(system, families)
+        f1, count = frame["f1"].rank(), frame["count"].rank()
+        axis.scatter(frame["count"], frame["f1"], color=colour, s=14, alpha=0.75, linewidths=0)
+        if "low" in frame:
+            axis.vlines(frame["count"], frame["low"], frame["high"], color=colour, alpha=0.35, linewidth=0.8)
+        rho = f": Spearman's rho {f1.corr(count):.2f}" if f1.nunique() > 1 < count.nunique() else ""
+        axis.set(xscale="log", xlabel=xlabel, title=_text(system) + rho, ylim=(-0.03, 1.03))
+        axis.set_xlim(counts[counts > 0].min() / 1.3, counts.max() * 4)  # room for names
+        _count_ticks(axis.xaxis)
+        farthest = (f1 - count).abs().nlargest(named).index
+        _name_points(axis, frame["count"], frame["f1"], frame["label"].where(frame.index.isin(farthest), ""))
+    axes[0].set_ylabel("F1 (bars: 95 % interval)" if "low" in frame else "F1 of the relation")
+    return figure
 
 
-def precision_recall(curves: pd.DataFrame, families: dict[str, str], title: str = "") -> Figure:
-    """Precision against recall as the threshold moves. `curves`: system, recall, precision, by threshold.
+def detection_classification(frame: pd.DataFrame, families: Families, title: str = "") -> Figure:
+    """Classification accuracy against detection F1: columns system and both scores; curves of equal micro F1.
 
-    `families` gives each system's family. A row with `chosen` true (an optional column) is marked.
+    Micro F1 is the product of the two, since both stages count the same rightly named rows.
     """
-    figure, axes = _new(COLUMN, 2.5)
-    styles = _line_styles(families)
-    for system, curve in curves.groupby("system", sort=False):
-        axes.plot(
-            curve["recall"],
-            curve["precision"],
-            color=COLOURS[families[system]],
-            linestyle=styles[system],
-            label=_text(system),
-        )
-        if "chosen" in curve:
-            at = curve[curve["chosen"].astype(bool)]
-            axes.plot(at["recall"], at["precision"], "o", color=COLOURS[families[system]])
-    axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
-    axes.legend(loc="lower left")
-    return _titled(figure, title)
+    figure, (axis,) = _panels(1, PAGE, 3.4, title)
+    low, high = frame.detection_f1.min() - 0.03, frame.detection_f1.max() + 0.05
+    bottom = frame.classification_accuracy.min() - 0.03
+    axis.set(xlim=(low, high), xlabel="detection F1")
+    axis.set(ylim=(bottom, 1), ylabel="share rightly named, if detected")
+    detection = np.linspace(low, high, 400)
+    for level in np.arange(0.05, 1, 0.05):
+        curve = level / detection
+        shown = np.flatnonzero((curve > bottom) & (curve < 1))
+        if len(shown) > 40:  # room for its name
+            axis.plot(detection[shown], curve[shown], color="#BBBBBB", linewidth=0.6, zorder=0)
+            box = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+            at = shown[12]
+            axis.text(detection[at], curve[at], f"{level:.2f}", color=NEUTRAL, fontsize=6, bbox=box)
+    colours = [_colour(name, families) for name in frame.system]
+    axis.scatter(frame.detection_f1, frame.classification_accuracy, color=colours, s=18, zorder=3)
+    _name_points(axis, frame.detection_f1, frame.classification_accuracy, frame.system)
+    return figure
 
 
-def prevalence(curve: pd.DataFrame, marked: dict[str, tuple[float, float]], title: str = "") -> Figure:
-    """Precision of a detector with fixed rates as the share of relations changes. `curve`: share, precision.
+def curves(
+    frame: pd.DataFrame, x: str, y: str, families: Families, title: str = "", xlabel: str = "",
+    ylabel: str = "", marker: str = "", diagonal: bool = False,
+) -> Figure:  # fmt: skip
+    """A line a system through its rows in their order, both axes from 0 to 1: precision against recall, say.
 
-    `marked` names points (share, precision) on it.
+    Optional columns: low and high draw intervals, and a row with a text in `mark` is a dot with that name.
+    The `diagonal` is where a reliability diagram has a calibrated system.
     """
-    figure, axes = _new(COLUMN, 2.2)
-    axes.plot(curve["share"], curve["precision"], color=COLOURS["svm"])
-    for name, (share, precision) in marked.items():
-        axes.plot(share, precision, "o", color=NEUTRAL)
-        axes.annotate(f"{_text(name)}: {precision:.2f}", (share, precision), xytext=(4, -10), textcoords="offset points")
-    axes.xaxis.set_major_formatter("{x:.0%}")
-    axes.set(xlabel="share of rows with a relation", ylabel="precision", ylim=(0, 1), xlim=(0, None))
-    return _titled(figure, title)
-
-
-def reliability(bins: pd.DataFrame, families: dict[str, str], title: str = "") -> Figure:
-    """Reliability diagram: accuracy against stated probability; a calibrated system lies on the diagonal.
-
-    `bins`: system, confidence, accuracy and, optionally, low and high (95 % interval of the accuracy).
-    """
-    figure, axes = _new(COLUMN, 2.5)
-    axes.plot([0, 1], [0, 1], color=NEUTRAL, linewidth=0.6, linestyle=":", label="calibrated")
-    styles = _line_styles(families)
-    for system, part in bins.groupby("system", sort=False):
-        colour = COLOURS[families[system]]
+    figure, (axis,) = _panels(1, COLUMN, 2.6, title)
+    axis.set(xlim=(0, 1), ylim=(0, 1.02), xlabel=xlabel or x, ylabel=ylabel or y)
+    drawn: list[str] = []
+    for system, part in frame.groupby("system", sort=False):
+        colour = _colour(system, families)
+        style = ("-", "--", "-.", ":")[drawn.count(colour) % 4]  # tells systems of one family apart
+        drawn.append(colour)
+        axis.plot(part[x], part[y], marker=marker, color=colour, linestyle=style, label=_text(system))
         if "low" in part:
-            axes.vlines(
-                part["confidence"],
-                part["low"],
-                part["high"],
-                color=colour,
-                alpha=0.4,
-                label=f"{_text(system)}, 95 % interval",
-            )
-        axes.plot(
-            part["confidence"],
-            part["accuracy"],
-            "o",
-            color=colour,
-            linestyle=styles[system],
-            label=_text(system),
-        )
-    axes.set(xlabel="stated probability", ylabel="share that is right", xlim=(0, 1), ylim=(0, 1.02))
-    axes.legend(loc="upper left")
-    return _titled(figure, title)
+            axis.vlines(part[x], part["low"], part["high"], color=colour, alpha=0.4)
+    if diagonal:
+        axis.plot([0, 1], [0, 1], color=NEUTRAL, linewidth=0.6, linestyle=":", label="calibrated")
+    if len(axis.lines) > 1:
+        figure.legend(loc="outside lower left", ncols=2)
+    if "mark" in frame:
+        dots = frame[frame["mark"] != ""]
+        colours = [_colour(name, families) for name in dots["system"]]
+        axis.scatter(dots[x], dots[y], color=colours, s=18, zorder=3)
+        _name_points(axis, frame[x], frame[y], frame["mark"])
+    return figure
 
 
-def confusion(counts: pd.DataFrame, title: str = "", annotate: bool | None = None) -> Figure:
-    """Share of each gold class (rows) that was given each prediction (columns); an empty class is left blank.
+def heatmap(frame: pd.DataFrame, label: str, title: str = "") -> Figure:
+    """Numbers by rows and columns as in the frame, missing cells empty; up to 12 rows they are written in.
 
-    `counts`: gold labels as index, predictions as columns. Up to 12 classes are annotated by default.
+    The names of its index and columns stand at the axes. `label` says what the numbers are.
     """
-    shares = counts.div(counts.sum(axis=1).replace(0, np.nan), axis=0)
-    small = max(shares.shape) <= 12
-    width = COLUMN if small else PAGE
-    figure, axes = _new(width, width * 0.85)
+    small = len(frame) <= 12
+    figure, (axis,) = _panels(1, PAGE, 1.2 + (0.22 if small else ROW) * len(frame), title)
     sns.heatmap(
-        shares, ax=axes, cmap="Blues", vmin=0, vmax=1, square=True, linewidths=0.2, linecolor=PALE,
-        annot=small if annotate is None else annotate,
-        fmt=".2f", annot_kws={"size": 5.5}, cbar_kws={"shrink": 0.6}, xticklabels=True, yticklabels=True,
+        frame, ax=axis, cmap="cividis", annot=small, fmt=".2f", annot_kws={"size": 6},
+        cbar_kws={"label": label}, xticklabels=[_text(name) for name in frame],
+        yticklabels=[_text(name) for name in frame.index],
     )  # fmt: skip
-    for axis, names in ((axes.xaxis, counts.columns), (axes.yaxis, counts.index)):
-        axis.set_ticklabels([_text(name) for name in names], fontsize=6 if small else 5)
-        axis.set_tick_params(length=0)
-    axes.tick_params(axis="x", rotation=90)
-    axes.tick_params(axis="y", rotation=0)
-    axes.set(xlabel="predicted", ylabel="gold (rows add up to 1)")
-    return _titled(figure, title)
+    axis.tick_params(length=0, labelsize=7 if small else 5)
+    upright = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if small else {"rotation": 90}
+    axis.set_xticks(axis.get_xticks(), [text.get_text() for text in axis.get_xticklabels()], **upright)
+    return figure
 
 
 def top_features(weights: pd.DataFrame, family: str, title: str = "", xlabel: str = "weight") -> Figure:
-    """Bars of the features that weigh most. `weights`: feature, weight; a `group` gets its own panel."""
-    groups = list(weights.groupby("group", sort=False)) if "group" in weights else [("", weights)]
-    columns = min(len(groups), 2)
-    lines = -(-len(groups) // columns)
-    height = 0.45 + lines * (0.3 + ROW * max(len(part) for _, part in groups))
-    figure, panels = plt.subplots(
-        lines, columns, figsize=(PAGE if columns == 2 else COLUMN, height), squeeze=False
-    )
-    plt.close(figure)
-    for axes, (name, part) in zip(panels.flat, groups, strict=False):
-        part = part.sort_values("weight", kind="stable")
-        axes.barh(np.arange(len(part)), part["weight"], color=COLOURS[family], height=0.75)
-        axes.axvline(0, color=NEUTRAL, linewidth=0.5)
-        _name_rows(axes, part["feature"])
-        axes.set_title(_text(name))
-        axes.set_xlabel(xlabel)
-    for axes in list(panels.flat)[len(groups) :]:
-        axes.set_visible(False)
-    return _titled(figure, title)
+    """Bars of the features that weigh most, a panel a `group`. `weights`: group, feature, weight."""
+    groups = weights.groupby("group", sort=False)
+    number, (columns, width) = groups.ngroups, (1, COLUMN) if groups.ngroups == 1 else (2, PAGE)
+    height = 0.45 + -(-number // columns) * (0.3 + ROW * groups.size().max())
+    figure, axes = _panels(number, width, height, title, columns=columns)
+    for axis, (name, part) in zip(axes, groups, strict=True):
+        part = part.sort_values("weight", kind="stable", ascending=False)
+        axis.barh(_name_rows(axis, part["feature"]), part["weight"], color=COLOURS[family], height=0.75)
+        axis.axvline(0, color=NEUTRAL, linewidth=0.5)
+        axis.set(title=_text(name), xlabel=xlabel)
+    return figure
 
 
-def learning_curves(histories: dict[str, pd.DataFrame], family: str, title: str = "") -> Figure:
+def learning_curves(histories: Mapping[str, pd.DataFrame], family: str, title: str = "") -> Figure:
     """Loss and macro F1 by epoch, train (dashed) against dev (solid), a column of panels for each run by name.
 
     Each history has epoch, train_loss, dev_loss, train_macro_f1, dev_macro_f1; the best dev F1 is marked.
     """
-    figure, panels = plt.subplots(2, len(histories), figsize=(PAGE, 3.2), squeeze=False, sharex="col", sharey="row")
-    plt.close(figure)
-    for column, (name, history) in enumerate(histories.items()):
-        for axes, score in zip(panels[:, column], ("loss", "macro_f1"), strict=True):
-            axes.plot(history["epoch"], history[f"train_{score}"], "--", color=NEUTRAL, label="train")
-            axes.plot(history["epoch"], history[f"dev_{score}"], "-", color=COLOURS[family], label="dev")
+    columns = len(histories)
+    figure, axes = _panels(2 * columns, PAGE, 3.2, title, columns=columns, sharex="col", sharey="row")
+    for loss, f1, (name, history) in zip(axes, axes[columns:], histories.items(), strict=False):
+        for axis, score in ((loss, "loss"), (f1, "macro_f1")):
+            axis.plot(history["epoch"], history[f"train_{score}"], "--", color=NEUTRAL, label="train")
+            axis.plot(history["epoch"], history[f"dev_{score}"], "-", color=COLOURS[family], label="dev")
         best = history.loc[history["dev_macro_f1"].idxmax()]
-        panels[1, column].plot(best["epoch"], best["dev_macro_f1"], "o", color=COLOURS[family], label="best epoch")
-        panels[0, column].set_title(_text(name))
-        panels[1, column].set(xlabel="epoch", ylim=(0, 1.02))
-    panels[0, 0].set(ylabel="weighted loss", ylim=(0, None))
-    panels[1, 0].set_ylabel("macro F1")
-    panels[1, -1].legend(loc="lower right")
-    return _titled(figure, title)
+        f1.plot(best["epoch"], best["dev_macro_f1"], "o", color=COLOURS[family], label="best epoch")
+        loss.set(title=_text(name), ylim=(0, None))
+        f1.set(xlabel="epoch", ylim=(0, 1.02))
+    axes[0].set_ylabel("weighted loss")
+    axes[columns].set_ylabel("macro F1")
+    axes[-1].legend(loc="lower right")
+    return figure
 
 
-def differences(rows: pd.DataFrame, family: str, title: str = "", xlabel: str = "difference") -> Figure:
-    """Differences with 95 % intervals from a reference at 0, a line each: columns name, difference, low, high.
-
-    A column `panel` puts its values beside each other, over the same lines.
-    """
-    groups = list(rows.groupby("panel", sort=False)) if "panel" in rows else [("", rows)]
-    names = list(dict.fromkeys(rows["name"]))
-    figure, panels = plt.subplots(
-        1, len(groups), figsize=(PAGE if len(groups) > 1 else COLUMN, 0.7 + 0.2 * len(names)), squeeze=False, sharey=True
-    )
-    plt.close(figure)
-    for axes, (panel, part) in zip(panels.flat, groups, strict=True):
-        places = [len(names) - 1 - names.index(name) for name in part["name"]]
-        axes.axvline(0, color=NEUTRAL, linewidth=0.6)
-        axes.hlines(places, part["low"], part["high"], color=COLOURS[family], linewidth=1)
-        axes.plot(part["difference"], places, "o", color=COLOURS[family], markersize=3)
-        axes.set(xlabel=xlabel, title=_text(panel), ylim=(-0.6, len(names) - 0.4))
-    _name_rows(panels[0, 0], names[::-1])
-    return _titled(figure, title)
+# What the figures share
 
 
-_THOUSANDS = FuncFormatter(lambda value, _: f"{value / 1000:g}k" if value >= 10_000 else f"{value:,.0f}")
-
-
-def _new(width: float, height: float) -> tuple[Figure, Axes]:
-    """A figure in the study's style that is not shown by itself: notebooks show the file that was saved."""
+def _panels(
+    number: int, width: float, height: float, title: str, columns: int = 1, **shared: bool
+) -> tuple[Figure, list[Axes]]:
+    """A figure in the study's style with its panels, row by row; pyplot, which would show it, is not told."""
     use_style()
-    figure, axes = plt.subplots(figsize=(width, height))
-    plt.close(figure)
-    return figure, axes
-
-
-def _titled(figure: Figure, title: str) -> Figure:
+    figure = FigureCanvasAgg(Figure(figsize=(width, height))).figure
+    axes = list(figure.subplots(-(-number // columns), columns, squeeze=False, **shared).flat)
+    for axis in axes[number:]:
+        axis.remove()
     if title:
         figure.suptitle(_text(title), x=0.01, ha="left", wrap=True)
-    return figure
+    return figure, axes[:number]
 
 
 def _text(text: object) -> str:
@@ -355,16 +301,70 @@ def _text(text: object) -> str:
     return str(text).replace("$", r"\$")
 
 
-def _name_rows(axes: Axes, names: Sequence[object]) -> None:
-    axes.set_yticks(np.arange(len(names)), [_text(name) for name in names])
-    axes.tick_params(axis="y", length=0)
+def _colour(system: str, families: Families) -> str:
+    return COLOURS[families.get(system, "published")]
 
 
-def _line_styles(families: dict[str, str]) -> dict[str, str]:
-    """A line style per system, so that two systems of one family, in one colour, can be told apart."""
-    used: dict[str, int] = {}
-    styles = {}
-    for system, family in families.items():
-        styles[system] = ("-", "--", "-.", ":")[used.get(family, 0) % 4]
-        used[family] = used.get(family, 0) + 1
-    return styles
+def _count_ticks(axis: Axis) -> None:
+    """Plain numbers on a log axis: at powers of ten; between, if the data span less than a decade."""
+    low, high = axis.get_data_interval()
+
+    def number(value: float, _: int) -> str:
+        return "" if value < 1 else f"{value / 1000:g}k" if value >= 10_000 else f"{value:,.0f}"
+
+    def between(value: float, _: int) -> str:
+        return number(value, 0) if high < 10 * low and f"{value:e}"[0] in "2357" else ""  # more would collide
+
+    axis.set_major_formatter(FuncFormatter(number))
+    axis.set_minor_formatter(FuncFormatter(between))
+
+
+def _name_rows(axis: Axes, names: Sequence[object]) -> np.ndarray:
+    """Name the rows of a horizontal chart, the first one on top; returns their places."""
+    rows = np.arange(len(names))
+    axis.set_yticks(rows, [_text(name) for name in names])
+    axis.tick_params(axis="y", length=0)
+    axis.set_ylim(len(names) - 0.3, -0.7)
+    return rows
+
+
+def _interval_rows(
+    axis: Axes, names: Sequence[str], value: pd.Series, low: pd.Series, high: pd.Series,
+    colour: str | list[str], label: str | None = None,
+) -> np.ndarray:  # fmt: skip
+    """A row a name: a pale bar from low to high with a stroke at the value; returns the rows' places."""
+    rows = _name_rows(axis, names)
+    axis.hlines(rows, low, high, color=colour, linewidth=3, alpha=0.45)
+    axis.scatter(value, rows, marker="|", color=colour, s=45, linewidths=1.3, zorder=3, label=label)
+    axis.grid(axis="x")
+    return rows
+
+
+def _name_points(axis: Axes, x: pd.Series, y: pd.Series, names: pd.Series, size: float = 6) -> None:
+    """Write each name beside its point, right or left of it or shifted: none covers another or a point.
+
+    Points with an empty name are only kept free. Call it last: names are placed for the figure as it is then.
+    """
+    axis.figure.draw_without_rendering()  # places the axes
+    scale = 72 / axis.figure.dpi  # from pixels to points of type
+    points = axis.transData.transform(np.column_stack([x, y])) * scale
+    taken = np.column_stack([points - 2, points + 2])  # boxes: left, low, right, high
+    frame = axis.bbox.extents * scale
+    places = [(side, up) for up in sorted(range(-40, 42, 2), key=abs) for side in ("left", "right")]
+    for (right, middle), position, name in zip(points, zip(x, y, strict=True), names, strict=True):
+        if not name:
+            continue
+        width, height = 0.6 * size * len(name), 1.25 * size
+        for side, up in places:  # the side of the text at the point
+            left, low = right + 5 if side == "left" else right - 5 - width, middle - height / 2 + up
+            box = np.array([left, low, left + width, low + height])
+            inside = (frame[:2] <= box[:2]).all() and (box[2:] <= frame[2:]).all()
+            if inside and not ((box[:2] < taken[:, 2:]) & (taken[:, :2] < box[2:])).all(axis=1).any():
+                break
+        taken = np.vstack([taken, box])
+        ends = (0 if side == "left" else 1, 0.5)  # where the line leaves the text
+        line = {"arrowstyle": "-", "color": NEUTRAL, "linewidth": 0.4, "shrinkA": 0, "relpos": ends}
+        axis.annotate(
+            _text(name), position, (5 if side == "left" else -5, up), textcoords="offset points",
+            fontsize=size, ha=side, va="center", arrowprops=line if abs(up) > 4 else None,
+        )  # fmt: skip

@@ -12,6 +12,7 @@ import msgspec
 import pandas as pd
 
 from tacred_utils.errors import UserError
+from tacred_utils.paths import read_bytes
 
 
 class _Row(msgspec.Struct):
@@ -57,16 +58,13 @@ def read_labels(path: Path) -> pd.DataFrame:
     return frame[["id", "label_true"]].set_axis(["id", "label"], axis=1)
 
 
-def read_bytes(path: Path) -> bytes:
-    """A file's content, unpacked if gzipped, without byte-order mark. Raises `UserError` if unreadable."""
-    path = Path(path)
+def _content(path: Path) -> bytes:
+    """A file's content, unpacked if gzipped, without byte-order mark."""
+    data = read_bytes(path)
     try:
-        data = path.read_bytes()
         data = gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise UserError(f"{path}: the gzip file is damaged ({error}); make or fetch it again.") from error
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error}); check the path.") from error
     data = data.removeprefix(b"\xef\xbb\xbf").rstrip()
     if not data:
         raise UserError(f"{path}: the file is empty; give one with a row for every instance.")
@@ -75,7 +73,7 @@ def read_bytes(path: Path) -> bytes:
 
 def _read(path: Path) -> pd.DataFrame:
     """All rows of a file; plain labels become `label_pred` without ids."""
-    data = read_bytes(path)
+    data = _content(path)
     if data.lstrip().startswith(b"["):
         rows, place = _decode(data, list[_Row], f"{path}"), "record"
     else:

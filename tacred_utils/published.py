@@ -14,8 +14,8 @@ import msgspec
 import pandas as pd
 
 from tacred_utils.errors import UserError
-from tacred_utils.paths import PACKAGE
-from tacred_utils.predictions import read_bytes, read_predictions
+from tacred_utils.paths import PACKAGE, read_bytes
+from tacred_utils.predictions import read_predictions
 
 PAPER_BERT = "BERT of the paper"
 # Display name → file below the data folder, best first. TACREV marks systems that see names "unmasked"; those

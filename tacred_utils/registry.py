@@ -15,10 +15,10 @@ import msgspec
 
 from tacred_utils.corpus import SYNTHETIC_PREFIX, Corpus, Example, assemble, read_split, split_records
 from tacred_utils.errors import UserError
-from tacred_utils.formats import Split, read_conll04, read_kbp37
+from tacred_utils.formats import Split, read_conll04, read_kbp37, read_patch
 from tacred_utils.labels import SPLITS, TACRED_SPLIT_SIZES
-from tacred_utils.paths import DATA
-from tacred_utils.revisions import read_patch
+from tacred_utils.paths import DATA, read_bytes
+
 
 @dataclass(frozen=True)
 class Source:
@@ -208,21 +208,13 @@ def _checked(path: Path, source: Source) -> Path:
     """The path itself, if the file's md5 is the published one (a licensed file has none to compare with)."""
     expected = source.files[path.name]
     if expected:
-        found = hashlib.md5(read_raw(path), usedforsecurity=False).hexdigest()
+        found = hashlib.md5(read_bytes(path), usedforsecurity=False).hexdigest()
         if found != expected:
             raise UserError(
                 f"{path}: has md5 {found}, the published file has {expected}; fetch it again, or use the folder as a "
                 "corpus of your own in TACRED's format."
             )
     return path
-
-
-def read_raw(path: Path) -> bytes:
-    """The bytes of a file as they are; raises `UserError` when it cannot be read."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); put it there or name another folder.") from None
 
 
 def _head(path: Path) -> tuple[int, str]:

@@ -5,37 +5,79 @@ status: 0 when every cell of every notebook completed, 2 for a user's mistake, 1
 """
 
 import argparse
+import hashlib
+import json
 import os
+import re
 import shlex
 import signal
-import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 from filelock import FileLock, Timeout
 
 from tacred_utils.errors import UserError
-from tacred_utils.notebooks import PARAMETERS, Job, make_job, portable
-from tacred_utils.outputs import forget, places
-from tacred_utils.paths import NOTEBOOKS, RESULTS, ROOT, write_text
-from tacred_utils.registry import LABEL_SETS, corpora, corpus_name
+from tacred_utils.outputs import Places, forget, made_by, places
+from tacred_utils.paths import NOTEBOOKS, PACKAGE, RESULTS, ROOT, write_text
+from tacred_utils.registry import LABEL_SETS, SOURCES, corpora, corpus_files, corpus_name, data_folder
 from tacred_utils.settings import load_profile
 
-DEFAULT_SECONDS = 60.0  # expected of a notebook that never ran here
-FORCE = "TACRED_STUDY_FORCE"  # environment variable: notebooks train again instead of taking a finished run
+REFERENCES = ("authors", "retacred", "tacrev")  # read beside the corpus, from the same data folder
+ADDED = {"injected-parameters", "papermill-error-cell-tag"}  # tags of cells that papermill adds
+VOLATILE = {"papermill", "execution", "widgets", "language_info"}  # parts of a notebook that are not kept
+WIDGET = "application/vnd.jupyter.widget-view+json"
+HINTS = {  # where the error itself says little
+    "SystemExit": "sys.exit leaves the cells below undone; raise an error instead",
+    "DeadKernelError": "the kernel died, most often because memory ran out",
+}
 
 
 class NotebookFailed(Exception):
-    """A notebook did not complete; `status` is the exit status that follows (2 when the user can mend it)."""
+    """A notebook did not complete, and it was not a mistake of the user."""
 
-    def __init__(self, message: str, status: int):
-        super().__init__(message)
-        self.status = status
+
+STATUS = {UserError: 2, NotebookFailed: 1, KeyboardInterrupt: 130}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One notebook with its parameters; `inputs` is the digest of all that it is made from."""
+
+    source: Path
+    where: Places
+    parameters: dict[str, object]
+    inputs: str
+
+    @property
+    def number(self) -> str:
+        return self.source.name[:2]
+
+    @property
+    def stamp(self) -> Path:
+        return self.where.stamps / f"{self.number}.json"
+
+    def last(self) -> dict:
+        """The stamp of the last complete run: inputs, outputs with digests, seconds. Empty without one."""
+        try:
+            return json.loads(self.stamp.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+
+    def is_current(self) -> bool:
+        """Whether inputs are those of the last complete run, and all that it wrote is unchanged."""
+        stamp = self.last()
+        same = stamp.get("inputs") == self.inputs
+        return same and all(_digest(ROOT / file) == digest for file, digest in stamp["outputs"].items())
+
+    def written(self) -> dict[Path, int]:
+        """Its figures and tables by the manifests, with the time of writing (nanoseconds)."""
+        folders = (self.where.figures, self.where.figures.parent / "published")
+        files = [folder / name for folder in folders for name in made_by(self.number, folder)]
+        return {file: file.stat().st_mtime_ns for file in files if file.exists()}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -43,14 +85,10 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start background jobs with it ignored
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        options = parse(arguments)
-        return run_tests(options.test) if options.test else run(options, arguments)
-    except (UserError, NotebookFailed) as error:
-        print(error, file=sys.stderr)
-        return getattr(error, "status", 2)
-    except KeyboardInterrupt:
-        print("Stopped by Ctrl-C.", file=sys.stderr)
-        return 130
+        return run(parse(arguments), arguments)
+    except tuple(STATUS) as error:
+        print(str(error) or "Stopped by Ctrl-C.", file=sys.stderr)
+        return STATUS[type(error)]
 
 
 class _Parser(argparse.ArgumentParser):
@@ -63,143 +101,133 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = _Parser(prog="run_all.sh", add_help=False, allow_abbrev=False)
     parser.add_argument("--profile", default="sample")
     parser.add_argument("--corpus")
-    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--data-dir", type=_folder)
     parser.add_argument("--labels", default="tacred", choices=LABEL_SETS)
-    parser.add_argument("--seeds", type=_integers)
-    parser.add_argument("--only", type=_integers)
+    parser.add_argument("--seeds", type=numbers)
+    parser.add_argument("--only", type=numbers, default=[])
     parser.add_argument("--from", type=int, default=0, dest="first")
     parser.add_argument("--force", action="store_true")
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--test", nargs="?", const="quick", choices=("quick", "all"))
-    return parser.parse_args(arguments)
+    parser.add_argument("--results", type=_folder, default=RESULTS)
+    options = parser.parse_args(arguments)
+    if options.data_dir and not options.data_dir.is_dir():
+        raise UserError(f"--data-dir {options.data_dir}: there is no such folder.")
+    if options.profile == "smoke":
+        options.results /= "smoke"
+    return options
 
 
-def _integers(text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of whole numbers such as 3,6") from None
+def _folder(text: str) -> Path:
+    return Path(text).expanduser().resolve()
 
 
-def run_tests(which: str) -> int:
-    """Run the quick tests, or all of them."""
-    selection = [] if which == "all" else ["-m", "not long"]
-    status = subprocess.run([sys.executable, "-m", "pytest", "-q", *selection], cwd=ROOT).returncode
-    return status if status in (0, 130) else 1
+def numbers(text: str) -> list[int]:
+    """ "03,06" → [3, 6]; argparse names this function when the text is something else."""
+    return [int(part) for part in text.split(",")]
 
 
 def run(options: argparse.Namespace, arguments: list[str]) -> int:
     """Run the notebooks that are asked for and are not up to date; one run at a time in a results folder."""
-    jobs = plan(options)
-    results = ROOT / str(jobs[0].parameters["results"])
     try:
-        results.mkdir(parents=True, exist_ok=True)
-        with FileLock(results / ".runner.lock", timeout=0):
+        jobs = plan(options)
+        options.results.mkdir(parents=True, exist_ok=True)
+        with FileLock(options.results / ".runner.lock", timeout=0):
             return run_jobs(jobs, options.force, arguments)
     except Timeout:
-        raise UserError(
-            f"{results}: another run works here; let it end, or choose other --results."
-        ) from None
+        raise UserError(f"{options.results}: another run works here; choose other --results.") from None
     except OSError as error:
-        place = error.filename or results
-        remedy = "free space, or choose a folder that can be written with --results"
-        raise UserError(f"{place}: cannot be written ({error.strerror}); {remedy}.") from error
+        place = error.filename or options.results
+        raise UserError(f"{place}: {error.strerror}; free space, or choose other --results.") from error
 
 
 def plan(options: argparse.Namespace) -> list[Job]:
-    """The notebooks that are asked for, with their parameters. Raises `UserError`."""
-    if options.data_dir is not None and not options.data_dir.is_dir():
-        raise UserError(f"--data-dir {options.data_dir}: there is no such folder.")
+    """The notebooks that are asked for; downloads an open corpus that is not there. Raises `UserError`."""
+    sources, data = _chosen(options), data_folder(options.data_dir)
     corpus = options.corpus or load_profile(options.profile).corpus
-    if corpus not in corpora() and Path(corpus).expanduser().is_dir():
-        corpus = str(Path(corpus).expanduser().resolve())  # notebooks do not work in the caller's folder
-    results = options.results.resolve() / ("smoke" if options.profile == "smoke" else "")
-    data = None if options.data_dir is None else portable(options.data_dir.resolve())
-    values = (options.profile, corpus, data, options.labels, options.seeds, portable(results))
-    parameters = dict(zip(PARAMETERS, values, strict=True))
-    where = places(options.profile, results, corpus_name(corpus, options.data_dir, options.labels))
-    return [make_job(path, where, parameters) for path in _chosen(options)]
+    if corpus not in corpora():
+        corpus = str(_folder(corpus))  # notebooks do not work in the caller's folder
+    where = places(options.profile, options.results, corpus_name(corpus, data, options.labels))
+    _fetch(corpus, data)
+    folder = options.data_dir and _portable(options.data_dir)
+    parameters = {
+        "profile": options.profile, "corpus": corpus, "data_dir": folder, "labels": options.labels,
+        "seeds": options.seeds, "results": _portable(options.results),
+    }  # fmt: skip
+    shared = [parameters, sys.version_info[:2], _digests(corpus, data)]
+    inputs = [json.dumps([_cells(source, parameters), *shared]).encode() for source in sources]
+    sums = [hashlib.sha256(text).hexdigest() for text in inputs]
+    return [Job(source, where, parameters, digest) for source, digest in zip(sources, sums, strict=True)]
 
 
 def _chosen(options: argparse.Namespace) -> list[Path]:
     known = {int(path.name[:2]): path for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))}
-    for number in [*(options.only or []), *([options.first] if options.first else [])]:
-        if number not in known:
-            raise UserError(
-                f"There is no notebook {number:02}; there are {', '.join(f'{n:02}' for n in known)}."
-            )
+    wrong = {*options.only, options.first} - {0, *known}
     chosen = [path for n, path in known.items() if n >= options.first and n in (options.only or known)]
-    if not chosen:
-        raise UserError("--only and --from leave no notebook to run.")
+    if wrong or not chosen:
+        there = ", ".join(f"{n:02}" for n in known)
+        raise UserError(f"--only, --from: no notebook {min(wrong, default='is left')}; there are {there}.")
     return chosen
 
 
+def _fetch(corpus: str, data: Path) -> None:
+    """Download a corpus that is open and not complete below `data`."""
+    is_open = corpus in SOURCES and SOURCES[corpus].url
+    if is_open and not all(path.exists() for path in corpus_files(corpus, data)):
+        from tacred_utils.download import get  # most runs do without
+
+        print(f"Downloading {corpus} into {data / corpus}", flush=True)
+        get(corpus, data)
+
+
+def _cells(source: Path, parameters: Iterable[str]) -> list[str]:
+    """The cells of a notebook without outputs. Raises `UserError` if it does not take all parameters."""
+    cells = json.loads(source.read_text(encoding="utf-8"))["cells"]
+    tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+    code = "\n".join("".join(cell["source"]) for cell in tagged)
+    missing = [name for name in parameters if not re.search(rf"^{name}\b.*=", code, re.MULTILINE)]
+    if missing:
+        raise UserError(f"{source}: its parameters cell does not set {', '.join(missing)}; set each there.")
+    return [f"{cell['cell_type']} {''.join(cell['source'])}" for cell in cells]
+
+
+def _digests(corpus: str, data: Path) -> dict[str, str | None]:
+    """Digests of the files that any notebook may read: package, pins, corpus, what is published on TACRED."""
+    files = [ROOT / "requirements.txt", *PACKAGE.rglob("*"), *corpus_files(corpus, data)]
+    files += [path for name in REFERENCES for path in (data / name).rglob("*")]
+    return {_portable(file): _digest(file) for file in sorted(files) if "__pycache__" not in file.parts}
+
+
+def _portable(path: Path) -> str:
+    """A path as notebooks and stamps write it: relative to the root where it lies below it."""
+    return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else str(path)
+
+
+def _digest(path: Path) -> str | None:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+
+
 def run_jobs(jobs: list[Job], force: bool, arguments: list[str]) -> int:
-    """Run the jobs in order. `NotebookFailed` names the command that resumes; 130: Ctrl-C."""
+    """Run the jobs in order. What stops it is raised with the command that resumes."""
     if force:
-        os.environ[FORCE] = "1"
+        os.environ["TACRED_STUDY_FORCE"] = "1"  # `Study.run` trains again
     stale = [job for job in jobs if force or not job.is_current()]
-    expected = {job.number: job.last().get("seconds", DEFAULT_SECONDS) for job in stale}
+    expected = {job.number: job.last().get("seconds", 60.0) for job in stale}
     start = time.monotonic()
     for place, job in enumerate(jobs, start=1):
         head = f"[{place}/{len(jobs)}] {job.source.stem:<24}"
-        if job not in stale:
-            print(f"{head} up to date", flush=True)
+        if job.number not in expected:
+            print(head, "up to date", flush=True)
             continue
-        resume = f"To resume: {_resume(arguments, job.number)}"
+        left = _clock(sum(expected.values()))
         try:
-            with _ticking(head, start, sum(expected.values())):
-                seconds = execute(job)
-        except NotebookFailed as failure:
-            raise NotebookFailed(f"{failure}\n{resume}", failure.status) from failure
-        except KeyboardInterrupt:
-            print(f"Stopped by Ctrl-C in {job.source.name}. {resume}", file=sys.stderr)
-            return 130
+            seconds = execute(job, f"{head} {{n}}/{{total}} cells in {{elapsed}}, about {left} left in all")
+        except tuple(STATUS) as stop:
+            cause = str(stop) or f"Stopped by Ctrl-C in {job.source.name}."
+            raise type(stop)(f"{cause}\nTo resume: {_resume(arguments, job.number)}") from stop
         del expected[job.number]
         left = f"about {_clock(sum(expected.values()))} left" if expected else "finished"
-        print(f"done in {_clock(seconds)} (elapsed {_clock(time.monotonic() - start)}, {left})", flush=True)
+        elapsed = _clock(time.monotonic() - start)
+        print(f"{head} done in {_clock(seconds)} (elapsed {elapsed}, {left})", flush=True)
     return 0
-
-
-def execute(job: Job) -> float:
-    """Run one notebook and return its seconds; it counts only if every cell completed."""
-    from tacred_utils.execution import run_notebook  # papermill takes a second to import
-
-    start, data, before = time.monotonic(), job.data_files(), job.written()
-    job.where.logs.mkdir(parents=True, exist_ok=True)
-    job.stamp.unlink(missing_ok=True)
-    text, problem = run_notebook(job.source, job.parameters, job.log, _folder_names(job))
-    failed = job.where.logs / f"{job.number}_failed.ipynb"
-    if problem:
-        write_text(failed, text)
-        message = f"{job.source.name} {problem.sentence}\nLog: {job.log}"
-        raise NotebookFailed(message, 2 if problem.by_user else 1)
-    failed.unlink(missing_ok=True)
-    write_text(job.executed, text)
-    made = [path for path, when in job.written().items() if before.get(path) != when]
-    forget(job.where.figures, [path for path in before if path not in made])
-    seconds = time.monotonic() - start
-    job.complete(data, [job.executed, *made], seconds)
-    return seconds
-
-
-def _folder_names(job: Job) -> dict[str, str]:
-    """What stands in a kept notebook for this machine's folders."""
-    names = {str(ROOT): ".", sys.prefix: "ENVIRONMENT", str(Path.home()): "~"}
-    given = {str(job.parameters[name]): name.upper() for name in ("corpus", "data_dir", "results")}
-    return names | {folder: name for folder, name in given.items() if os.path.isabs(folder)}
-
-
-def _resume(arguments: list[str], number: str) -> str:
-    """This run's command from notebook `number` on; what completed under --force is not done again."""
-    script = "./run_all.sh" if Path.cwd() == ROOT else shlex.quote(str(ROOT / "run_all.sh"))
-    kept, skip = [], False
-    for argument in arguments:
-        name, _, value = argument.partition("=")
-        if not skip and name not in ("--from", "--force"):
-            kept.append(shlex.quote(argument))
-        skip = name == "--from" and not value
-    return " ".join([script, *kept, "--from", number])
 
 
 def _clock(seconds: float) -> str:
@@ -208,35 +236,108 @@ def _clock(seconds: float) -> str:
     return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
 
 
-@contextmanager
-def _ticking(head: str, start: float, expected: float) -> Iterator[None]:
-    """One line while a notebook runs; on a terminal it tells the time once a second."""
-    ended, begun = threading.Event(), time.monotonic()
+def _resume(arguments: list[str], number: str) -> str:
+    """This run's command from notebook `number` on; what completed under --force is not done again."""
+    script = "./run_all.sh" if Path.cwd() == ROOT else shlex.quote(str(ROOT / "run_all.sh"))
+    kept = re.sub(r" --(force|from[= ]\S+)", "", f" {shlex.join(arguments)}")
+    return f"{script}{kept} --from {number}"
 
-    def tick() -> None:
-        while not ended.wait(1):
-            now = time.monotonic()
-            left = _clock(max(expected - (now - begun), 0))
-            print(
-                f"\r{head} running (elapsed {_clock(now - start)}, about {left} left)",
-                end="\x1b[K",
-                flush=True,
-            )
 
-    print(head, end=" ", flush=True)
-    thread = threading.Thread(target=tick, daemon=True) if sys.stdout.isatty() else None
-    if thread:
-        thread.start()
-    outcome = "stopped\n"
-    try:
-        yield
-        outcome = ""
-    finally:
-        ended.set()
-        if thread:
-            thread.join()
-            print(f"\r{head} ", end="\x1b[K")
-        print(outcome, end="", flush=True)
+def execute(job: Job, bar: str) -> float:
+    """Run one notebook and return its seconds; it counts only if every cell completed."""
+    start, before = time.monotonic(), job.written()
+    job.where.logs.mkdir(parents=True, exist_ok=True)
+    job.stamp.unlink(missing_ok=True)
+    failed, log = job.where.logs / f"{job.number}_failed.ipynb", job.where.logs / f"{job.number}.log"
+    cause = _papermill(job, failed, log, bar)
+    notebook = json.loads(failed.read_text(encoding="utf-8"))
+    _check(notebook, cause, job.source.name, log)
+    given = {str(value): name.upper() for name, value in job.parameters.items() if os.path.isabs(str(value))}
+    names = {str(ROOT): ".", sys.prefix: "ENVIRONMENT", str(Path.home()): "~"} | given
+    executed = job.where.executed / job.source.name
+    write_text(executed, clean(notebook, names))
+    failed.unlink()
+    made = [file for file, when in job.written().items() if before.get(file) != when]
+    forget(job.where.figures, before.keys() - made)
+    seconds = round(time.monotonic() - start, 1)
+    outputs = {_portable(file): _digest(file) for file in [executed, *made]}
+    stamp = {"inputs": job.inputs, "outputs": outputs, "seconds": seconds}
+    write_text(job.stamp, json.dumps(stamp, indent=1))
+    return seconds
+
+
+def _papermill(job: Job, output: Path, log: Path, bar: str) -> Exception | None:
+    """Run a notebook in a new kernel that works in the root; what its cells print goes to the log."""
+    import papermill  # takes a second
+    from papermill.exceptions import PapermillExecutionError
+
+    os.environ["IPYTHONDIR"] = str(job.where.logs / "ipython")  # the user's own start-up files stay out
+    progress = {"bar_format": bar, "leave": False, "file": sys.stdout} if sys.stdout.isatty() else False
+    terminal = os.dup(2)
+    with log.open("w", encoding="utf-8", buffering=1) as stream:
+        os.dup2(stream.fileno(), 2)  # what the kernel itself says: it inherits the file descriptor
+        try:
+            papermill.execute_notebook(
+                job.source, output, job.parameters, kernel_name="python3", language="python", cwd=ROOT,
+                progress_bar=progress, start_timeout=180, stdout_file=stream, stderr_file=stream,
+                coalesce_streams=True,
+            )  # fmt: skip
+        except (PapermillExecutionError, RuntimeError, TimeoutError) as error:
+            print(error, file=stream)
+            return error
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
+    return None
+
+
+def _check(notebook: dict, cause: Exception | None, name: str, log: Path) -> None:
+    """Raise `UserError` or `NotebookFailed`, with place and reason, unless every cell completed."""
+    cells = [cell for cell in notebook["cells"] if not ADDED & set(cell["metadata"].get("tags", []))]
+    code = [n for n, cell in enumerate(cells, start=1) if cell["cell_type"] == "code"]
+    begun = [n for n in code if cells[n - 1]["metadata"]["papermill"]["start_time"]]
+    place = begun[-1] if begun else code[0]
+    cell = cells[place - 1]
+    if (
+        cause is None
+        and begun == code
+        and all(output["output_type"] != "error" for output in cell["outputs"])
+    ):
+        return
+    error = getattr(cause, "ename", type(cause).__name__ if cause else "SystemExit")
+    message = getattr(cause, "evalue", cause)
+    line = "".join(cell["source"]).strip().partition("\n")[0]
+    reason = message if error == "UserError" else HINTS.get(error, f"{error}: {message}")
+    kind = UserError if error == "UserError" else NotebookFailed
+    raise kind(f"{name} stopped at cell {place}, `{line[:80]}`:\n{reason}\nLog: {log}")
+
+
+def clean(notebook: dict, names: Mapping[str, str]) -> str:
+    """The notebook as a file that depends on its outputs alone: no times, widgets, machine's paths.
+
+    `names` says what stands for which folder ({"/home/me/study": "."}); it applies to text, not to images.
+    """
+    paths = sorted((path for path in names if path != "/"), key=len, reverse=True)  # inner folders first
+    rules = [(rf"(?<![\w.~-]){re.escape(path)}(?![\w-])", names[path]) for path in paths]
+    rules += [(r"[\w/.~-]*ipykernel_\d+/\d+\.py", "<cell>"), (r"\b0x[0-9a-f]{8,16}\b", "0x…")]
+
+    def scrub(value: object) -> object:
+        if isinstance(value, dict):
+            kept = {key: item for key, item in value.items() if key not in VOLATILE | {WIDGET}}
+            return {
+                key: item if key.startswith(("image/", "application/")) else scrub(item)
+                for key, item in kept.items()
+            }
+        if isinstance(value, list):
+            return [scrub(item) for item in value]
+        for pattern, name in rules if isinstance(value, str) else ():
+            value = re.sub(pattern, name, value)
+        return value
+
+    for cell in notebook["cells"]:
+        if "injected-parameters" in cell["metadata"].get("tags", []):
+            cell["id"] = "injected-parameters"  # papermill draws one at random
+    return json.dumps(scrub(notebook), ensure_ascii=False, indent=1, sort_keys=True) + "\n"
 
 
 if __name__ == "__main__":

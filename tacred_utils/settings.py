@@ -6,7 +6,6 @@ No model is imported here, so that a run's identity and the plan of missing runs
 import difflib
 import tomllib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec

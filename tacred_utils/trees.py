@@ -1,27 +1,47 @@
-"""Dependency trees in a compact notation: how the sentence templates of the synthetic corpus are written and read.
+"""Dependency trees in a compact notation: how the templates of the synthetic corpus are written and read.
 
     (nsubj {per}) was born (nmod in {city}) ?(nmod:tmod {weekday})
 
-A bracket is a subtree with its relation to the head of the bracket around it; `?` makes it optional. The head of a
-bracket is its item marked `*`, else its last content word. `{slot}` is a mention, `{his:slot}` a pronoun for one,
-`<slot:son|daughter>` a word by gender, `[list]` a phrase from a word list, `@` a subtree that is grafted in later.
-All else is a word, `word/TAG/relation` where the lexicon's tag or the usual relation of such a word is not meant.
+A bracket is a subtree with its relation to the head of the bracket around it; `?` makes it optional. The head
+of a bracket is its item marked `*`, else its last content word. `{slot}` is a mention, `{his:slot}` a pronoun
+for one, `<slot:son|daughter>` a word by gender, `[list]` a phrase from a word list, `@` a subtree that is
+grafted in later. All else is a word, as `word/TAG/relation` where not the lexicon's tag or not the usual
+relation of such a word is meant.
 """
 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-BE = frozenset("is was are were be been being".split())
-HAVE = frozenset("has have had having".split())
-PUNCTUATION = {"-LRB-": "-LRB-", "-RRB-": "-RRB-", ";": ":", "-": ":", "--": ":", "$": "$", "``": "``", "''": "''", ",": ",", ".": "."}
+BE = frozenset(["is", "was", "are", "were", "be", "been", "being"])
+HAVE = frozenset(["has", "have", "had", "having"])
+PUNCTUATION = {mark: mark for mark in ("-LRB-", "-RRB-", "$", "``", "''", ",", ".")}
+PUNCTUATION |= {";": ":", "-": ":", "--": ":"}
 # Tags that do not head a bracket while anything else can.
-FUNCTION_TAGS = frozenset("DT IN TO CC MD RP RB PRP PRP$ POS WP WP$ WDT WRB EX , . : `` '' -LRB- -RRB-".split())
-DEFAULT_RELATIONS = {
-    "DT": "det", "PRP$": "nmod:poss", "WP$": "nmod:poss", "JJ": "amod", "JJR": "amod", "JJS": "amod", "CD": "nummod", "VBG": "amod",
-    "NN": "compound", "NNS": "compound", "NNP": "compound", "RB": "advmod", "WRB": "advmod", "MD": "aux", "CC": "cc", "RP": "compound:prt",
-    "POS": "case", "EX": "expl", "$": "dep", "PRP": "nsubj", "WP": "nsubj", "WDT": "nsubj", "VBN": "amod", "VBD": "amod",
+FUNCTION_TAGS = {
+    "DT",
+    "IN",
+    "TO",
+    "CC",
+    "MD",
+    "RP",
+    "RB",
+    "PRP",
+    "PRP$",
+    "POS",
+    "WP",
+    "WP$",
+    "WDT",
+    "WRB",
+    "EX",
+}
+FUNCTION_TAGS |= set(PUNCTUATION.values()) - {"$"}
+USUAL_TAGS = {  # relation: the tags of words that usually have it
+    "det": "DT", "nmod:poss": "PRP$ WP$", "amod": "JJ JJR JJS VBG VBN VBD", "nummod": "CD",
+    "compound": "NN NNS NNP", "aux": "MD", "cc": "CC", "compound:prt": "RP", "case": "POS", "expl": "EX",
+    "advmod": "RB WRB", "dep": "$", "nsubj": "PRP WP WDT",
 }  # fmt: skip
+DEFAULT_RELATIONS = {tag: relation for relation, tags in USUAL_TAGS.items() for tag in tags.split()}
 
 
 class Node:
@@ -37,7 +57,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Item:
-    """One node of a template. `kind` is word, slot, pronoun, gender, list or hole; `text` the word or the slot's name."""
+    """A node of a template. `kind`: word, slot, pronoun, gender, list or hole; `text`: word or slot."""
 
     kind: str
     text: str
@@ -64,13 +84,13 @@ class Item:
 
 @dataclass
 class Notation:
-    """Reads templates, given the tag of each word of the lexicon. Raises `ValueError` at a word without one."""
+    """Reads templates, given the tag of each word in the lexicon, and those of the slots."""
 
     tags: Mapping[str, str]
     slot_tags: Mapping[str, str] = field(default_factory=dict)
 
     def read(self, text: str) -> Item:
-        """The template's tree; its root has the relation ROOT."""
+        """The template's tree, with ROOT at its top. Raises `ValueError` that quotes a faulty template."""
         tokens = re.findall(r"\?\(|\(|\)|[^\s()]+", text)
         try:
             item, rest = self._bracket(tokens, 0, "ROOT")
@@ -127,7 +147,9 @@ def _head_position(items: list[Item]) -> int:
     """The last content word outside inner brackets; without one, the last word that is no punctuation."""
     words = [k for k, item in enumerate(items) if not item.relation]
     content = [k for k in words if items[k].tag not in FUNCTION_TAGS and items[k].text not in BE | HAVE]
-    marks = [k for k, item in enumerate(items) if item.text in BE | HAVE or item.tag not in PUNCTUATION.values()]
+    marks = [
+        k for k, item in enumerate(items) if item.text in BE | HAVE or item.tag not in PUNCTUATION.values()
+    ]
     return content[-1] if content else [k for k in marks if k in words][-1]
 
 
@@ -148,7 +170,9 @@ def _assemble(items: list[Item], at: int, relation: str, optional: bool) -> Item
         if k != at and not item.relation:
             item = replace(item, relation=_relation_of(item, head, k < at))
         settled.append(item)
-    return replace(head, relation=relation, optional=optional, before=tuple(settled[:at]), after=tuple(settled[at + 1 :]))
+    return replace(
+        head, relation=relation, optional=optional, before=tuple(settled[:at]), after=tuple(settled[at + 1 :])
+    )
 
 
 def _relation_of(item: Item, head: Item, before: bool) -> str:
@@ -160,19 +184,29 @@ def _relation_of(item: Item, head: Item, before: bool) -> str:
     if not before and item.tag not in FUNCTION_TAGS:
         raise ValueError(f"{item.text!r} follows its head without a relation")
     if item.kind == "word" and word in BE and before:
-        return ("aux" if head.tag == "VBG" or word == "been" and head.tag == "VBG" else "auxpass") if head.tag in ("VBN", "VBG") else "cop"
+        return {"VBN": "auxpass", "VBG": "aux"}.get(head.tag, "cop")
     if item.kind == "word" and word in HAVE and before:
         return "aux"
     if word in ("not", "never", "no"):
         return "neg"
     if item.tag in ("IN", "TO"):
-        return "mark" if verbal or head.kind == "hole" or head.tag == "JJ" and item.text in ("that", "whether", "when", "as") else "case"
+        return (
+            "mark"
+            if verbal
+            or head.kind == "hole"
+            or head.tag == "JJ"
+            and item.text in ("that", "whether", "when", "as")
+            else "case"
+        )
     return DEFAULT_RELATIONS[item.tag]
 
 
 def phrase(words: list[str], tags: list[str], relation: str, ner: str, mention: int) -> Node:
-    """The tree of a name or a value. Its head is the last word, the word before a preposition, or a date's month."""
-    nodes = [Node(word, tag, DEFAULT_RELATIONS.get(tag, "compound"), ner, mention) for word, tag in zip(words, tags, strict=True)]
+    """The tree of a name or a value; its head is the last word, the one before a preposition, or a month."""
+    nodes = [
+        Node(word, tag, DEFAULT_RELATIONS.get(tag, "compound"), ner, mention)
+        for word, tag in zip(words, tags, strict=True)
+    ]
     preposition = tags.index("IN") if "IN" in tags else 0
     if preposition:
         at, last = preposition - 1, nodes[-1]
@@ -189,16 +223,10 @@ def phrase(words: list[str], tags: list[str], relation: str, ner: str, mention: 
     return nodes[at]
 
 
-def words_in_order(root: Node) -> list[tuple[Node, Node | None]]:
+def words_in_order(node: Node, head: Node | None = None) -> Iterator[tuple[Node, Node | None]]:
     """(node, its head) in the order of the sentence."""
-    found: list[tuple[Node, Node | None]] = []
-
-    def visit(node: Node, head: Node | None) -> None:
-        for child in node.before:
-            visit(child, node)
-        found.append((node, head))
-        for child in node.after:
-            visit(child, node)
-
-    visit(root, None)
-    return found
+    for child in node.before:
+        yield from words_in_order(child, node)
+    yield node, head
+    for child in node.after:
+        yield from words_in_order(child, node)

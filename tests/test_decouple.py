@@ -64,7 +64,9 @@ def test_best_threshold_agrees_with_trying_all() -> None:
         detected = p > threshold
         return 2 * (detected & gold).sum() / (detected.sum() + gold.sum())
 
-    assert f1(best_threshold(gold, p)) == pytest.approx(max(f1(threshold) for threshold in np.linspace(-0.001, 0.999, 1001)))
+    assert f1(best_threshold(gold, p)) == pytest.approx(
+        max(f1(threshold) for threshold in np.linspace(-0.001, 0.999, 1001))
+    )
 
 
 def test_mistakes_are_one_sentence() -> None:

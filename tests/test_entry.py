@@ -90,12 +90,12 @@ def test_help_needs_no_environment(script: Path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--profle", "smoke"], "did you mean --profile?"),
-        (["--dat-dir=x"], "did you mean --data-dir?"),
+        (["--profle", "smoke"], "there is no option --profle"),
+        (["--dat-dir=x"], "there is no option --dat-dir"),
         (["--corpus"], "--corpus needs a value"),
         (["--corpus", "--force"], "--corpus needs a value, not --force"),
         (["--seeds="], "--seeds needs a value"),
-        (["kbp37"], "'kbp37' is not an option"),
+        (["kbp37"], "there is no option kbp37"),
         (["--report"], "--report"),
         (["--lab"], "--lab"),
         (["--processes", "4"], "--processes 4"),
@@ -121,6 +121,25 @@ def test_an_occupied_venv_is_left_alone(script: Path, kind: str):
     occupant.write_text("mine")
     assert "is in the way" in one_sentence(call(script, "--setup"), 2)
     assert occupant.read_text() == "mine"
+
+
+def test_an_environment_of_another_python_is_left_alone(script: Path):
+    """Its Python fails the version check, and run_all.sh did not make it."""
+    python = script.parent / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text("#!/bin/sh\nexit 1\n")
+    python.chmod(0o755)
+    assert "is in the way" in one_sentence(call(script, "--setup"), 2)
+    assert python.exists()
+
+
+def test_a_second_builder_is_turned_away(script: Path):
+    venv = script.parent / ".venv"
+    venv.mkdir()
+    (venv / ".study").touch()
+    (venv / ".making").write_text(f"{os.getpid()}\n")
+    assert f"process {os.getpid()}" in one_sentence(call(script, "--setup"), 2)
+    assert (venv / ".making").exists()
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,25 @@ import pytest
 from msgspec.structs import replace
 
 from tacred_utils.corpus import Corpus, Example
-from tacred_utils.features import BLOCKS, Pair, count, extract, head_word, mirrored, shape, shortest_path, stem, turned, usable
+from tacred_utils.features import (
+    BLOCKS,
+    Pair,
+    count,
+    extract,
+    head_word,
+    mirrored,
+    shape,
+    shortest_path,
+    stem,
+    turned,
+    usable,
+)
 
 #  Mary  Smith  was   born  in    Paris  ,     she   said  .
 HEADS = [2, 4, 4, 9, 6, 4, 9, 9, 0, 9]
 EXAMPLE = Example(
-    "a", "per:city_of_birth", "Mary Smith was born in Paris , she said .".split(), 0, 1, 5, 5, "PERSON", "CITY",
+    "a", "per:city_of_birth", ["Mary", "Smith", "was", "born", "in", "Paris", ",", "she", "said", "."],
+    0, 1, 5, 5, "PERSON", "CITY",
     ["NNP", "NNP", "VBD", "VBN", "IN", "NNP", ",", "PRP", "VBD", "."],
     ["PERSON", "PERSON", "O", "O", "O", "LOCATION", "O", "O", "O", "O"], HEADS,
     ["compound", "nsubjpass", "auxpass", "ccomp", "case", "nmod", "punct", "nsubj", "ROOT", "punct"],
@@ -28,7 +41,9 @@ def corpus(*relations: str) -> Corpus:
 
 def test_words_between_carry_order_and_place() -> None:
     between = made("between")
-    assert {"SO born", "SO 1 was", "SO -1 in", "SO ~ born in", "SUBJ was born", "<s> SUBJ", "OBJ ,"} <= set(between)
+    assert {"SO born", "SO 1 was", "SO -1 in", "SO ~ born in", "SUBJ was born", "<s> SUBJ", "OBJ ,"} <= set(
+        between
+    )
     assert not any("said" in feature for feature in between)
     assert made("bag") == ["SO right ,", "SO right she", "SO right said", "SO right ."]
 
@@ -49,7 +64,9 @@ def test_shortest_path_by_hand() -> None:
     assert head_word(0, 1, HEADS) == 1
     assert shortest_path(1, 5, HEADS) == ([1, 3], [3, 5])
     path = made("path")
-    assert {"top born", "<nsubjpass nmod>", "<nsubjpass born nmod>", "PERSON>CITY born", "length 2"} <= set(path)
+    assert {"top born", "<nsubjpass nmod>", "<nsubjpass born nmod>", "PERSON>CITY born", "length 2"} <= set(
+        path
+    )
     assert path.count("born") == 1
 
 
@@ -69,14 +86,18 @@ def test_path_upwards_downwards_and_of_one_word() -> None:
 
 def test_overlapping_and_adjacent_mentions_have_nothing_between() -> None:
     for subject, object_ in (((0, 1), (1, 2)), ((0, 3), (1, 2)), ((1, 2), (1, 2)), ((2, 2), (1, 1))):
-        example = replace(EXAMPLE, subj_start=subject[0], subj_end=subject[1], obj_start=object_[0], obj_end=object_[1])
+        example = replace(
+            EXAMPLE, subj_start=subject[0], subj_end=subject[1], obj_start=object_[0], obj_end=object_[1]
+        )
         assert any("nothing" in feature for feature in made("between", example))
         for block in BLOCKS:
             made(block, example)
 
 
 def test_paper_blocks_keep_repetitions_and_drop_stop_words_digits_and_punctuation() -> None:
-    example = replace(EXAMPLE, token="The Bank , the bank of 1998 in Bank 3M !".split()[:10])
+    example = replace(
+        EXAMPLE, token=["The", "Bank", ",", "the", "bank", "of", "1998", "in", "Bank", "3M", "!"][:10]
+    )
     assert made("paper_words", example) == ["bank", "bank", "bank"]
     counts = count([example], {"paper_words": {"bank": 0}})
     assert counts.toarray().tolist() == [[3.0]]

@@ -10,7 +10,7 @@ from sklearn.metrics import precision_recall_fscore_support
 from tacred_utils import metrics
 from tacred_utils.corpus import Example
 from tacred_utils.errors import UserError
-from tacred_utils.revisions import read_patch
+from tacred_utils.formats import read_patch
 
 NONE, A, B = "no_relation", "per:age", "per:title"
 

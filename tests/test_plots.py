@@ -1,50 +1,65 @@
-"""Figures: fonts, bytes, and that each says what its data say."""
+"""Figures: fonts, bytes, and that what is drawn is what the frames say."""
 
 import re
+from functools import cache
 
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from tacred_utils import plots
 
 LABELS = ["no_relation", "per:title", "org:top_members/employees", "per:cause_of_$death$"]
+FAMILIES = {"ours": "bert", "SVM": "svm", "always no_relation": "trivial"}
+SYSTEMS = ["ours", "theirs", "always no_relation"]
 
 
+def classes(count: list[int], f1: list[float]) -> pd.DataFrame:
+    frame = pd.DataFrame({"label": LABELS, "count": count, "f1": f1})
+    return frame.assign(low=frame.f1 - 0.1, high=frame.f1 + 0.1)
+
+
+@cache
 def figures() -> dict[str, Figure]:
     counts = pd.DataFrame({"train": [80, 9, 5, 1], "dev": [20, 2, 1, 1], "test": [20, 3, 0, 1]}, index=LABELS)
     lengths = pd.DataFrame({"split": ["train"] * 3 + ["test"] * 2, "tokens": [5, 20, 36, 8, 96]})
-    names = ["trivial", "SVM", "SVM low", "SVM high"]
-    scores = pd.DataFrame(
-        [[0.8, 0.9, 0.85, 0.95], [0.0, 0.5, 0.4, 0.6]], index=["accuracy", "F1"], columns=names
-    )
-    classes = pd.DataFrame({"label": LABELS, "f1": [0.9, 0.5, 0.2, 0.0], "support": [20, 3, 0, 1]})
-    classes = classes.assign(low=classes["f1"] - 0.1, high=classes["f1"] + 0.1)
-    curve = pd.DataFrame(
-        {"system": "SVM", "recall": [0, 0.5, 1], "precision": [1, 0.8, 0.2], "chosen": [0, 1, 0]}
-    )
-    bins = pd.DataFrame(
-        {"system": "SVM", "confidence": [0.2, 0.9], "accuracy": [0.1, 0.8], "low": 0.0, "high": 1.0}
-    )
-    weights = pd.DataFrame(
-        {"group": ["a", "a", "b"], "feature": ["$", "of", "née"], "weight": [1.0, -2.0, 0.5]}
-    )
-    other = pd.Series([0.5] * 4, index=LABELS, name="published BERT")
+    rows = [(system, score, 0.5, 0.4, 0.6) for score in ("micro", "macro") for system in SYSTEMS]
+    scores = pd.DataFrame(rows, columns=["system", "score", "value", "low", "high"])
+    points = pd.DataFrame({"system": [f"system {n}" for n in range(6)], "classification_accuracy": 0.9})
+    ranges = pd.DataFrame({"label": LABELS, "lowest": 0.1, "median": 0.2, "highest": 0.4, "ours": 0.3})
+    curve = pd.DataFrame({"system": "SVM", "recall": [0, 0.5, 1], "precision": [1, 0.8, 0.2]})
+    bins = pd.DataFrame({"system": "SVM", "p": [0.2, 0.9], "right": [0.1, 0.8], "low": 0.0, "high": 1.0})
+    weights = {"group": ["a", "a", "b"], "feature": ["$", "of", "née"], "weight": [1.0, -2.0, 0.5]}
+    square = pd.DataFrame([[np.nan, 0.5], [0.3, np.nan]], index=["a", "b"], columns=["a", "b"])
+    parts = pd.DataFrame({"kept": [0.75, 0.5], "changed": [0.25, 0.5]}, index=["one", "two"])
+    found = classes([20, 3, 0, 1], [0.9, 0.5, 0.2, 0])
     return {
         "class_frequencies": plots.class_frequencies(counts, "Classes"),
         "sentence_lengths": plots.sentence_lengths(lengths, "Lengths"),
-        "score_dots": plots.score_dots(scores, ["trivial", "svm"], "Scores"),
-        "f1_by_support": plots.f1_by_support(classes, "svm", "F1", against=other),
-        "precision_recall": plots.precision_recall(curve, {"SVM": "svm"}, "Curve"),
-        "reliability": plots.reliability(bins, {"SVM": "svm"}, "Reliability"),
-        "confusion": plots.confusion(pd.DataFrame(np.diag([3, 2, 1, 0]), LABELS, LABELS), "Confusion"),
-        "top_features": plots.top_features(weights, "svm", "Features"),
-    }
+        "stacked": plots.stacked(parts, "share"),
+        "difficulty": plots.difficulty(pd.Series([5, 900]), pd.DataFrame({"x": [0.7, 0], "y": [0.5, 0]})),
+        "intervals": plots.intervals(scores, FAMILIES, "Scores", sharex=True),
+        "against_others": plots.against_others(ranges, "ours", FAMILIES),
+        "f1_by_count": plots.f1_by_count({"SVM": found}, FAMILIES, "rows"),
+        "detection_classification": plots.detection_classification(
+            points.assign(detection_f1=0.7 + 0.002 * np.arange(6)), FAMILIES
+        ),
+        "curves": plots.curves(curve.assign(mark=["", "chosen", ""]), "recall", "precision", FAMILIES, "PR"),
+        "reliability": plots.curves(bins, "p", "right", FAMILIES, marker="o", diagonal=True),
+        "heatmap": plots.heatmap(square, "kappa"),
+        "top_features": plots.top_features(pd.DataFrame(weights), "svm", "Features"),
+    }  # fmt: skip
+
+
+def names(labels: list[Text]) -> list[str]:
+    return [label.get_text() for label in labels]
 
 
 def test_files_are_equal_for_equal_figures_and_embed_truetype(tmp_path):
     first = {name: plots.save_figure(figure, tmp_path / "1", name) for name, figure in figures().items()}
+    figures.cache_clear()
     second = {name: plots.save_figure(figure, tmp_path / "2", name) for name, figure in figures().items()}
     for name, files in first.items():
         assert [path.name for path in files] == [f"{name}.pdf", f"{name}.png"]
@@ -55,42 +70,95 @@ def test_files_are_equal_for_equal_figures_and_embed_truetype(tmp_path):
     assert len(list(tmp_path.rglob("*"))) == 2 + 4 * len(first)  # no temporary file is left
 
 
-@pytest.mark.parametrize("name", figures())
-def test_figures_fit_a_column_or_the_page(name, tmp_path):
-    figure = figures()[name]
-    assert figure.get_size_inches()[0] in (plots.COLUMN, plots.PAGE)
-    sizes = [
-        text.get_fontsize()
-        for text in figure.findobj(lambda artist: hasattr(artist, "get_fontsize"))
-        if text.get_text()
-    ]
-    assert max(sizes) == 8
+def test_figures_fit_a_column_or_the_page_in_8_pt():
+    for name, figure in figures().items():
+        assert figure.get_size_inches()[0] in (plots.COLUMN, plots.PAGE), name
+        texts = figure.findobj(lambda artist: hasattr(artist, "get_fontsize"))
+        assert max(text.get_fontsize() for text in texts if text.get_text()) == 8, name
 
 
 def test_class_frequencies_orders_by_size_and_draws_no_mark_for_zero():
-    axes = figures()["class_frequencies"].axes[0]
-    assert [bar.get_width() for bar in axes.patches] == [3, 6, 14, 120]
-    marks = {line.get_label(): len(line.get_xdata()) for line in axes.lines}
+    axis = figures()["class_frequencies"].axes[0]
+    assert [bar.get_width() for bar in axis.patches] == [120, 14, 6, 3] and axis.yaxis_inverted()
+    marks = {line.get_label(): len(line.get_xdata()) for line in axis.lines}
     assert marks == {"train": 4, "dev": 4, "test": 3}
 
 
-def test_confusion_rows_add_up_and_an_empty_class_is_blank():
-    mesh = figures()["confusion"].axes[0].collections[0].get_array()
-    shares = np.ma.filled(mesh.reshape(4, 4), np.nan)
-    assert np.nansum(shares[:3], axis=1).tolist() == [1, 1, 1] and np.isnan(shares[3]).all()
+def test_intervals_have_a_panel_a_score_and_a_row_a_system():
+    figure = figures()["intervals"]
+    assert [axis.get_title(loc="left") for axis in figure.axes] == ["micro", "macro"]
+    assert names(figure.axes[0].get_yticklabels()) == SYSTEMS and "95 % interval" in figure.get_supxlabel()
+    drawn = [tuple(colour[:3]) for colour in figure.axes[0].collections[0].get_colors()]
+    assert len(set(drawn)) == 3  # a family, published, trivial
 
 
-def test_a_class_without_test_rows_has_no_f1():
-    axes = figures()["f1_by_support"].axes[0]
-    assert all(len(line.get_xdata()) == 3 for line in axes.lines)
-    assert "interval" in axes.get_ylabel()
+def test_a_class_without_rows_has_no_f1_and_intervals_are_named():
+    axis = figures()["f1_by_count"].axes[0]
+    assert len(axis.collections[0].get_offsets()) == 3 and "interval" in axis.get_ylabel()
+
+
+def test_f1_by_count_names_the_classes_whose_ranks_differ_most():
+    frame = classes([10, 100, 1000, 5000], [0.2, 0.4, 0.6, 0.1])
+    axis = plots.f1_by_count({"ours": frame}, FAMILIES, "rows", named=1).axes[0]
+    assert names(axis.texts) == [r"per:cause_of_\$death\$"] and "-0.20" in axis.get_title(loc="left")
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"),
+    [
+        ([40, 50, 60, 90], ["50", "70", "100", "200", "300"]), ([1] * 4, ["1", "2", "3"]),
+        ([1, 9, 50, 70], ["1", "10", "100"]),
+    ],
+)  # fmt: skip
+def test_ticks_of_counts_are_plain_numbers(count, shown):
+    figure = plots.f1_by_count({"ours": classes(count, [0.1, 0.2, 0.3, 0.4])}, FAMILIES, "rows")
+    figure.draw_without_rendering()
+    axis = figure.axes[0].xaxis
+    places = [*axis.get_majorticklocs(), *axis.get_minorticklocs()]
+    texts = names(axis.get_majorticklabels() + axis.get_minorticklabels())
+    low, high = axis.get_view_interval()
+    ticks = sorted(zip(places, texts, strict=True))
+    assert [text for place, text in ticks if low <= place <= high and text] == shown
+
+
+def test_names_never_cover_points_or_each_other():
+    figure = figures()["detection_classification"]
+    figure.draw_without_rendering()
+    axis = figure.axes[0]
+    texts = [text for text in axis.texts if text.get_text().startswith("system")]
+    boxes = [Text.get_window_extent(text, figure.canvas.get_renderer()).padded(-1) for text in texts]
+    assert len(boxes) == 6
+    assert not any(a.overlaps(b) for n, a in enumerate(boxes) for b in boxes[:n])
+    points = axis.transData.transform(axis.collections[0].get_offsets())
+    assert not any(box.contains(*point) for box in boxes for point in points)
+
+
+def test_stacked_parts_start_where_the_last_ended():
+    bars = figures()["stacked"].axes[0].containers
+    assert [bar.get_x() for bar in bars[1]] == [0.75, 0.5]
+
+
+def test_curves_mark_and_name_the_chosen_point():
+    axis = figures()["curves"].axes[0]
+    assert names(axis.texts) == ["chosen"] and axis.collections[0].get_offsets().tolist() == [[0.5, 0.8]]
+    assert len(figures()["reliability"].axes[0].lines) == 2  # the system and the diagonal
+
+
+def test_missing_cells_of_a_heatmap_are_empty():
+    assert names(figures()["heatmap"].axes[0].texts) == ["0.50", "0.30"]
+
+
+def test_the_highlighted_system_and_both_panels_show_their_data():
+    points = figures()["against_others"].axes[0].lines[0]
+    assert set(points.get_xdata()) == {0.3} and points.get_color() == plots.COLOURS["bert"]
+    above, below = figures()["difficulty"].axes
+    assert [bar.get_height() for bar in above.patches] == [5, 900] and len(below.lines) == 2
 
 
 def test_dollar_signs_of_a_corpus_are_no_formula():
-    figure = figures()["top_features"]
-    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["of", r"\$"]
-    labels = [label.get_text() for label in figures()["class_frequencies"].axes[0].get_yticklabels()]
-    assert r"per:cause_of_\$death\$" in labels
+    assert names(figures()["top_features"].axes[0].get_yticklabels()) == [r"\$", "of"]
+    for name in ("class_frequencies", "against_others"):
+        assert r"per:cause_of_\$death\$" in names(figures()[name].axes[0].get_yticklabels())
 
 
 def test_families_have_distinct_colours():

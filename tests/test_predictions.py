@@ -94,5 +94,5 @@ def test_mistakes_name_file_place_and_remedy(tmp_path, pred, gold, words):
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(UserError, match="nowhere.jsonl: cannot be read"):
+    with pytest.raises(UserError, match="nowhere.jsonl: no such file"):
         read_predictions(tmp_path / "nowhere.jsonl")

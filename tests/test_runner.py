@@ -14,9 +14,9 @@ import pytest
 from filelock import FileLock
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from tacred_utils.execution import clean
 from tacred_utils.outputs import places, read_manifest, record
 from tacred_utils.paths import FIGURES, NOTEBOOKS, PACKAGE, ROOT
+from tacred_utils.runner import clean, parse, plan
 
 PARAMETERS = "\n".join(
     f"{name} = None" for name in ("profile", "corpus", "data_dir", "labels", "seeds", "results")
@@ -39,13 +39,13 @@ class Copy:
         cells += [new_code_cell(source, id=f"cell-{index}") for index, source in enumerate(code)]
         nbformat.write(new_notebook(cells=cells), self.root / "notebooks" / name)
 
-    def command(self, *options: str) -> dict:
-        environment = os.environ | {"PYTHONPATH": str(self.root), "PYTHONHASHSEED": "0", "MPLBACKEND": "Agg"}
+    def command(self, *options: str, **variables: str) -> dict:
+        environment = os.environ | {"PYTHONPATH": str(self.root), "MPLBACKEND": "Agg"} | variables
         arguments = [sys.executable, "-P", "-m", "tacred_utils.runner", "--profile=smoke", *options]
         return {"args": arguments, "cwd": self.root, "env": environment, "text": True}
 
-    def run(self, *options: str) -> subprocess.CompletedProcess:
-        return subprocess.run(**self.command(*options), capture_output=True, timeout=120)
+    def run(self, *options: str, **variables: str) -> subprocess.CompletedProcess:
+        return subprocess.run(**self.command(*options, **variables), capture_output=True, timeout=120)
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_runs_then_skips_then_reruns_only_what_changed(study: Copy):
     study.notebook("01_one.ipynb", "print(profile, corpus, data_dir, labels, seeds, results)")
     study.notebook("02_two.ipynb", "import os\nprint(os.getcwd(), object())")
     first = study.run("--seeds=13,42")
-    assert first.returncode == 0, first.stderr
+    assert first.returncode == 0 and not first.stderr, first.stderr
     assert [line.split()[1] for line in first.stdout.splitlines()] == ["01_one", "02_two"]
     executed = study.smoke / "executed" / "sample"
     before = {path.name: path.read_bytes() for path in executed.iterdir()}
@@ -153,8 +153,8 @@ def test_a_second_run_on_the_same_results_is_turned_away(study: Copy):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--only=7"], "no notebook 07"),
-        (["--only=x"], "not a list of whole numbers"),
+        (["--only=7"], "no notebook 7; there are 01"),
+        (["--only=x"], "invalid numbers value: 'x'"),
         (["--labels=no"], "--labels"),
         (["--corpus=nowhere"], "nowhere"),
         (["--data-dir=nowhere"], "no such folder"),
@@ -168,6 +168,27 @@ def test_a_mistake_in_the_call_is_one_sentence(study: Copy, options, said):
     result = study.run(*options)
     assert result.returncode == 2 and said in result.stderr
     assert len(result.stderr.splitlines()) == 1, result.stderr
+
+
+def test_an_open_corpus_that_cannot_be_downloaded_is_one_sentence(study: Copy):
+    study.notebook("01_one.ipynb", "x = 1")
+    result = study.run("--corpus=conll04", HTTPS_PROXY="http://127.0.0.1:9", https_proxy="http://127.0.0.1:9")
+    assert result.returncode == 2 and result.stdout.startswith("Downloading conll04")
+    assert "check the network" in result.stderr and len(result.stderr.splitlines()) == 1
+
+
+def test_an_open_corpus_is_downloaded_only_while_files_are_missing(tmp_path: Path, monkeypatch):
+    calls = []
+    monkeypatch.setattr("tacred_utils.download.get", lambda name, data: calls.append((name, data)))
+    options = parse(["--corpus=kbp37", f"--data-dir={tmp_path}"])
+    (tmp_path / "kbp37").mkdir()
+    for split in ("train", "dev", "test"):
+        plan(options)
+        (tmp_path / "kbp37" / f"{split}.txt").touch()
+    assert calls == 3 * [("kbp37", tmp_path)]
+    plan(options)
+    plan(parse([]))
+    assert len(calls) == 3
 
 
 @pytest.mark.parametrize("parameters", ["profile = None", PARAMETERS.replace("seeds", "seed")])
@@ -187,7 +208,9 @@ def test_clean_takes_the_machine_out_of_text_but_not_out_of_images():
         cells=[new_code_cell("x", outputs=outputs, metadata={"papermill": {"duration": 1}})]
     )
     notebook.metadata["widgets"] = {"state": {}}
-    cleaned = json.loads(clean(notebook, {"/home/me/study": ".", "/home/me": "~"}))
+    cleaned = json.loads(
+        clean(json.loads(nbformat.writes(notebook)), {"/home/me/study": ".", "/home/me": "~"})
+    )
     first, second, third = cleaned["cells"][0]["outputs"]
     assert first["data"] == {"image/png": "/home/me/AAAA", "text/plain": ["<F at 0x…>\n", "./x"]}
     assert second["data"] == {"text/plain": ["50 %"]}

@@ -1,4 +1,6 @@
-"""The SVM: three tasks on a tiny corpus whose answer is known, identity of repeated and re-loaded models, defects planted."""
+"""The SVM: three tasks on a tiny corpus whose answer is known, and repeated and re-loaded models."""
+
+import dataclasses
 
 import numpy as np
 import pytest
@@ -28,7 +30,20 @@ def rows(split: str, labels: dict[str, int], seed: int = 0) -> list[Example]:
             token = [*noise[:2], f"Ann{generator.integers(9)}", VERBS.get(label, label), "Bob", noise[2], "."]
             kinds = ("PERSON", "PERSON" if label != "per:age" else "NUMBER")
             examples.append(
-                Example(f"{split}-{label}-{i}", label, token, 2, 2, 4, 4, *kinds, ["NN"] * 7, ["O"] * 7, [0, 1, 4, 1, 4, 4, 1], ["dep"] * 7)
+                Example(
+                    f"{split}-{label}-{i}",
+                    label,
+                    token,
+                    2,
+                    2,
+                    4,
+                    4,
+                    *kinds,
+                    ["NN"] * 7,
+                    ["O"] * 7,
+                    [0, 1, 4, 1, 4, 4, 1],
+                    ["dep"] * 7,
+                )
             )
     return examples
 
@@ -36,7 +51,9 @@ def rows(split: str, labels: dict[str, int], seed: int = 0) -> list[Example]:
 SIZES = {NO_RELATION: 60, "per:spouse": 20, "org:founded_by": 14, "per:age": 8}
 
 
-def corpus(train: dict[str, int] = SIZES, dev: dict[str, int] = SIZES, test: dict[str, int] = SIZES) -> Corpus:
+def corpus(
+    train: dict[str, int] = SIZES, dev: dict[str, int] = SIZES, test: dict[str, int] = SIZES
+) -> Corpus:
     return Corpus("tiny", rows("train", train, 1), rows("dev", dev, 2), rows("test", test, 3))
 
 
@@ -64,7 +81,9 @@ def test_every_task_and_variant_learns_and_gives_probabilities(task: str, varian
 
 def test_relation_only_answers_negatives_too_and_never_with_no_relation() -> None:
     given = corpus()
-    assert set(answers(fit(given, "relation_only", SETTINGS, 13), "relation_only", given)) <= set(VERBS) - {NO_RELATION}
+    assert set(answers(fit(given, "relation_only", SETTINGS, 13), "relation_only", given)) <= set(VERBS) - {
+        NO_RELATION
+    }
 
 
 @pytest.mark.parametrize("settings", [SETTINGS, PAPER], ids=["best", "paper"])
@@ -132,15 +151,26 @@ def test_missing_columns_are_recorded_and_training_goes_on() -> None:
     details = fit(plain, "joint", SETTINGS, 13).details
     assert {"types", "typed", "pos", "ner", "path"} == set(details["blocks_without_columns"])
     assert set(fit(plain, "joint", PAPER, 13).details["blocks"]) == {"paper_words"}
-    with pytest.raises(UserError, match="none of the feature blocks"):
+    with pytest.raises(UserError, match="lacks the columns"):
         fit(plain, "joint", replace(SETTINGS, groups={"syntax": ["pos"]}), 13)
 
 
 def test_direction_is_learned_from_the_mirror() -> None:
     """Training shows the relation in one direction only; the mirrored rows teach the other."""
-    train = [replace(row, relation=f"{row.relation}(e1,e2)") for row in rows("train", {"per:spouse": 9, "org:founded_by": 9})]
+    train = [
+        replace(row, relation=f"{row.relation}(e1,e2)")
+        for row in rows("train", {"per:spouse": 9, "org:founded_by": 9})
+    ]
     exchanged = [
-        replace(row, id=f"t{row.id}", relation=row.relation.replace("(e1,e2)", "(e2,e1)"), subj_start=4, subj_end=4, obj_start=2, obj_end=2)
+        replace(
+            row,
+            id=f"t{row.id}",
+            relation=row.relation.replace("(e1,e2)", "(e2,e1)"),
+            subj_start=4,
+            subj_end=4,
+            obj_start=2,
+            obj_end=2,
+        )
         for row in train
     ]
     given = Corpus("directed", train, train, exchanged)
@@ -154,7 +184,9 @@ def test_direction_is_learned_from_the_mirror() -> None:
 def test_smote_balances_and_the_subset_keeps_every_class() -> None:
     details = fit(corpus(), "detection", PAPER, 13).details
     assert (details["training_rows"], details["rows_after_smote"]) == (102, 120)
-    details = fit(corpus({NO_RELATION: 60, "per:spouse": 20, "per:age": 1}), "joint", replace(PAPER, max_rows=20), 13).details
+    details = fit(
+        corpus({NO_RELATION: 60, "per:spouse": 20, "per:age": 1}), "joint", replace(PAPER, max_rows=20), 13
+    ).details
     assert details["fitted_rows"] == 21  # 15 + 5 + the one row of the rare class
 
 
@@ -175,20 +207,18 @@ def test_calibration_lowers_the_log_loss_and_keeps_the_answer() -> None:
 
 def test_groups_have_their_weight_as_length() -> None:
     counts = csr_matrix(np.array([[3, 4, 2], [1, 0, 0], [0, 0, 0]], np.float32))
-    weigh = Weighting(np.ones(3, np.float32), np.array([0, 0, 1]), np.array([1.0, 0.5], np.float32), counts=True)
+    weigh = Weighting(
+        np.ones(3, np.float32), np.array([0, 0, 1]), np.array([1.0, 0.5], np.float32), counts=True
+    )
     assert np.allclose(weigh(counts).toarray(), [[0.6, 0.8, 0.5], [1, 0, 0], [0, 0, 0]])
-    presence = replace_counts(weigh)
+    presence = dataclasses.replace(weigh, counts=False)
     assert np.allclose(presence(counts).toarray()[0], [0.5**0.5, 0.5**0.5, 0.5])
-
-
-def replace_counts(weighting: Weighting) -> Weighting:
-    return Weighting(weighting.scale, weighting.group, weighting.weight, counts=False)
 
 
 def test_top_features_show_the_verb_and_the_sign_of_detection() -> None:
     given = corpus()
     joint = fit(given, "joint", SETTINGS, 13).save.__self__
-    assert top_features(joint, "per:spouse", 8).feature.str.contains("married|marri").any()
+    assert top_features(joint, "per:spouse", 8).feature.str.contains("marr").any()
     detection = fit(given, "detection", SETTINGS, 13).save.__self__
     assert top_features(detection, NO_RELATION, 8).feature.str.contains("met").any()
     assert not top_features(detection, "relation", 8).feature.str.contains("met").any()

@@ -84,5 +84,7 @@ def test_side_by_side_keeps_the_papers_order_and_leaves_gaps_blank():
     assert list(both) == ["model", "F1 (paper)", "F1 (ours)", "P (paper)"]
     assert both["model"].tolist() == ["SVM", "BERT", "GPT-2"]
     assert [format_number(value) for value in both["F1 (ours)"]] == ["", "0.710", "0.600"]
-    with pytest.raises(pd.errors.MergeError):
+    with pytest.raises((ValueError, pd.errors.InvalidIndexError)):
         side_by_side({"paper": paper, "ours": pd.concat([ours, ours])}, "model", ["F1"])
+    with pytest.raises(ValueError, match="duplicate"):
+        side_by_side({"ours": pd.concat([ours, ours])}, "model", ["F1"])

@@ -1,4 +1,4 @@
-"""The grammar of the synthetic corpus: templates, word lists, places and counts, read once from the files beside."""
+"""The grammar of the synthetic corpus: templates, word lists, places and counts, from the files beside."""
 
 import re
 import tomllib
@@ -16,12 +16,18 @@ from tacred_utils.trees import Item, Notation
 HERE = Path(__file__).resolve().parent
 # Faker's word lists of names that are used, and how often: the mixture of an English-language newswire.
 NAME_LOCALES = {
-    "en_US": 40, "en_GB": 10, "es_ES": 10, "it_IT": 6, "de_DE": 6, "fr_FR": 6, "pt_BR": 4, "sv_SE": 4, "en_IN": 6, "tr_TR": 3, "hr_HR": 3, "zu_ZA": 2,
+    "en_US": 40, "en_GB": 10, "es_ES": 10, "it_IT": 6, "de_DE": 6, "fr_FR": 6, "en_IN": 6, "pt_BR": 4,
+    "sv_SE": 4, "tr_TR": 3, "hr_HR": 3, "zu_ZA": 2,
 }  # fmt: skip
 TAG_OF_TYPE = {"NUMBER": "CD", "TITLE": "NN", "CRIMINAL_CHARGE": "NN", "CAUSE_OF_DEATH": "NN"}  # others: NNP
 
-# What relations speak of, beside what stands after "_of_": nothing is said twice of one person or organisation.
-TOPICS = {"per:origin": "birth", "per:age": "birth", "org:founded": "foundation", "org:founded_by": "foundation"}
+# What a relation speaks of, if that is not what stands after "_of_": nothing is said twice of anyone.
+TOPICS = {
+    "per:origin": "birth",
+    "per:age": "birth",
+    "org:founded": "foundation",
+    "org:founded_by": "foundation",
+}
 
 Place = tuple[str, str, str, str]  # city, state or "", country, nationality
 
@@ -52,7 +58,6 @@ class Grammar:
     pools: dict[str, list[str]]
     lists: dict[str, list[Item]]
     clauses: dict[str, list[Template]]  # person, organisation, tail, report, doubt, join, fact, lure
-    grafts: dict[str, list[Template]]  # by the sort of name that they hang on
     by_relation: dict[str, list[Template]]  # clauses and grafts that can state it
     counts: dict[str, tuple[int, int]]  # rows of a relation in all splits and in test
     positives: dict[str, int]  # rows with a relation in train and dev
@@ -82,29 +87,43 @@ def load() -> Grammar:
     words, counts = _read("words"), _read("counts")
     sorts, organisations = words["sorts"], words["anyorg"]
     tags = {word: tag for tag, line in _read("lexicon").items() for word in line.split()}
-    notation = Notation(tags, {name: sort.get("pos") or TAG_OF_TYPE.get(sort["type"], "NNP") for name, sort in sorts.items()})
+    notation = Notation(
+        tags, {name: sort.get("pos") or TAG_OF_TYPE.get(sort["type"], "NNP") for name, sort in sorts.items()}
+    )
     clauses = {
         kind: [_clause(tree, kind, organisations) for tree in map(notation.read, texts)]
         for kind, texts in _read("clauses").items()
     }
-    facts = [template for entry in _read("relations")["fact"] for template in _fact(notation, entry, organisations)]
+    facts = [
+        template for entry in _read("relations")["fact"] for template in _fact(notation, entry, organisations)
+    ]
     clauses["fact"] = [template for template in facts if template.true and not template.graft]
     clauses["lure"] = [template for template in facts if not template.true]
-    grafts, by_relation = defaultdict(list), defaultdict(list)
+    by_relation = defaultdict(list)
     for template in facts:
-        if template.graft:
-            grafts[sort_of(template.host)].append(template)
         for relation in sorted(stated(template, counts["implies"])) if template.true else ():
             by_relation[relation].append(template)
     names = _person_names()
     pools = words["pools"] | {"surname": names[0]["last"]}
-    pools["coin"] = ["".join(parts) for parts in product(*(line.split(" ") for line in pools.pop("syllables")))]
+    pools["coin"] = [
+        "".join(parts) for parts in product(*(line.split(" ") for line in pools.pop("syllables")))
+    ]
     pools["town"] = ["".join(parts) for parts in product(*(line.split() for line in pools["town"]))]
     return Grammar(
-        notation, sorts, organisations, pools, {name: [notation.read(text) for text in texts] for name, texts in words["lists"].items()},
-        clauses, dict(grafts), dict(by_relation), {name: tuple(pair) for name, pair in counts["relations"].items()},
-        counts["positives"], counts["implies"], counts["negatives"], _places(), names,
-    )  # fmt: skip
+        notation=notation,
+        sorts=sorts,
+        organisations=organisations,
+        pools=pools,
+        lists={name: [notation.read(text) for text in texts] for name, texts in words["lists"].items()},
+        clauses=clauses,
+        by_relation=dict(by_relation),
+        counts={name: tuple(rows) for name, rows in counts["relations"].items()},
+        positives=counts["positives"],
+        implies=counts["implies"],
+        negatives=counts["negatives"],
+        places=_places(),
+        names=names,
+    )
 
 
 def stated(template: Template, implies: dict[str, str]) -> set[str]:
@@ -124,7 +143,9 @@ def _topic(tree: Item, organisations: dict[str, int]) -> str:
 
 def _clause(tree: Item, kind: str, organisations: dict[str, int]) -> Template:
     event, life = kind in ("person", "organisation"), "alive" if kind == "person" else ""
-    return Template(tree, _topic(tree, organisations) if event else "", life=life, event=event, slots=tuple(tree.slots))
+    return Template(
+        tree, _topic(tree, organisations) if event else "", life=life, event=event, slots=tuple(tree.slots)
+    )
 
 
 def _fact(notation: Notation, entry: dict, organisations: dict[str, int]) -> Iterator[Template]:
@@ -143,7 +164,18 @@ def _fact(notation: Notation, entry: dict, organisations: dict[str, int]) -> Ite
                 raise ValueError(f"template {text!r}: slots of its facts that are not in it: {missing}")
             host = missing[0] if missing else _topic(tree, organisations)
             life = entry.get("life") or ("alive" if sort_of(host) == "per" and _is_present(tree) else "")
-            yield Template(tree, host, holds, kind != "lure", life, text.startswith("~"), kind == "graft", False, tuple(tree.slots), topics)
+            yield Template(
+                tree,
+                host,
+                holds,
+                kind != "lure",
+                life,
+                text.startswith("~"),
+                kind == "graft",
+                False,
+                tuple(tree.slots),
+                topics,
+            )
 
 
 def _is_present(tree: Item) -> bool:
@@ -153,17 +185,25 @@ def _is_present(tree: Item) -> bool:
 
 def _places() -> list[Place]:
     places = _read("places")
-    abroad = [(city, "", country, nation) for country, (nation, cities) in places["countries"].items() for city in cities.split(", ")]
-    return abroad + [(city, state, "", "") for state, cities in places["regions"].items() for city in cities.split(", ")]
+    abroad = [
+        (city, "", country, nation)
+        for country, (nation, cities) in places["countries"].items()
+        for city in cities.split(", ")
+    ]
+    return abroad + [
+        (city, state, "", "") for state, cities in places["regions"].items() for city in cities.split(", ")
+    ]
 
 
 def _person_names() -> list[dict[str, list[str]]]:
-    """Names of Faker's word lists without accents, in a fixed order, as often by language as it is to be drawn."""
+    """Names of Faker's lists without accents, in a fixed order; a language stands as often as it is drawn."""
     kinds = {"male": "first_names_male", "female": "first_names_female", "last": "last_names"}
     languages = []
     for locale, weight in NAME_LOCALES.items():
         provider = import_module(f"faker.providers.person.{locale}").Provider
-        languages += [{kind: _plain(getattr(provider, attribute)) for kind, attribute in kinds.items()}] * weight
+        languages += [
+            {kind: _plain(getattr(provider, attribute)) for kind, attribute in kinds.items()}
+        ] * weight
     return languages
 
 

@@ -3,8 +3,8 @@
 import pytest
 
 from tacred_utils.errors import UserError
+from tacred_utils.formats import read_patch
 from tacred_utils.predictions import read_labels
-from tacred_utils.revisions import read_patch
 
 
 def test_both_forms(tmp_path):

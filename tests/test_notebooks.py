@@ -1,0 +1,103 @@
+"""The notebooks as sources and as a whole: form, the smoke study from end to end, and what is committed of them."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tacred_utils.paths import FIGURES, NOTEBOOKS, ROOT
+
+SOURCES = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+EXECUTED = sorted((NOTEBOOKS / "executed").glob("*/*.ipynb"))
+PARAMETERS = ["profile", "corpus", "data_dir", "labels", "seeds", "results"]
+
+
+def cells(path, kind=None):
+    found = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return [cell for cell in found if kind in (None, cell["cell_type"])]
+
+
+def text(cell):
+    return "".join(cell["source"])
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_a_source_has_no_outputs_and_one_cell_of_typed_commented_parameters(path):
+    code = cells(path, "code")
+    assert all(not cell["outputs"] and cell["execution_count"] is None for cell in code)
+    [parameters] = [text(cell) for cell in code if "parameters" in cell["metadata"].get("tags", [])]
+    statements = ast.parse(parameters).body
+    assert all(isinstance(statement, ast.AnnAssign) for statement in statements)
+    assert [statement.target.id for statement in statements][: len(PARAMETERS)] == PARAMETERS
+    for statement in statements:
+        ast.literal_eval(statement.value)  # literals only: papermill replaces them
+    assert all("  # " in line for line in parameters.splitlines())
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_a_source_reads_as_an_essay(path):
+    code, prose = cells(path, "code"), cells(path, "markdown")
+    assert text(prose[0]).startswith("# ") and "?" in text(prose[0]).splitlines()[0]
+    assert len(prose) >= 0.7 * len(code)
+    assert max(len(text(cell).splitlines()) for cell in code) <= 30
+    everything = "\n".join(text(cell) for cell in prose)
+    for section in ("## Against the references", "## What could be wrong", "## Written, and what comes next"):
+        assert section in everything
+    for cell in code:
+        for node in ast.walk(ast.parse(text(cell))):
+            assert not isinstance(node, ast.ClassDef)
+            assert not isinstance(node, ast.FunctionDef) or node.end_lineno - node.lineno < 8
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_links_between_notebooks_lead_somewhere_or_say_that_they_are_to_come(path):
+    for name in re.findall(r"\]\(([^)]+\.ipynb)\)", "\n".join(text(cell) for cell in cells(path, "markdown"))):
+        assert (NOTEBOOKS / name).exists(), f"{path.name} links to {name}"
+
+
+@pytest.mark.parametrize("path", EXECUTED, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_what_is_committed_ran_to_its_end_and_names_no_machine(path):
+    content = path.read_text(encoding="utf-8")
+    code = [cell for cell in cells(path, "code") if text(cell).strip()]
+    assert all(cell["execution_count"] is not None for cell in code)
+    assert not any(output["output_type"] == "error" for cell in code for output in cell["outputs"])
+    assert not re.search(r"/(root|home|Users|tmp|work)/", content) and "widget-view" not in content
+    source = NOTEBOOKS / path.name
+    ours = [text(cell) for cell in code if "injected-parameters" not in cell["metadata"].get("tags", [])]
+    assert ours == [text(cell) for cell in cells(source, "code")], "the source has changed since: run it again"
+
+
+def test_results_on_synthetic_data_say_so():
+    for path in sorted((FIGURES / "sample" / "tables").glob("*.md")):
+        assert "SYNTHETIC" in path.read_text(encoding="utf-8").splitlines()[0], path.name
+
+
+def smoke(results, *options):
+    command = [sys.executable, "-m", "tacred_utils.runner", "--profile", "smoke", "--results", str(results), *options]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+
+
+def test_the_smoke_study_runs_through_and_a_repeat_does_nothing(tmp_path):
+    before = subprocess.run(["git", "status", "--short"], cwd=ROOT, capture_output=True, text=True).stdout
+    first = smoke(tmp_path)
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert len(list(tmp_path.rglob("executed/sample/*.ipynb"))) == len(SOURCES)
+    again = smoke(tmp_path)
+    assert again.returncode == 0 and again.stdout.count("up to date") == len(SOURCES), again.stdout
+    assert subprocess.run(["git", "status", "--short"], cwd=ROOT, capture_output=True, text=True).stdout == before
+
+
+@pytest.mark.long
+def test_the_smoke_study_twice_gives_the_same_bytes(tmp_path):
+    for name in ("one", "two"):
+        assert smoke(tmp_path / name).returncode == 0
+    kinds = ("predictions/*.jsonl", "predictions/*.safetensors", "metrics.json", "tables/*.csv", "figures/**/*.png")
+    for kind in kinds:
+        one, two = ({p.relative_to(tmp_path / n): p for p in (tmp_path / n).rglob(kind)} for n in ("one", "two"))
+        assert one.keys() == two.keys() and one
+        for name, path in one.items():
+            if "cost" not in path.name:  # seconds differ
+                assert path.read_bytes() == two[name].read_bytes(), name
