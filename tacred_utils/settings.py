@@ -84,6 +84,7 @@ class BilstmSettings(TrainingSettings, frozen=True, kw_only=True, forbid_unknown
     bidirectional: bool
     pooling: Literal["last", "attention"]  # last states, or position-aware attention over all
     attention_dim: Annotated[int, Meta(ge=1)]
+    entity_states: bool  # join the mean state of each entity's words (distance 0) to the sentence vector
     head_dim: Annotated[int, Meta(ge=0)]  # hidden layer with batch norm; 0: linear
     dropout: Annotated[float, Meta(ge=0, lt=1)]
 

@@ -89,6 +89,7 @@ class Reader(nn.Module):
         self.dropout = nn.Dropout(settings.dropout)
         if settings.pooling == "attention":
             self.attention = PositionAttention(states, 2 * settings.position_dim, settings.attention_dim)
+        states *= 1 + 2 * settings.entity_states
         if encoder.types:
             self.kinds = nn.Embedding(len(encoder.types) + 2, settings.type_dim)
             states += 2 * settings.type_dim
@@ -114,9 +115,16 @@ class Reader(nn.Module):
         summary = self.last(states, lengths)  # (B, H)
         if self.settings.pooling == "attention":
             summary = self.attention(self.dropout(states), self.dropout(summary), torch.cat(distances, 2), padding)
+        if self.settings.entity_states:
+            summary = torch.cat([summary, *(self.mean_at(states, distance) for distance in (subject, object))], 1)
         if types is not None:
             summary = torch.cat([summary, self.kinds(types).flatten(1)], 1)
         return {"logits": self.head(summary)}
+
+    def mean_at(self, states: torch.Tensor, distance: torch.Tensor) -> torch.Tensor:
+        """Mean state over the words at distance 0, with dropout. (B, T, H), (B, T) → (B, H)"""
+        inside = (distance == self.settings.max_distance + 1)[:, :, None].float()  # (B, T, 1)
+        return self.dropout((states * inside).sum(1) / inside.sum(1))
 
     def last(self, states: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Where each direction ends: forward at a row's last word, backward at its first. (B, T, H) → (B, H)"""
