@@ -48,9 +48,14 @@ def main() -> None:
         print("| reader | median s | min s | max s | peak MB |\n|---|---:|---:|---:|---:|")
         for reader in READERS:
             command = [sys.executable, __file__, str(options.file), "--one", reader]
-            shown = [subprocess.run(command, check=True, capture_output=True, text=True).stdout.split() for _ in range(options.runs)]
+            shown = [
+                subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+                for _ in range(options.runs)
+            ]
             seconds, memory = ([float(row[column]) for row in shown] for column in (0, 1))
-            print(f"| {reader} | {statistics.median(seconds):.2f} | {min(seconds):.2f} | {max(seconds):.2f} | {max(memory):.0f} |")
+            print(
+                f"| {reader} | {statistics.median(seconds):.2f} | {min(seconds):.2f} | {max(seconds):.2f} | {max(memory):.0f} |"
+            )
 
 
 if __name__ == "__main__":

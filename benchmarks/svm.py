@@ -21,15 +21,11 @@ def peak_mb() -> int:
 
 def main(scale: float = 1.0, variant: str | None = None) -> None:
     start = time.perf_counter()
-    corpus = assemble(
-        "sample", generate(dict.fromkeys(("train", "dev", "test"), scale)), "the synthetic corpus"
-    )
+    corpus = assemble("sample", generate(dict.fromkeys(("train", "dev", "test"), scale)), "the synthetic corpus")
     print(f"corpus: {len(corpus.train)} / {len(corpus.dev)} / {len(corpus.test)} rows")
     print(f"made in {time.perf_counter() - start:.1f} s, peak {peak_mb()} MB\n")
     settings = load_profile("sample").settings("svm", variant)
-    print(
-        "| task | rows | features | extraction s | fit s | calibration and scoring s | in all s | peak MB |"
-    )
+    print("| task | rows | features | extraction s | fit s | calibration and scoring s | in all s | peak MB |")
     print("|---|---|---|---|---|---|---|---|")
     total = 0.0
     for task in ("detection", "relation_only"):
@@ -39,8 +35,7 @@ def main(scale: float = 1.0, variant: str | None = None) -> None:
         total += seconds
         parts = " | ".join(f"{value:.1f}" for value in details["seconds"].values())
         print(
-            f"| {task} | {details['fitted_rows']} | {details['features']} | {parts} "
-            f"| {seconds:.1f} | {peak_mb()} |",
+            f"| {task} | {details['fitted_rows']} | {details['features']} | {parts} | {seconds:.1f} | {peak_mb()} |",
             flush=True,
         )
     print(f"| both | | | | | | {total:.1f} | {peak_mb()} |")

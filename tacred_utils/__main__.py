@@ -106,7 +106,9 @@ def make_sample(options: argparse.Namespace) -> None:
         raise UserError(f"--out {options.out}: is a file; name a folder.")
     strangers = {path.name for path in options.out.glob("*")} - {f"{split}.json" for split in SPLITS}
     if strangers:
-        raise UserError(f"--out {options.out}: holds other files, such as {min(strangers)}; name an empty or a new folder.")
+        raise UserError(
+            f"--out {options.out}: holds other files, such as {min(strangers)}; name an empty or a new folder."
+        )
     for split, examples in generate(dict.fromkeys(SPLITS, options.scale), options.seed).items():
         write_bytes(options.out / f"{split}.json", msgspec.json.encode(examples))
         print(f"{options.out / f'{split}.json'}: {len(examples):,} synthetic records")
@@ -126,7 +128,9 @@ def runs_list(options: argparse.Namespace) -> None:
 
     for run in find_runs(options.results, options.corpus):
         test = run.metrics["test"]
-        print(f"{run.folder.parent.name}/{run.folder.name}  micro F1 {test['micro_f1']:.3f}  macro F1 {test['macro_f1']:.3f}")
+        print(
+            f"{run.folder.parent.name}/{run.folder.name}  micro F1 {test['micro_f1']:.3f}  macro F1 {test['macro_f1']:.3f}"
+        )
 
 
 def runs_publish(options: argparse.Namespace) -> None:
@@ -136,7 +140,11 @@ def runs_publish(options: argparse.Namespace) -> None:
     from tacred_utils.runs import find_runs, publish
     from tacred_utils.settings import load_profile
 
-    shown = [run for run in find_runs(options.results, options.corpus) if belongs_to_study(run, load_profile(run.info["profile"]))]
+    shown = [
+        run
+        for run in find_runs(options.results, options.corpus)
+        if belongs_to_study(run, load_profile(run.info["profile"]))
+    ]
     for folder in publish(shown, options.to):
         print(folder)
     if options.to == PUBLISHED_RUNS:
@@ -167,16 +175,22 @@ def _seeds(text: str) -> list[int]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m tacred_utils", description="Relation extraction on TACRED: train, score, check data.")
+    parser = _Parser(
+        prog="python -m tacred_utils", description="Relation extraction on TACRED: train, score, check data."
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     where = _Parser(add_help=False)
     where.add_argument("--corpus", metavar="NAME|DIR", help="a registered corpus or a folder in TACRED's format")
     where.add_argument("--data-dir", type=Path, metavar="DIR", help="holds one folder a corpus (default: data/)")
     where.add_argument("--labels", default="tacred", help="tacred, tacrev or retacred")
     results = _Parser(add_help=False)
-    results.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="where runs lie (default: results/)")
+    results.add_argument(
+        "--results", type=Path, default=RESULTS, metavar="DIR", help="where runs lie (default: results/)"
+    )
     profile = _Parser(add_help=False)
-    profile.add_argument("--profile", help="smoke, sample, open or paper (default: sample for the sample corpus, else open)")
+    profile.add_argument(
+        "--profile", help="smoke, sample, open or paper (default: sample for the sample corpus, else open)"
+    )
 
     command = _add(commands, "train", train, [where, results, profile])
     command.add_argument("--family", required=True)
@@ -199,7 +213,9 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(name, required=True)
     command.add_argument("--json", action="store_true")
 
-    data = _add(commands, "data", None, [], "check, make or get a corpus").add_subparsers(required=True, metavar="COMMAND")
+    data = _add(commands, "data", None, [], "check, make or get a corpus").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
     _add(data, "check", data_check, [where]).add_argument("folder", nargs="?", metavar="DIR")
     command = _add(data, "make-sample", make_sample, [])
     command.add_argument("--scale", type=float, default=1.0)

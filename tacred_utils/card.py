@@ -11,7 +11,9 @@ LONG = 512  # words; no pre-trained encoder of the study reads more in one piece
 
 def card(corpus: Corpus) -> str:
     """Sizes, labels, imbalance, lengths, entity types, shared sentences, notes and checksums, as plain text."""
-    lines = [f"corpus {corpus.name}" + (" (SYNTHETIC: it demonstrates, it decides nothing)" if corpus.synthetic else "")]
+    lines = [
+        f"corpus {corpus.name}" + (" (SYNTHETIC: it demonstrates, it decides nothing)" if corpus.synthetic else "")
+    ]
     lines += [f"  licensed text: {'yes, no sentence may be published' if corpus.gated else 'no'}"]
     lines += ["", "split        rows  no_relation  sentences  words: median  mean   max"]
     lines += [_split_line(corpus, split) for split in SPLITS]
@@ -25,7 +27,9 @@ def card(corpus: Corpus) -> str:
     lines += [f"  {' - '.join(pair)}  {count:,}" for pair, count in pairs.most_common(10)]
     absent = [column for column in COLUMNS if column not in corpus.columns]
     lines += ["", f"columns that training lacks: {', '.join(absent) or 'none'}"]
-    lines += [f"sentences that {one} shares with {other}: {shared:,}" for one, other, shared in shared_sentences(corpus)]
+    lines += [
+        f"sentences that {one} shares with {other}: {shared:,}" for one, other, shared in shared_sentences(corpus)
+    ]
     lines += [f"note: {note}" for note in [*corpus.notes, *_oddities(corpus)]]
     lines += ["", *(f"sha256 {split}: {digest}" for split, digest in corpus.digests.items())]
     return "\n".join(lines)
@@ -61,5 +65,9 @@ def _oddities(corpus: Corpus) -> list[str]:
     overlaps = sum(e.subj_start <= e.obj_end and e.obj_start <= e.subj_end for e in examples)
     long = sum(len(example.token) > LONG for example in examples)
     blank = sum(any(not word.strip() for word in example.token) for example in examples)
-    found = ((overlaps, "records whose subject and object overlap"), (long, f"sentences over {LONG} words"), (blank, "records with blank words"))
+    found = (
+        (overlaps, "records whose subject and object overlap"),
+        (long, f"sentences over {LONG} words"),
+        (blank, "records with blank words"),
+    )
     return [f"{count:,} {what}" for count, what in found if count]

@@ -262,7 +262,9 @@ def _span_problem(role: str, start: int, end: int, words: int) -> str:
     if start > end:
         return f"field {role}_start: {start} lies after {role}_end {end}; spans are inclusive, so start must not exceed end."
     name, value = (f"{role}_start", start) if not 0 <= start < words else (f"{role}_end", end)
-    return f"field {name}: {value} is outside the sentence; give the index of one of its {words} words (0 to {words - 1})."
+    return (
+        f"field {name}: {value} is outside the sentence; give the index of one of its {words} words (0 to {words - 1})."
+    )
 
 
 def _check_columns(path: Path, examples: list[Example]) -> None:

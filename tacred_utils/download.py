@@ -37,7 +37,9 @@ def _get_file(source: Source, file: str, md5: str, target: Path) -> Path:
     content = _fetch(url, target.name)
     found = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if found != md5:
-        raise UserError(f"{url}: has md5 {found}, the study was made with {md5}; nothing was kept, get the file elsewhere.")
+        raise UserError(
+            f"{url}: has md5 {found}, the study was made with {md5}; nothing was kept, get the file elsewhere."
+        )
     write_bytes(target, content)
     return target
 
@@ -59,4 +61,6 @@ def _fetch(url: str, name: str) -> bytes:
             problem = type(error).__name__
             if attempt + 1 < RETRIES:
                 time.sleep(2**attempt)
-    raise UserError(f"{url}: cannot be had after {RETRIES} tries ({problem}); check the network, or name a folder with the file by --data-dir.")
+    raise UserError(
+        f"{url}: cannot be had after {RETRIES} tries ({problem}); check the network, or name a folder with the file by --data-dir."
+    )

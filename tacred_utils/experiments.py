@@ -59,7 +59,18 @@ def missing(runs: list[Planned], corpus: Corpus, results: Path) -> list[Planned]
 def command(run: Planned, options: dict[str, object]) -> str:
     """The shell command that trains a planned run; `options` are the plan's own (corpus, data-dir, …), None left out."""
     spec = run.spec
-    words = ["python", "-m", "tacred_utils", "train", "--family", spec.family, "--task", spec.task, "--seed", str(spec.seed)]
+    words = [
+        "python",
+        "-m",
+        "tacred_utils",
+        "train",
+        "--family",
+        spec.family,
+        "--task",
+        spec.task,
+        "--seed",
+        str(spec.seed),
+    ]
     words += ["--variant", spec.variant] if spec.variant else []
     for name, value in options.items():
         words += [f"--{name}", str(value)] if value is not None else []

@@ -205,11 +205,7 @@ def _path(pair: Pair) -> list[str]:
 
 
 def _plain_words(pair: Pair) -> list[str]:
-    return [
-        word
-        for word in map(str.lower, pair.example.token)
-        if word.isalpha() and word not in ENGLISH_STOP_WORDS
-    ]
+    return [word for word in map(str.lower, pair.example.token) if word.isalpha() and word not in ENGLISH_STOP_WORDS]
 
 
 class Block(NamedTuple):
@@ -251,12 +247,8 @@ Vocabulary = dict[str, dict[str, int]]  # block → feature → column
 
 def usable(blocks: Sequence[str], columns: Iterable[str]) -> tuple[list[str], dict[str, str]]:
     """The blocks that a corpus with these columns can fill, and what each of the others lacks."""
-    lacks = {
-        name: ", ".join(column for column in BLOCKS[name].needs if column not in columns) for name in blocks
-    }
-    return [name for name in blocks if not lacks[name]], {
-        name: missing for name, missing in lacks.items() if missing
-    }
+    lacks = {name: ", ".join(column for column in BLOCKS[name].needs if column not in columns) for name in blocks}
+    return [name for name in blocks if not lacks[name]], {name: missing for name, missing in lacks.items() if missing}
 
 
 def turned(relation: str) -> str:
@@ -291,9 +283,7 @@ def count(examples: Iterable[Example], vocabulary: Vocabulary, grow: bool = Fals
                 columns.append(column)
         ends.append(len(columns))
     data = np.ones(len(columns), np.float32)
-    matrix = csr_matrix(
-        (data, np.frombuffer(columns, np.int32), np.frombuffer(ends, np.int64)), (len(ends) - 1, size)
-    )
+    matrix = csr_matrix((data, np.frombuffer(columns, np.int32), np.frombuffer(ends, np.int64)), (len(ends) - 1, size))
     matrix.sum_duplicates()
     return matrix
 
@@ -329,7 +319,5 @@ def extract(corpus: Corpus, blocks: Sequence[str], min_count: int, mirror: bool)
 
 def named(vocabulary: Vocabulary) -> tuple[list[str], list[str]]:
     """Name and block of each column."""
-    by_column = sorted(
-        (column, name, block) for block, known in vocabulary.items() for name, column in known.items()
-    )
+    by_column = sorted((column, name, block) for block, known in vocabulary.items() for name, column in known.items())
     return [name for _, name, _ in by_column], [block for _, _, block in by_column]

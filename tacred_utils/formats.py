@@ -30,7 +30,9 @@ def read_kbp37(path: Path) -> Split:
         sentence, _, label = rest.partition("\n")
         words = sentence.strip().removeprefix('"').removesuffix('"').split()
         if not label.strip() or "\n" in label or not all(words.count(mark) == 1 for mark in _KBP37_MARKS):
-            raise UserError(f"{path}: record {number!r}: is not a number, a sentence with <e1> and <e2>, and a label; fetch it again.")
+            raise UserError(
+                f"{path}: record {number!r}: is not a number, a sentence with <e1> and <e2>, and a label; fetch it again."
+            )
         example = _kbp37_example(f"kbp37-{path.stem}-{number.strip()}", words, label.strip())
         examples.append(example) if example else empty.append(number)
     return examples, [f"{path.name}: {len(empty)} sentences with an empty mention left out"] if empty else []
@@ -62,7 +64,9 @@ def read_conll04(path: Path) -> Split:
         elif line.strip():
             columns = line.split("\t")
             if len(columns) != 5 or not documents:
-                raise UserError(f"{path}: line {number}: has {len(columns)} columns, not 5 below a #doc line; fetch it again.")
+                raise UserError(
+                    f"{path}: line {number}: has {len(columns)} columns, not 5 below a #doc line; fetch it again."
+                )
             documents[-1][1].append(columns)
     examples, stray, lost = [], 0, 0
     for identity, rows in documents:

@@ -62,12 +62,8 @@ class Tally:
         relations that were detected. directional_macro_f1: see `_directional`.
         """
         relation = np.array([label != NO_RELATION for label in self.labels])
-        named, true, answered = (
-            counts[..., relation].sum(-1) for counts in (self.correct, self.gold, self.predicted)
-        )
-        share = _ratio(
-            self.gold, self.gold.sum(-1, keepdims=True)
-        )  # (..., L) weights of the weighted average
+        named, true, answered = (counts[..., relation].sum(-1) for counts in (self.correct, self.gold, self.predicted))
+        share = _ratio(self.gold, self.gold.sum(-1, keepdims=True))  # (..., L) weights of the weighted average
         by_class = {"p": self.precision, "r": self.recall, "f1": self.f1}
         result = {
             **_precision_recall_f1("micro", named, true, answered),
@@ -253,9 +249,7 @@ def _encode(column: Sequence[str], labels: list[str]) -> np.ndarray:
         raise UserError("There are no rows to score; give at least one gold and one predicted label.")
     if (codes < 0).any():
         unknown = list(column)[int(np.argmax(codes < 0))]
-        raise UserError(
-            f"Label {unknown!r} is not among the {len(labels)} classes scored; use one label set."
-        )
+        raise UserError(f"Label {unknown!r} is not among the {len(labels)} classes scored; use one label set.")
     return codes
 
 

@@ -343,14 +343,15 @@ def _interval_rows(
 def _name_points(axis: Axes, x: pd.Series, y: pd.Series, names: pd.Series, size: float = 6) -> None:
     """Write each name beside its point, right or left of it or shifted: none covers another or a point.
 
-    Points with an empty name are only kept free. Call it last: names are placed for the figure as it is then.
+    Points with an empty name are only kept free, a name without room is left out. Call it last: names are placed
+    for the figure as it is then.
     """
     axis.figure.draw_without_rendering()  # places the axes
     scale = 72 / axis.figure.dpi  # from pixels to points of type
     points = axis.transData.transform(np.column_stack([x, y])) * scale
     taken = np.column_stack([points - 2, points + 2])  # boxes: left, low, right, high
     frame = axis.bbox.extents * scale
-    places = [(side, up) for up in sorted(range(-40, 42, 2), key=abs) for side in ("left", "right")]
+    places = [(side, up) for up in sorted(range(-90, 92, 2), key=abs) for side in ("left", "right")]
     for (right, middle), position, name in zip(points, zip(x, y, strict=True), names, strict=True):
         if not name:
             continue
@@ -361,6 +362,8 @@ def _name_points(axis: Axes, x: pd.Series, y: pd.Series, names: pd.Series, size:
             inside = (frame[:2] <= box[:2]).all() and (box[2:] <= frame[2:]).all()
             if inside and not ((box[:2] < taken[:, 2:]) & (taken[:, :2] < box[2:])).all(axis=1).any():
                 break
+        else:
+            continue  # no room: better no name than one that covers another
         taken = np.vstack([taken, box])
         ends = (0 if side == "left" else 1, 0.5)  # where the line leaves the text
         line = {"arrowstyle": "-", "color": NEUTRAL, "linewidth": 0.4, "shrinkA": 0, "relpos": ends}

@@ -37,9 +37,7 @@ def read_predictions(path: Path, gold: Path | None = None) -> pd.DataFrame:
     frame = _read(path)
     _require(frame, path, "label_pred", "write the predicted label there")
     if gold is None:
-        _require(
-            frame, path, "label_true", "write the gold label there, or give the gold labels with --gold FILE"
-        )
+        _require(frame, path, "label_true", "write the gold label there, or give the gold labels with --gold FILE")
     else:
         frame["label_true"] = _aligned(read_labels(gold), frame, Path(gold), path)
     return frame[["id", "label_true", "label_pred", "p"]]
@@ -89,9 +87,7 @@ def _read(path: Path) -> pd.DataFrame:
     frame["id"] = frame.id.astype(str)
     if (doubled := frame.id.duplicated()).any():
         row = int(doubled.argmax())
-        raise UserError(
-            f"{path}, {place} {row + 1}: id {frame.id[row]} occurs twice; keep one row for each id."
-        )
+        raise UserError(f"{path}, {place} {row + 1}: id {frame.id[row]} occurs twice; keep one row for each id.")
     return frame.astype({"p": float})
 
 
@@ -124,9 +120,7 @@ def _aligned(gold: pd.DataFrame, frame: pd.DataFrame, gold_path: Path, path: Pat
     """Gold labels in the order of the predictions: by id where both have ids, else by position."""
     if gold.id.isna().any() or frame.id.isna().any():
         if len(gold) != len(frame):
-            raise UserError(
-                f"{path} has {len(frame):,} rows and {gold_path} {len(gold):,}; give one label a row."
-            )
+            raise UserError(f"{path} has {len(frame):,} rows and {gold_path} {len(gold):,}; give one label a row.")
         return gold.label.tolist()
     if len(unknown := frame.id[~frame.id.isin(gold.id)]):
         raise UserError(

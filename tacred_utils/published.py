@@ -133,14 +133,10 @@ def _from_notebook(path: Path, gold: pd.DataFrame) -> list[str]:
     outputs = msgspec.json.decode(read_bytes(path))["cells"]
     text = "\n".join("".join(out.get("text", "")) for cell in outputs for out in cell.get("outputs", []))
     classes = per_class().query("table == 'Table 10'").label.tolist()
-    lists = [
-        [classes[int(n)] for n in found.split(",")] for found in re.findall(r"\[(\d+(?:, \d+)*)\]", text)
-    ]
+    lists = [[classes[int(n)] for n in found.split(",")] for found in re.findall(r"\[(\d+(?:, \d+)*)\]", text)]
     lists = [labels for labels in lists if len(labels) == len(gold)]
     if len(lists) != 2 or lists[0] != gold.label_true.tolist():
-        raise UserError(
-            f"{path}: does not print TACRED's {len(gold):,} gold labels and predictions; fetch it again."
-        )
+        raise UserError(f"{path}: does not print TACRED's {len(gold):,} gold labels and predictions; fetch it again.")
     return lists[1]
 
 

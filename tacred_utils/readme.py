@@ -33,8 +33,12 @@ def results() -> str:
     parts = []
     published = FIGURES / "published" / "tables" / "09_scores.csv"
     if published.exists():
-        frame = pd.read_csv(published).rename(columns=SCORES)[["system", *(n for k, n in SCORES.items() if k != "macro_f1_relations")]]
-        parts.append(f"**TACRED, test split** (recomputed from the systems' published predictions, notebook 09)\n\n{markdown(frame)}")
+        frame = pd.read_csv(published).rename(columns=SCORES)[
+            ["system", *(n for k, n in SCORES.items() if k != "macro_f1_relations")]
+        ]
+        parts.append(
+            f"**TACRED, test split** (recomputed from the systems' published predictions, notebook 09)\n\n{markdown(frame)}"
+        )
     corpora = sorted({run.folder.parent.name for run in find_runs(PUBLISHED_RUNS)}, key=_rank)
     parts += [_corpus(find_runs(PUBLISHED_RUNS, corpus)) for corpus in corpora]
     return "\n".join(parts)
@@ -54,7 +58,10 @@ def _corpus(runs: list[Run]) -> str:
     scores = dict(SCORES)
     if any("directional_macro_f1" in run.metrics["test"] for run in runs):
         scores = {"directional_macro_f1": "official macro F1", **scores}
-    rows = [{"system": name, **_cells([run.metrics["test"] for run in group], scores)} for name, group in sorted(groups.items())]
+    rows = [
+        {"system": name, **_cells([run.metrics["test"] for run in group], scores)}
+        for name, group in sorted(groups.items())
+    ]
     stamp = "SYNTHETIC" if facts["synthetic"] else facts["subset"] or "complete"
     return f"**{facts['name']}, test split, joint** ({stamp}; {facts['rows']['test']:,} rows)\n\n{markdown(pd.DataFrame(rows))}"
 

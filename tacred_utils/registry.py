@@ -168,10 +168,14 @@ def _read_corpus(name: str, data: Path, scales: Mapping[str, float] | None) -> C
 def _read_source(name: str, data: Path) -> Corpus:
     source = SOURCES[name]
     if source.read is None:
-        raise UserError(f"--corpus {name}: holds labels or predictions, not sentences; choose one of {', '.join(corpora())}.")
+        raise UserError(
+            f"--corpus {name}: holds labels or predictions, not sentences; choose one of {', '.join(corpora())}."
+        )
     folder = _source_folder(name, data)
     if not any((folder / file).exists() for file in source.files):
-        raise UserError(f"{folder}: corpus {name} is not there; {_how_to_get(name)} or name its parent with --data-dir.")
+        raise UserError(
+            f"{folder}: corpus {name} is not there; {_how_to_get(name)} or name its parent with --data-dir."
+        )
     read = {split: source.read(_checked(folder / source.split_file(split), source)) for split in SPLITS}
     splits = {split: examples for split, (examples, _) in read.items()}
     if name == "tacred":
@@ -251,7 +255,9 @@ def _gate(folder: Path, splits: dict[str, list[Example]]) -> None:
             f"{folder}: is the public 20-row format sample, not TACRED; name it --corpus tacred_sample, or get LDC2018T24."
         )
     wanted = " / ".join(f"{size:,}" for size in TACRED_SPLIT_SIZES.values())
-    raise UserError(f"{folder}: has {found} records, TACRED has {wanted}; give the folder itself with --corpus if it is another corpus.")
+    raise UserError(
+        f"{folder}: has {found} records, TACRED has {wanted}; give the folder itself with --corpus if it is another corpus."
+    )
 
 
 def _relabel(corpus: Corpus, labels: str, data: Path) -> Corpus:
@@ -263,16 +269,23 @@ def _relabel(corpus: Corpus, labels: str, data: Path) -> Corpus:
     relabelled, notes = {}, []
     for split, path in files.items():
         if not path.exists():
-            raise UserError(f"{path}: is missing; get it with: python -m tacred_utils data get {labels}, or name its parent with --data-dir.")
+            raise UserError(
+                f"{path}: is missing; get it with: python -m tacred_utils data get {labels}, or name its parent with --data-dir."
+            )
         examples = corpus.split(split)
         patch = read_patch(path, {example.id for example in examples} if corpus.name == "tacred" else None)
         if not any(example.id in patch for example in examples):
-            raise UserError(f"{path}: names no id of {corpus.name}'s {split} split; --labels {labels} is for TACRED only.")
+            raise UserError(
+                f"{path}: names no id of {corpus.name}'s {split} split; --labels {labels} is for TACRED only."
+            )
         kept = [example for example in examples if labels == "tacrev" or example.id in patch]
         relabelled[split] = [msgspec.structs.replace(e, relation=patch.get(e.id, e.relation)) for e in kept]
         changed = sum(new.relation != old.relation for new, old in zip(relabelled[split], kept, strict=True))
         dropped = len(examples) - len(kept)
-        notes.append(f"{labels} changes {changed:,} of {len(examples):,} labels of {split}" + (f" and drops {dropped:,} rows" if dropped else ""))
+        notes.append(
+            f"{labels} changes {changed:,} of {len(examples):,} labels of {split}"
+            + (f" and drops {dropped:,} rows" if dropped else "")
+        )
     return replace(corpus, name=f"{corpus.name}-{labels}", **relabelled).noting(*notes)
 
 
@@ -286,7 +299,9 @@ def _subset(corpus: Corpus, scales: Mapping[str, float]) -> Corpus:
         return corpus
     sizes = " / ".join(f"{len(part):,}" for part in parts.values())
     whole = " / ".join(f"{len(corpus.split(split)):,}" for split in SPLITS)
-    return replace(corpus, subset=f"stratified subset of {sizes} rows", **parts).noting(f"the whole corpus has {whole} rows")
+    return replace(corpus, subset=f"stratified subset of {sizes} rows", **parts).noting(
+        f"the whole corpus has {whole} rows"
+    )
 
 
 def stratified(examples: list[Example], rows: int) -> list[Example]:
@@ -297,5 +312,7 @@ def stratified(examples: list[Example], rows: int) -> list[Example]:
     chosen: list[int] = []
     for label in sorted(by_label):
         members = by_label[label]
-        chosen += random.Random(f"stratified {label}").sample(members, max(1, round(rows * len(members) / len(examples))))
+        chosen += random.Random(f"stratified {label}").sample(
+            members, max(1, round(rows * len(members) / len(examples)))
+        )
     return [examples[index] for index in sorted(chosen)]

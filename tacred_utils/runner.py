@@ -298,11 +298,7 @@ def _check(notebook: dict, cause: Exception | None, name: str, log: Path) -> Non
     begun = [n for n in code if cells[n - 1]["metadata"]["papermill"]["start_time"]]
     place = begun[-1] if begun else code[0]
     cell = cells[place - 1]
-    if (
-        cause is None
-        and begun == code
-        and all(output["output_type"] != "error" for output in cell["outputs"])
-    ):
+    if cause is None and begun == code and all(output["output_type"] != "error" for output in cell["outputs"]):
         return
     error = getattr(cause, "ename", type(cause).__name__ if cause else "SystemExit")
     message = getattr(cause, "evalue", cause)
@@ -325,8 +321,7 @@ def clean(notebook: dict, names: Mapping[str, str]) -> str:
         if isinstance(value, dict):
             kept = {key: item for key, item in value.items() if key not in VOLATILE | {WIDGET}}
             return {
-                key: item if key.startswith(("image/", "application/")) else scrub(item)
-                for key, item in kept.items()
+                key: item if key.startswith(("image/", "application/")) else scrub(item) for key, item in kept.items()
             }
         if isinstance(value, list):
             return [scrub(item) for item in value]

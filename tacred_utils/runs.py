@@ -89,7 +89,9 @@ class Run:
         try:
             return json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise UserError(f"{path}: is missing or damaged ({error}); delete the folder and train the run again.") from None
+            raise UserError(
+                f"{path}: is missing or damaged ({error}); delete the folder and train the run again."
+            ) from None
 
     @property
     def classes(self) -> list[str]:
@@ -141,9 +143,13 @@ def train(
             if not is_done(folder):
                 _train(spec, corpus, folder, profile, keep_model)
     except Timeout:
-        raise UserError(f"{folder}: another process is training this run; wait for it, or choose another --results.") from None
+        raise UserError(
+            f"{folder}: another process is training this run; wait for it, or choose another --results."
+        ) from None
     except OSError as error:
-        raise UserError(f"{error.filename or folder}: cannot be written ({error.strerror or error}); choose another --results.") from None
+        raise UserError(
+            f"{error.filename or folder}: cannot be written ({error.strerror or error}); choose another --results."
+        ) from None
     return Run(folder)
 
 
@@ -153,12 +159,18 @@ def is_done(folder: Path) -> bool:
         status = json.loads((folder / "run.json").read_text(encoding="utf-8")).get("status")
     except (OSError, ValueError, AttributeError):
         return False
-    return status == "done" and (folder / "metrics.json").exists() and all(_has_predictions(folder, split) for split in SCORED)
+    return (
+        status == "done"
+        and (folder / "metrics.json").exists()
+        and all(_has_predictions(folder, split) for split in SCORED)
+    )
 
 
 def find_runs(results: Path, corpus: str | None = None) -> list[Run]:
     """The finished runs below a results folder, of one corpus or of all, by name."""
-    return [Run(path.parent) for path in sorted(Path(results).glob(f"{corpus or '*'}/*/run.json")) if is_done(path.parent)]
+    return [
+        Run(path.parent) for path in sorted(Path(results).glob(f"{corpus or '*'}/*/run.json")) if is_done(path.parent)
+    ]
 
 
 def task_scores(task: str, gold: list[str], predicted: list[str], classes: list[str]) -> dict[str, float]:
@@ -199,10 +211,16 @@ def _check_task(spec: Spec, corpus: Corpus) -> None:
     if spec.task not in TASKS:
         raise UserError(f"--task {spec.task}: unknown; choose one of {', '.join(TASKS)}.")
     if spec.task not in corpus.tasks:
-        raise UserError(f"--task {spec.task}: corpus {corpus.name} has no label {NO_RELATION}; only relation_only can be trained on it.")
-    known = {task_label(spec.task, example.relation) for example in corpus.train} & set(task_classes(spec.task, corpus.labels))
+        raise UserError(
+            f"--task {spec.task}: corpus {corpus.name} has no label {NO_RELATION}; only relation_only can be trained on it."
+        )
+    known = {task_label(spec.task, example.relation) for example in corpus.train} & set(
+        task_classes(spec.task, corpus.labels)
+    )
     if len(known) < 2:
-        raise UserError(f"--task {spec.task}: the training split of {corpus.name} has {len(known)} class to choose from; it needs two.")
+        raise UserError(
+            f"--task {spec.task}: the training split of {corpus.name} has {len(known)} class to choose from; it needs two."
+        )
 
 
 def _train(spec: Spec, corpus: Corpus, folder: Path, profile: str, keep_model: bool) -> None:
@@ -216,13 +234,18 @@ def _train(spec: Spec, corpus: Corpus, folder: Path, profile: str, keep_model: b
         _write_json(folder / "run.json", info | {"status": "failed", "error": f"{type(error).__name__}: {error}"})
         raise
     seconds = time.perf_counter() - start
-    metrics = {split: _write_predictions(spec.task, corpus, split, outcome, info["classes"], folder) for split in SCORED}
+    metrics = {
+        split: _write_predictions(spec.task, corpus, split, outcome, info["classes"], folder) for split in SCORED
+    }
     _write_json(folder / "metrics.json", metrics)
     pd.DataFrame(outcome.history or [{"step": 0}]).to_csv(buffer := io.StringIO(), index=False, lineterminator="\n")
     write_text(folder / "history.csv", buffer.getvalue())
     if keep_model:
         outcome.save(folder / "model")
-    cost = {"wall_seconds": round(seconds, 3), "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}
+    cost = {
+        "wall_seconds": round(seconds, 3),
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }
     _write_json(folder / "run.json", info | outcome.details | cost | {"status": "done"})
     shutil.rmtree(work, ignore_errors=True)
 
@@ -254,7 +277,9 @@ def _describe(spec: Spec, corpus: Corpus, profile: str) -> dict[str, object]:
     }
 
 
-def _write_predictions(task: str, corpus: Corpus, split: str, outcome: Outcome, classes: list[str], folder: Path) -> dict[str, float]:
+def _write_predictions(
+    task: str, corpus: Corpus, split: str, outcome: Outcome, classes: list[str], folder: Path
+) -> dict[str, float]:
     """Write one split's predictions and log-probabilities; returns its scores."""
     from safetensors.numpy import save
 

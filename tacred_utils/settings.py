@@ -103,7 +103,9 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     svm: dict[str, object]
     bilstm: dict[str, object]
 
-    def settings(self, family: str, variant: str | None = None, overrides: Mapping[str, object] | None = None) -> msgspec.Struct:
+    def settings(
+        self, family: str, variant: str | None = None, overrides: Mapping[str, object] | None = None
+    ) -> msgspec.Struct:
         """The checked settings of a family: the profile's, then the variant's, then the overrides.
 
         Raises `UserError` that names an unknown family, variant or key, or a value out of range.
@@ -162,7 +164,9 @@ def checked(table: Mapping[str, object], kind: type, place: str) -> msgspec.Stru
         if key not in fields:
             close = difflib.get_close_matches(key, fields, n=1)
             hint = f"did you mean {close[0]}" if close else f"known are {', '.join(fields)}"
-            raise UserError(f"{place}: unknown setting {key!r}; {hint}?" if close else f"{place}: unknown setting {key!r}; {hint}.")
+            raise UserError(
+                f"{place}: unknown setting {key!r}; {hint}?" if close else f"{place}: unknown setting {key!r}; {hint}."
+            )
     try:
         return msgspec.convert(table, kind)
     except msgspec.ValidationError as error:

@@ -8,31 +8,26 @@ states is kept as facts between its people, organisations and values.
 
 import random
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
-from tacred_utils.grammar import Place, Template, load, sort_of
-from tacred_utils.trees import Item, Node, phrase, words_in_order
+from tacred_utils.grammar import EVENTS, Node, Place, Template, load, sort_of
 
 LURE_RATE = 0.5  # share of the untrue first clauses that are lures; the others are denied or questioned
 GIVEN_RATE = 0.25  # how often the topic stands as a pronoun only, known from an earlier sentence
 REPORT_RATE = 0.5  # share of sentences that somebody reports
 PRONOUN_RATE = 0.6  # of later mentions that cannot be misread
+NICKNAMES = ("alias", "acronym")  # sorts of other names for the same
 PLACE_SORTS = ("city", "state", "country", "nationality")
 SUBJECT_TYPES = ("PERSON", "ORGANIZATION")
 FAMILY = frozenset(("per:spouse", "per:siblings", "per:parents", "per:children", "per:other_family"))
 OPPOSITE = {"male": "female", "female": "male", "": ""}
-PRONOUNS = {  # by gender and by case
-    "male": ("he", "him", "his", "himself"),
-    "female": ("she", "her", "her", "herself"),
-    "": ("it", "it", "its", "itself"),
-}
-PRONOUN_CASES = {"he": 0, "him": 1, "his": 2, "himself": 3}
+CASES = ("he", "him", "his", "himself")
+PRONOUNS = {"male": CASES, "female": ("she", "her", "her", "herself"), "": ("it", "it", "its", "itself")}
 PRONOUN_PREPOSITIONS = frozenset(("to", "with", "for", "by", "from", "against", "about", "on"))
-FREE_PLACES = frozenset(
-    ("nsubj", "nsubjpass", "dobj", "nmod")
-)  # where a pronoun may stand, or a name with additions
+FREE_PLACES = frozenset(("nsubj", "nsubjpass", "dobj", "nmod"))  # for a pronoun, or a name with additions
+AN = re.compile(r"(?!uni|one|euro|Eu)[aeiouAEIO]|8|11\b|18\b")  # what stands after "an"
 
 
 @dataclass(slots=True, eq=False)
@@ -60,8 +55,11 @@ class Mention:
     start: int = -1
     end: int = -1
 
-
-Pair = tuple[Mention, Mention]  # subject, object
+    def free(self) -> bool:
+        """Whether it is a name with no additions yet, where there is room for one."""
+        around = [child for child in self.node.before + self.node.after if child.mention != self.node.mention]
+        bare = all(child.tag in ("IN", "TO", "DT") for child in around)
+        return self.name and bare and self.node.relation in FREE_PLACES
 
 
 class Story:
@@ -72,9 +70,7 @@ class Story:
         self.size = 0
         self.mentions: list[Mention] = []
         self.facts: dict[tuple[str, str], str] = {}
-        self.used: set = (
-            set()
-        )  # templates, and (what was said, in which role, of whom): nothing is said twice
+        self.used: set = set()  # templates, and (what was said, in which role, of whom): nothing is said twice
         self.given: Entity | None = None  # a topic that stands as a pronoun only
         self.root: Node
         self.last: Node  # the clause that stands last
@@ -87,50 +83,44 @@ class Story:
     def choose(self, options):
         return options[int(self.rng.random() * len(options))]
 
+    def clause(self, kind: str) -> Template:
+        return self.choose(self.grammar.clauses[kind])
+
     # ---- the cast
 
-    def cast(self, template: Template, host: Entity | None) -> dict[str, Entity]:
+    def cast(self, template: Template, given: Mapping[str, Entity]) -> dict[str, Entity]:
         """An entity for every slot of a template; a city, its state and its country belong together."""
-        roles = {template.host: host} if host else {}
-        places: dict[str, Place] = {}
-        slots = template.slots
-        for slot in slots:
+        roles, places = dict(given), {}
+        for slot in template.slots:
             sort = sort_of(slot)
-            if slot in roles or sort in ("alias", "acronym"):
+            if slot in roles or sort in NICKNAMES:
                 continue
             if sort in PLACE_SORTS:
-                number = slot[len(sort) :]
-                together = [part for part in PLACE_SORTS if part + number in slots]
-                places[number] = places.get(number) or self.place(together)
-                name = places[number][PLACE_SORTS.index(sort)]
+                number = slot.removeprefix(sort)
+                if number not in places:
+                    places[number] = self.place([part for part in PLACE_SORTS if part + number in template.slots])
+                name = places[number][sort]
                 roles[slot] = Entity(sort, self.grammar.sorts[sort]["type"], name, name.split(), [])
             elif sort == "per":
-                gender, last = (
-                    self.other_gender(template, slot, roles),
-                    self.family_name(template, slot, roles),
-                )
-                roles[slot] = self.person(gender, last)
+                roles[slot] = self.person(*self.relative(template, slot, roles))
             else:
                 roles[slot] = self.thing(sort)
-        for _, subj, obj in template.holds:
-            if sort_of(obj) in ("alias", "acronym"):
-                roles[obj] = self.alias(roles[subj], sort_of(obj))
-        return roles
+        nicknames = {obj: roles[subj] for _, subj, obj in template.holds if sort_of(obj) in NICKNAMES}
+        return roles | {slot: self.alias(entity, sort_of(slot)) for slot, entity in nicknames.items()}
 
-    def other_gender(self, template: Template, slot: str, roles: Mapping[str, Entity]) -> str:
-        """A gender against misreading: spouses differ, and nobody has that of a topic without a name."""
-        for options, *pair in template.holds:
-            if "per:spouse" in options and slot in pair:
-                partner = roles.get(pair[1 - pair.index(slot)])
-                return OPPOSITE[partner.gender] if partner else ""
-        return OPPOSITE[self.given.gender] if self.given else ""
+    def relative(self, template: Template, slot: str, roles: Mapping[str, Entity]) -> tuple[str, str]:
+        """Gender and last name of a person where they depend: spouses differ, relatives often share their name.
 
-    def family_name(self, template: Template, slot: str, roles: Mapping[str, Entity]) -> str:
-        """The last name of a relative, often."""
-        for options, one, other in template.holds:
-            if other == slot and one in roles and FAMILY.intersection(options) and self.chance(0.5):
-                return roles[one].words[-1]
-        return ""
+        Nobody else has the gender of a topic without a name, against misreading.
+        """
+        gender, last = OPPOSITE[self.given.gender] if self.given else "", ""
+        for relations, *pair in template.holds:
+            other = roles.get(pair[slot == pair[0]]) if slot in pair else None
+            if "per:spouse" in relations and slot in pair:
+                gender = OPPOSITE[other.gender] if other else ""
+            if other and slot == pair[1] and not last and FAMILY.intersection(relations) and self.chance(0.5):
+                last = other.words[-1]
+        return gender, last
 
     def person(self, gender: str = "", last: str = "") -> Entity:
         gender = gender or ("female" if self.chance(0.4) else "male")
@@ -141,34 +131,30 @@ class Story:
 
     def place(self, sorts: list[str]) -> Place:
         """A place of which all these are known: its city, its state, its country or its nationality."""
-        place = self.choose(self.grammar.places)
-        while not all(place[PLACE_SORTS.index(sort)] for sort in sorts):
+        place: Place = {}
+        while not all(place.get(sort) for sort in sorts):
             place = self.choose(self.grammar.places)
-        small_town = place[1] and self.chance(0.5)
-        return (self.choose(self.grammar.pools["town"]), *place[1:]) if small_town else place
+        small_town = place["state"] and self.chance(0.5)
+        return place | {"city": self.choose(self.grammar.pools["town"])} if small_town else place
 
     def thing(self, sort: str) -> Entity:
-        """An organisation or a value, drawn from the patterns of its sort."""
+        """A person; an organisation or a value, drawn from the patterns of its sort."""
+        if sort == "per":
+            return self.person()
         if sort == "org":
-            sort = self.rng.choices(
-                list(self.grammar.organisations), list(self.grammar.organisations.values())
-            )[0]
-        words = self.draw(self.choose(self.grammar.sorts[sort]["patterns"])).split()
+            sorts = self.grammar.organisations
+            sort = self.rng.choices(list(sorts), list(sorts.values()))[0]
+        known = self.grammar.sorts[sort]
+        words = re.sub(r"\{([^}]+)\}", self.draw, self.choose(known["patterns"])).split()
         article = words.pop(0) if words[0] in ("the", "a", "an") else ""
         short = words[: words.index("|")] if "|" in words else words
         words = [word.lower() if sort == "url" else word for word in words if word != "|"]
-        return Entity(sort, self.grammar.sorts[sort]["type"], " ".join(words), words, short, article)
+        return Entity(sort, known["type"], " ".join(words), words, short, article)
 
-    def draw(self, pattern: str) -> str:
-        """Fill a pattern's pools and number ranges."""
-
-        def fill(found: re.Match) -> str:
-            low, dash, high = found[1].partition("-")
-            return (
-                str(self.rng.randint(int(low), int(high))) if dash else self.choose(self.grammar.pools[low])
-            )
-
-        return re.sub(r"\{([^}]+)\}", fill, pattern)
+    def draw(self, found: re.Match) -> str:
+        """What fills a place in a pattern: a word of a pool, or a number of a range."""
+        low, dash, high = found[1].partition("-")
+        return str(self.rng.randint(int(low), int(high))) if dash else self.choose(self.grammar.pools[low])
 
     def alias(self, entity: Entity, sort: str) -> Entity:
         """Another name of the same one: a stage name of a person, an acronym of an organisation."""
@@ -184,121 +170,106 @@ class Story:
 
     def fits(self, template: Template, host: Entity | None = None) -> bool:
         """Whether the split may have it, the story lacks it, and it agrees with what is known of its host."""
-        if template.held_out and not self.held_out or template.tree in self.used:
+        if template.held_out and not self.held_out or template in self.used:
             return False
-        if host is None or not template.host:
+        if host is None:
             return True
-        if template.life and host.life and template.life != host.life:
-            return False
         said = [(topic, role, host.key) for topic, role, slot in template.topics if slot == template.host]
-        return self.used.isdisjoint(said) and self.grammar.takes(template.host, host.sort)
+        contrary = template.life and host.life and template.life != host.life
+        return not contrary and self.used.isdisjoint(said) and self.grammar.takes(template.host, host.sort)
 
     def tell(
-        self,
-        template: Template,
-        host: Entity | None = None,
-        true: bool = True,
-        wanted: str = "",
-        **holes: Node,
+        self, template: Template, given: Mapping[str, Entity], *holes: Node, true: bool = True, wanted: str = ""
     ) -> Node:
         """Cast a template, note what it states (if ambiguous, `wanted` where it can) and grow its tree."""
-        roles = self.cast(template, host)
-        self.used.add(template.tree)
+        roles, implies = self.cast(template, given), self.grammar.implies
+        self.used.add(template)
         self.used.update((topic, role, roles[slot].key) for topic, role, slot in template.topics)
-        if template.life:
+        if template.life and template.host in given:
             roles[template.host].life = template.life
-        if template.true and true:
-            self.state(template, roles, wanted)
+        for relations, subj, obj in template.holds if true and template.kind != "lure" else ():
+            meant = [relation for relation in relations if wanted in (relation, implies.get(relation))]
+            relation, one, other = meant[0] if meant else self.choose(relations), roles[subj].key, roles[obj].key
+            if relation != "-":
+                self.facts[one, other] = relation
+            if relation in implies:
+                self.facts[other, one] = implies[relation]
         return self.grow(template.tree, roles, holes)
 
-    def state(self, template: Template, roles: Mapping[str, Entity], wanted: str) -> None:
-        implies = self.grammar.implies
-        for options, subj, obj in template.holds:
-            meant = [option for option in options if wanted and wanted in (option, implies.get(option))]
-            relation, pair = meant[0] if meant else self.choose(options), (roles[subj].key, roles[obj].key)
-            if relation != "-":
-                self.facts[pair] = relation
-                if relation in implies:
-                    self.facts[pair[::-1]] = implies[relation]
-
-    def grow(self, item: Item, roles: Mapping[str, Entity], holes: Mapping[str, Node]) -> Node:
+    def grow(self, item: Node, roles: Mapping[str, Entity], holes: Sequence[Node]) -> Node:
         """The tree of an item, in the order of its words; a hole is filled with the tree given for it."""
         self.size += 1
-        before = [
-            self.grow(child, roles, holes) for child in item.before if not child.optional or self.chance(0.5)
-        ]
+
+        def dependents(items: list[Node]) -> list[Node]:
+            return [self.grow(child, roles, holes) for child in items if not child.optional or self.chance(0.5)]
+
+        before = dependents(item.before)
         if item.kind == "word":
-            node = Node(item.text, item.tag, item.relation)
+            node = Node(item.form, item.tag, item.relation)
         elif item.kind == "hole":
-            node = holes["first" if item.text == "@" else "second"]
+            node = holes[item.form == "@2"]
             node.relation = node.relation if item.relation == "ROOT" else item.relation
         elif item.kind == "list":
-            node = self.grow(self.choose(self.grammar.lists[item.text]), {}, {})
-            node.relation = (
-                "amod" if node.tag.startswith("JJ") and item.relation == "compound" else item.relation
-            )
+            node = self.grow(self.choose(self.grammar.lists[item.form]), {}, ())
+            adjective = node.tag.startswith("JJ") and item.relation == "compound"
+            node.relation = "amod" if adjective else item.relation
         elif item.kind == "gender":
-            node = Node(item.forms[roles[item.text].gender == "female"], item.tag, item.relation)
+            node = Node(item.form.split("|")[roles[item.slot].gender == "female"], item.tag, item.relation)
         elif item.kind == "pronoun":
-            node = self.pronoun(roles[item.text], PRONOUN_CASES[item.forms[0]], item.relation)
+            node = self.pronoun(roles[item.slot], item.form, item.relation)
         else:
-            node = self.refer(roles[item.text], item)
+            node = self.refer(roles[item.slot], item)
         node.before[:0] = before
-        node.after += [
-            self.grow(child, roles, holes) for child in item.after if not child.optional or self.chance(0.5)
-        ]
+        node.after += dependents(item.after)
         return node
 
-    def refer(self, entity: Entity, item: Item) -> Node:
+    def refer(self, entity: Entity, item: Node) -> Node:
         """Name an entity: in full, later in short or, where it cannot be misread, with a pronoun."""
-        alone = not item.after and all(child.text in PRONOUN_PREPOSITIONS for child in item.before)
-        known = entity is self.given or entity.named and self.chance(PRONOUN_RATE) and not self.rivals(entity)
-        if known and alone and (item.relation in FREE_PLACES or item.relation == "nmod:poss"):
-            case = 2 if item.relation == "nmod:poss" else not item.relation.startswith("nsubj")
+        possessive = item.relation == "nmod:poss"
+        alone = not item.after and all(child.form in PRONOUN_PREPOSITIONS for child in item.before)
+        others = {(m.entity.type, m.entity.gender) for m in self.mentions if m.entity.key != entity.key}
+        clear = (entity.type, entity.gender) not in others  # a pronoun cannot be read as somebody else
+        known = entity is self.given or entity.named and self.chance(PRONOUN_RATE) and clear
+        if known and alone and (possessive or item.relation in FREE_PLACES):
+            case = "his" if possessive else "he" if item.relation.startswith("nsubj") else "him"
             return self.pronoun(entity, case, item.relation)
         sort = self.grammar.sorts[entity.sort]
         if entity.named and entity.short == entity.words and "noun" in sort and alone:
-            return self.noun(sort["noun"], item.relation)
+            node, article = Node(sort["noun"], "NN", item.relation), "the"  # `the company` is no mention
+        else:
+            node = self.name(entity, sort, item.relation)
+            determined = any(child.tag in ("DT", "PRP$") or child.relation == "nmod:poss" for child in item.before)
+            article = "" if determined or item.relation in ("compound", "amod") else entity.article
+        if article:
+            node.before.insert(0, Node(article, "DT", "det"))
+        if possessive:
+            *_, (last, _) = node.walk()
+            node.after.append(Node("'" if last.form.endswith("s") else "'s", "POS", "case"))
+        return node
+
+    def name(self, entity: Entity, sort: Mapping[str, str], relation: str) -> Node:
+        """The tree of a name or a value; its head is the last word, the one before a preposition, or a month."""
         words = entity.short if entity.named and entity.short else entity.words
-        node = phrase(
-            words, [self.tag(word, sort) for word in words], item.relation, sort["ner"], len(self.mentions)
-        )
-        self.mentions.append(Mention(entity, True, node))
+        tags = [sort.get("pos") or ("NNP" if word[0].isupper() else self.grammar.tag(word)) for word in words]
+        usual = [self.grammar.relations.get(tag, "compound") for tag in tags]
+        about = {"ner": sort["ner"], "mention": len(self.mentions)}
+        nodes = [Node(*columns, **about) for columns in zip(words, tags, usual, strict=True)]
+        at = len(nodes) - 1
+        if "IN" in tags:
+            at, last = tags.index("IN") - 1, nodes[-1]
+            last.relation, last.before, nodes[at].after = "nmod", nodes[at + 1 : -1], [last]
+        elif sort["type"] == "DATE" and "NNP" in tags:
+            at = tags.index("NNP")
+            nodes[at].after = nodes[at + 1 :]
+        nodes[at].relation, nodes[at].before = relation, nodes[:at]
+        self.mentions.append(Mention(entity, True, nodes[at]))
         self.size += len(words) - 1
         entity.named = True
-        determined = any(
-            child.tag in ("DT", "PRP$") or child.relation == "nmod:poss" for child in item.before
-        )
-        if entity.article and not determined and item.relation not in ("compound", "amod"):
-            node.before.insert(0, Node(entity.article, "DT", "det"))
-        if item.relation == "nmod:poss":
-            node.after.append(Node("'" if words[-1].endswith("s") else "'s", "POS", "case"))
-        return node
+        return nodes[at]
 
-    def noun(self, word: str, relation: str) -> Node:
-        """`the company`: a later reference that is no mention."""
-        node = Node(word, "NN", relation)
-        node.before.append(Node("the", "DT", "det"))
-        node.after += [Node("'s", "POS", "case")] if relation == "nmod:poss" else []
-        return node
-
-    def tag(self, word: str, sort: Mapping[str, str]) -> str:
-        if word[0].isupper() or word[0] == "&":
-            return sort.get("pos", "NNP" if word != "&" else "CC")
-        return sort["pos"] if "pos" in sort else self.grammar.notation.tag(word)
-
-    def rivals(self, entity: Entity) -> bool:
-        """Whether a pronoun could be read as somebody else of the story."""
-        others = (mention.entity for mention in self.mentions if mention.entity.key != entity.key)
-        return any(other.type == entity.type and other.gender == entity.gender for other in others)
-
-    def pronoun(self, entity: Entity, case: int, relation: str) -> Node:
-        node = Node(
-            PRONOUNS[entity.gender][case],
-            "PRP$" if case == 2 else "PRP",
-            relation,
-            mention=len(self.mentions),
-        )
+    def pronoun(self, entity: Entity, case: str, relation: str) -> Node:
+        form, tag = PRONOUNS[entity.gender][CASES.index(case)], "PRP$" if case == "his" else "PRP"
+        node = Node(form, tag, relation, mention=len(self.mentions))
         self.mentions.append(Mention(entity, False, node))
         return node
 
@@ -307,185 +278,128 @@ class Story:
     def begin(self, wanted: str, true: bool) -> None:
         """The first clause: with words for `wanted` (which it states if `true`), or any if that is empty."""
         if not wanted:
-            return self.scene(self.person() if self.chance(0.55) else self.thing("org"))
-        options = [t for t in self.grammar.by_relation[wanted] if self.fits(t) and (true or not t.graft)]
+            return self.scene(self.thing("per" if self.chance(0.55) else "org"))
+        options = [t for t in self.grammar.by_relation[wanted] if self.fits(t) and (true or t.kind != "graft")]
         lure = not options or not true and self.chance(LURE_RATE)
         template = self.choose(self.grammar.clauses["lure"] if lure else options)
-        host = self.person() if sort_of(template.host) == "per" else self.thing(sort_of(template.host))
-        if template.graft:
+        host = self.thing(sort_of(template.host))
+        if template.kind == "graft":
             self.scene(host)
-            return self.hang(
-                template, next(mention for mention in self.mentions if mention.entity is host), true, wanted
-            )
-        self.given = host if self.chance(GIVEN_RATE) else None
-        self.root = self.last = self.tell(template, host, true, wanted)
-        self.topic = host
-        if not true and template.true:
-            self.root = self.last = self.tell(self.choose(self.grammar.clauses["doubt"]), first=self.root)
+            return self.hang(template, next(m for m in self.mentions if m.entity is host), wanted)
+        self.topic, self.given = host, host if self.chance(GIVEN_RATE) else None
+        self.root = self.last = self.tell(template, {template.host: host}, true=true, wanted=wanted)
+        if not true and not lure:
+            self.root = self.last = self.tell(self.clause("doubt"), {}, self.root)
 
     def scene(self, entity: Entity) -> None:
         """A first clause without a fact, with this entity in it, most often as its topic."""
-        kind = "person" if entity.type == "PERSON" else "organisation"
         slots: list[str] = []
         while not slots:  # some clauses take companies only
-            template = self.choose(self.grammar.clauses[kind])
+            template = self.clause("person" if entity.sort == "per" else "organisation")
             slots = [slot for slot in template.slots if self.grammar.takes(slot, entity.sort)]
         slot = slots[0] if self.chance(0.6) else self.choose(slots)
-        life = template.life if slot == template.host else ""
-        self.root = self.last = self.tell(replace(template, host=slot, life=life), entity)
+        self.root = self.last = self.tell(template, {slot: entity})
         self.event = True
         self.topic = next(mention.entity for mention in self.mentions if mention.entity.type in SUBJECT_TYPES)
 
     def extend(self) -> None:
-        """Add to a name, to the sentence, or a further clause about the topic."""
+        """Add to a free name, to the last clause, or a further clause about the topic."""
         step = self.rng.random()
-        if step < 0.45:
-            names = [mention for mention in self.mentions if self.bare(mention)]
-            mention = self.choose(names) if names else None
-            template = self.fact(mention.entity, graft=True) if mention else None
-            if template:
-                self.hang(template, mention)
-        elif step < 0.65:
-            self.tail()
-        else:
+        if step >= 0.65:
             self.join()
-
-    def tail(self) -> None:
-        """One addition to the last clause; one in front only while the sentence is simple and undated."""
-        template = self.choose(self.grammar.clauses["event_tail" if self.event else "tail"])
-        dated = any(mention.entity.type == "DATE" for mention in self.mentions)
-        if self.last not in self.used and not (template.tree.before and (dated or not self.simple())):
-            self.tell(template, first=self.last)
-            self.used.add(self.last)
+        elif step >= 0.45:
+            template = self.clause("event_tail" if self.event else "tail")
+            dated = any(mention.entity.type == "DATE" for mention in self.mentions)
+            if self.last not in self.used and (not template.tree.before or self.simple() and not dated):
+                self.tell(template, {}, self.last)
+                self.used.add(self.last)
+        elif free := [mention for mention in self.mentions if mention.free()]:
+            mention = self.choose(free)
+            if template := self.fact(mention.entity, graft=True):
+                self.hang(template, mention)
 
     def simple(self) -> bool:
-        """Whether the sentence is still one clause that tells an event, with nothing before it."""
+        """Whether the sentence is still one clause that tells an event: then something may stand in front."""
         return self.root is self.last and self.event and "front" not in self.used
-
-    def bare(self, mention: Mention) -> bool:
-        """Whether a mention is a name that stands free and has no additions yet."""
-        node = mention.node
-        own = node.mention
-        around = [
-            child
-            for child in node.before + node.after
-            if child.mention != own and child.tag not in ("IN", "TO", "DT")
-        ]
-        return mention.name and node.relation in FREE_PLACES and not around
 
     def fact(self, entity: Entity, graft: bool) -> Template | None:
         """A template that states something of this entity; relations come up as often as TACRED has them."""
         relations, weights = self.grammar.frequent
         for _ in range(12):
-            template = self.choose(
-                self.grammar.by_relation[self.rng.choices(relations, cum_weights=weights)[0]]
-            )
-            if template.graft == graft and self.fits(template, entity):
+            relation = self.rng.choices(relations, cum_weights=weights)[0]
+            template = self.choose(self.grammar.by_relation[relation])
+            if (template.kind == "graft") == graft and self.fits(template, entity):
                 return template
         return None
 
-    def hang(self, template: Template, mention: Mention, true: bool = True, wanted: str = "") -> None:
+    def hang(self, template: Template, mention: Mention, wanted: str = "") -> None:
         """Graft an addition on a name; what stands before it takes the place of its article."""
-        if template.tree.before:
-            mention.node.before = [node for node in mention.node.before if node.tag != "DT"]
-        case = [node for node in mention.node.before if node.tag in ("IN", "TO")]
-        mention.node.before = [node for node in mention.node.before if node not in case]
-        self.tell(template, mention.entity, true, wanted, first=mention.node)
-        mention.node.before[:0] = case
+        node = mention.node
+        case = [child for child in node.before if child.tag in ("IN", "TO")]
+        dropped = ("IN", "TO", "DT") if template.tree.before else ("IN", "TO")
+        node.before = [child for child in node.before if child.tag not in dropped]
+        self.tell(template, {template.host: mention.entity}, node, wanted=wanted)
+        node.before[:0] = case
 
     def join(self) -> None:
         """A further clause about the topic, with or without a fact."""
         template = self.fact(self.topic, graft=False) if self.chance(0.5) else None
         if template is None:
-            kind = "person" if self.topic.sort == "per" else "organisation"
-            template = self.choose(self.grammar.clauses[kind])
-        events = self.event and template.event and self.chance(0.7)
-        joint = self.choose(self.grammar.clauses["event_join" if events else "join"])
+            template = self.clause("person" if self.topic.sort == "per" else "organisation")
+        joint = self.clause("event_join" if self.event and template.kind in EVENTS and self.chance(0.7) else "join")
         front = bool(joint.tree.before)
-        if self.fits(template, self.topic) and self.fits(joint) and not (front and not self.simple()):
-            given = self.given
-            self.given = self.topic if front else given  # before its name, a topic is a pronoun
-            clause = self.tell(template, self.topic)
+        if self.fits(template, self.topic) and self.fits(joint) and (not front or self.simple()):
+            given, self.given = self.given, self.topic if front else self.given  # in front, a topic is a pronoun
+            clause = self.tell(template, {template.host: self.topic})
             self.given = given
-            self.tell(joint, first=self.last, second=clause)
+            self.tell(joint, {}, self.last, clause)
             if front:
                 self.used.add("front")
             else:
-                self.last, self.event = clause, template.event
+                self.last, self.event = clause, template.kind in EVENTS
 
     def finish(self, words: float) -> None:
         """Extend the sentence to about so many words, have it reported and put the full stop."""
         for _ in range(40):
-            if self.size >= words - 3:
-                break
-            self.extend()
-        sourced = any(template.tree in self.used for template in self.grammar.clauses["tail"])
+            if self.size < words - 3:
+                self.extend()
+        sourced = not self.used.isdisjoint(self.grammar.clauses["tail"])
         if words > 12 and not sourced and self.chance(REPORT_RATE):
-            self.root = self.tell(self.choose(self.grammar.clauses["report"]), first=self.root)
+            self.root = self.tell(self.clause("report"), {}, self.root)
         self.root.after.append(Node(".", ".", "punct"))
 
+    # ---- from the tree to rows
 
-@dataclass(slots=True)
-class Sentence:
-    """A finished story: its columns as TACRED has them, its mentions and its facts."""
+    def columns(self) -> dict[str, list]:
+        """The words in order and their annotation, as fields of `Example`; mentions get their places.
 
-    token: list[str]
-    tag: list[str]
-    ner: list[str]
-    head: list[int]
-    deprel: list[str]
-    mentions: list[Mention]
-    facts: dict[tuple[str, str], str]
+        Superfluous commas go, the first letter is raised, a becomes an.
+        """
+        nodes: list[tuple[Node, Node | None]] = []
+        for node, head in self.root.walk():
+            if nodes and nodes[-1][0].form == "," and node.form in (",", ".", ";", "--", "-RRB-"):
+                nodes.pop()
+            if node.form != "," or nodes and nodes[-1][0].form not in ("-LRB-", "``", ";"):
+                nodes.append((node, head))
+        token = [node.form for node, _ in nodes]
+        token = ["an" if word == "a" and AN.match(after) else word for word, after in pairwise(token)] + token[-1:]
+        first = token[0] == "``"  # 1 behind a quotation mark
+        token[first] = token[first][0].upper() + token[first][1:]
+        place = {id(node): k for k, (node, _) in enumerate(nodes, start=1)}
+        for k, (node, _) in enumerate(nodes):
+            if node.mention >= 0:
+                mention = self.mentions[node.mention]
+                mention.start, mention.end = (k if mention.start < 0 else mention.start), k
+        return {
+            "token": token,
+            "stanford_pos": [node.tag for node, _ in nodes],
+            "stanford_ner": [node.ner for node, _ in nodes],
+            "stanford_head": [place[id(head)] if head else 0 for _, head in nodes],
+            "stanford_deprel": [node.relation for node, _ in nodes],
+        }
 
-    def pairs(self) -> Iterator[Pair]:
+    def pairs(self) -> Iterator[tuple[Mention, Mention]]:
         """Every person or organisation with every other thing that is named."""
         subjects = [mention for mention in self.mentions if mention.entity.type in SUBJECT_TYPES]
         objects = [mention for mention in self.mentions if mention.name]
         return ((subj, obj) for subj in subjects for obj in objects if subj is not obj)
-
-
-def write_down(story: Story) -> Sentence:
-    """Put the words of a story in order: superfluous commas go, the first letter is raised, a becomes an."""
-    nodes = _without_superfluous_commas(words_in_order(story.root))
-    place = {id(node): k for k, (node, _) in enumerate(nodes, start=1)}
-    token = [node.form for node, _ in nodes]
-    for k, (word, following) in enumerate(pairwise(token)):
-        if word == "a" and _vowel(following):
-            token[k] = "an"
-    first = next(k for k, (node, _) in enumerate(nodes) if node.tag != "``")
-    token[first] = token[first][0].upper() + token[first][1:]
-    for k, (node, _) in enumerate(nodes):
-        if node.mention >= 0:
-            mention = story.mentions[node.mention]
-            mention.start, mention.end = (k if mention.start < 0 else mention.start), k
-    return Sentence(
-        token=token,
-        tag=[node.tag for node, _ in nodes],
-        ner=[node.ner for node, _ in nodes],
-        head=[place[id(head)] if head else 0 for _, head in nodes],
-        deprel=[node.relation for node, _ in nodes],
-        mentions=story.mentions,
-        facts=story.facts,
-    )
-
-
-def _vowel(word: str) -> bool:
-    return bool(re.match(r"[aeiouAEIO]|8|11\b|18\b", word)) and not re.match(
-        "uni|one|euro|U[a-z]?n?i|Eu", word
-    )
-
-
-Placed = tuple[Node, Node | None]  # a word and its head
-
-
-def _without_superfluous_commas(nodes: Iterable[Placed]) -> list[Placed]:
-    """Drop a comma at the start, beside another mark, or before one that closes more; commas head nothing."""
-    kept: list[Placed] = []
-    for pair in nodes:
-        form = pair[0].form
-        if kept and kept[-1][0].form == "," and form in (",", ".", ";", "--", "-RRB-"):
-            kept.pop()
-        if form == "," and (not kept or kept[-1][0].form in ("-LRB-", "``", ";")):
-            continue
-        kept.append(pair)
-    return kept

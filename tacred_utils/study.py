@@ -51,7 +51,12 @@ class Study:
 
     def _repr_markdown_(self) -> str:
         rows = " / ".join(f"{len(self.corpus.split(split)):,}" for split in SPLITS)
-        facts = [f"profile **{self.profile.name}**", f"corpus **{self.corpus.name}**", f"{rows} rows", f"seeds {self.seeds}"]
+        facts = [
+            f"profile **{self.profile.name}**",
+            f"corpus **{self.corpus.name}**",
+            f"{rows} rows",
+            f"seeds {self.seeds}",
+        ]
         notes = [self.stamp] if self.stamp else []
         return ", ".join(facts) + "".join(f"; {note}" for note in [*notes, *self.corpus.notes])
 
@@ -65,10 +70,22 @@ class Study:
         return f"{text} ({self.corpus.name}{f', {self.stamp}' if self.stamp else ''})"
 
     def run(
-        self, family: str, task: str, variant: str | None = None, seed: int | None = None, keep_model: bool = True, **overrides: object
+        self,
+        family: str,
+        task: str,
+        variant: str | None = None,
+        seed: int | None = None,
+        keep_model: bool = True,
+        **overrides: object,
     ) -> Run:
         """Train or re-use one run under the profile, with settings overridden by name."""
-        spec = Spec(family, task, self.seeds[0] if seed is None else seed, self.profile.settings(family, variant, overrides), variant)
+        spec = Spec(
+            family,
+            task,
+            self.seeds[0] if seed is None else seed,
+            self.profile.settings(family, variant, overrides),
+            variant,
+        )
         force = os.environ.get("TACRED_STUDY_FORCE") == "1"
         run = train(spec, self.corpus, self.results, self.profile.name, keep_model=keep_model, force=force)
         self._runs.add(f"{run.folder.parent.name}/{run.folder.name}")
@@ -81,7 +98,9 @@ class Study:
         self._record(folder, files, published)
         display(Image(filename=str(files[1]), width=round(SCREEN * figure.get_figwidth()), alt=name.replace("_", " ")))
 
-    def save_table(self, frame: pd.DataFrame, name: str, caption: str, published: bool = False, decimals: int = 3) -> HTML:
+    def save_table(
+        self, frame: pd.DataFrame, name: str, caption: str, published: bool = False, decimals: int = 3
+    ) -> HTML:
         """Write a table as CSV, Markdown and LaTeX under the notebook's number; returns it for display, with its caption."""
         folder = self._folder(published)
         full = caption if published else self.title(caption)

@@ -153,7 +153,9 @@ def test_splits_are_checked_against_each_other():
 
 
 def test_labels_that_training_lacks_are_allowed_and_reported():
-    corpus = assemble("c", {"train": [example("x")], "dev": [example("y")], "test": [example("z", "per:age")]}, "folder")
+    corpus = assemble(
+        "c", {"train": [example("x")], "dev": [example("y")], "test": [example("z", "per:age")]}, "folder"
+    )
     assert corpus.notes == ["labels that training lacks: per:age"] and corpus.labels == ["per:age", "per:title"]
     assert corpus.tasks == ("relation_only",)  # no no_relation in it
 

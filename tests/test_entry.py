@@ -39,9 +39,7 @@ def script(tmp_path: Path) -> Path:
 
 def call(script: Path, *options: str, **environment: str) -> subprocess.CompletedProcess:
     kept = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "CONDA_PREFIX")}
-    return subprocess.run(
-        [script, *options], env=kept | environment, capture_output=True, text=True, timeout=60
-    )
+    return subprocess.run([script, *options], env=kept | environment, capture_output=True, text=True, timeout=60)
 
 
 def stub_path(tmp_path: Path, **programs: str) -> str:

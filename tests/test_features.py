@@ -41,9 +41,7 @@ def corpus(*relations: str) -> Corpus:
 
 def test_words_between_carry_order_and_place() -> None:
     between = made("between")
-    assert {"SO born", "SO 1 was", "SO -1 in", "SO ~ born in", "SUBJ was born", "<s> SUBJ", "OBJ ,"} <= set(
-        between
-    )
+    assert {"SO born", "SO 1 was", "SO -1 in", "SO ~ born in", "SUBJ was born", "<s> SUBJ", "OBJ ,"} <= set(between)
     assert not any("said" in feature for feature in between)
     assert made("bag") == ["SO right ,", "SO right she", "SO right said", "SO right ."]
 
@@ -64,9 +62,7 @@ def test_shortest_path_by_hand() -> None:
     assert head_word(0, 1, HEADS) == 1
     assert shortest_path(1, 5, HEADS) == ([1, 3], [3, 5])
     path = made("path")
-    assert {"top born", "<nsubjpass nmod>", "<nsubjpass born nmod>", "PERSON>CITY born", "length 2"} <= set(
-        path
-    )
+    assert {"top born", "<nsubjpass nmod>", "<nsubjpass born nmod>", "PERSON>CITY born", "length 2"} <= set(path)
     assert path.count("born") == 1
 
 
@@ -86,18 +82,14 @@ def test_path_upwards_downwards_and_of_one_word() -> None:
 
 def test_overlapping_and_adjacent_mentions_have_nothing_between() -> None:
     for subject, object_ in (((0, 1), (1, 2)), ((0, 3), (1, 2)), ((1, 2), (1, 2)), ((2, 2), (1, 1))):
-        example = replace(
-            EXAMPLE, subj_start=subject[0], subj_end=subject[1], obj_start=object_[0], obj_end=object_[1]
-        )
+        example = replace(EXAMPLE, subj_start=subject[0], subj_end=subject[1], obj_start=object_[0], obj_end=object_[1])
         assert any("nothing" in feature for feature in made("between", example))
         for block in BLOCKS:
             made(block, example)
 
 
 def test_paper_blocks_keep_repetitions_and_drop_stop_words_digits_and_punctuation() -> None:
-    example = replace(
-        EXAMPLE, token=["The", "Bank", ",", "the", "bank", "of", "1998", "in", "Bank", "3M", "!"][:10]
-    )
+    example = replace(EXAMPLE, token=["The", "Bank", ",", "the", "bank", "of", "1998", "in", "Bank", "3M", "!"][:10])
     assert made("paper_words", example) == ["bank", "bank", "bank"]
     counts = count([example], {"paper_words": {"bank": 0}})
     assert counts.toarray().tolist() == [[3.0]]

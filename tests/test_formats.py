@@ -37,11 +37,7 @@ def test_published_patches(data_dir):
     if not patches.is_dir():
         pytest.skip("TACREV's patches are absent")
     assert len(read_patch(patches / "dev_patch.json")) == 1590
-    gold = (
-        read_labels(data_dir / "tacrev" / "test_results" / "bilstm_bert_cased_test.jsonl")
-        .set_index("id")
-        .label
-    )
+    gold = read_labels(data_dir / "tacrev" / "test_results" / "bilstm_bert_cased_test.jsonl").set_index("id").label
     patch = read_patch(patches / "test_patch.json", gold.index)
     assert len(patch) == 936 and all(gold[row] != label for row, label in patch.items())
     with pytest.raises(UserError, match="same split"):
@@ -51,8 +47,5 @@ def test_published_patches(data_dir):
 def test_published_re_tacred_labels(data_dir):
     if not (data_dir / "retacred").is_dir():
         pytest.skip("Re-TACRED's labels are absent")
-    sizes = [
-        len(read_patch(data_dir / "retacred" / f"{split}_id2label.json"))
-        for split in ("train", "dev", "test")
-    ]
+    sizes = [len(read_patch(data_dir / "retacred" / f"{split}_id2label.json")) for split in ("train", "dev", "test")]
     assert sizes == [58_465, 19_584, 13_418]

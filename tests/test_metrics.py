@@ -92,9 +92,7 @@ def test_corpus_without_no_relation_counts_every_class():
 
 
 def test_a_label_of_the_fixed_list_that_never_occurs_counts_as_zero_in_macro():
-    two, three = (
-        metrics.scores([A, NONE], [A, NONE], labels)["macro_f1"] for labels in ([NONE, A], [NONE, A, B])
-    )
+    two, three = (metrics.scores([A, NONE], [A, NONE], labels)["macro_f1"] for labels in ([NONE, A], [NONE, A, B]))
     assert (two, three) == (1, pytest.approx(2 / 3))
 
 
@@ -127,9 +125,7 @@ def test_agrees_with_scikit_learn_on_random_rows():
     gold, pred = rng.choice(labels, 400), rng.choice(labels[:-2], 400)
     found = metrics.scores(gold, pred, labels)
     for average, kept in (("micro", labels[1:]), ("macro", labels), ("weighted", labels)):
-        expected = precision_recall_fscore_support(gold, pred, labels=kept, average=average, zero_division=0)[
-            :3
-        ]
+        expected = precision_recall_fscore_support(gold, pred, labels=kept, average=average, zero_division=0)[:3]
         assert [found[f"{average}_{part}"] for part in ("p", "r", "f1")] == pytest.approx(expected)
     table = metrics.per_class(gold, pred, labels)
     expected = precision_recall_fscore_support(gold, pred, labels=labels, zero_division=0)
@@ -182,9 +178,7 @@ def test_bootstrap_is_fast_and_repeatable_at_tacreds_size():
     pred = np.where(rng.random(15_509) < 0.8, gold, NONE)
     start = time.perf_counter()
     first = metrics.bootstrap(gold, pred, draws=1000, seed=5)
-    assert (
-        time.perf_counter() - start < 3
-    )  # a tenth of a second on an idle core; loops over rows take minutes
+    assert time.perf_counter() - start < 3  # a tenth of a second on an idle core; loops over rows take minutes
     assert first.equals(metrics.bootstrap(gold, pred, draws=1000, seed=5))
     assert not first.equals(metrics.bootstrap(gold, pred, draws=1000, seed=6))
 
@@ -255,10 +249,7 @@ def test_detection_folding():
 
 
 def _write(path: Path, rows: list[tuple[str, str]]) -> Path:
-    lines = [
-        f'{{"id": "{n}", "label_true": "{true}", "label_pred": "{pred}"}}'
-        for n, (true, pred) in enumerate(rows)
-    ]
+    lines = [f'{{"id": "{n}", "label_true": "{true}", "label_pred": "{pred}"}}' for n, (true, pred) in enumerate(rows)]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(lines) + "\n")
     return path

@@ -9,9 +9,7 @@ from tacred_utils.errors import UserError
 from tacred_utils.predictions import read_labels, read_predictions
 
 ROWS = [("a", "per:age", "per:age", 0.5), ("b", "no_relation", "per:title", 0.25)]
-LINES = "".join(
-    f'{{"id": "{i}", "label_true": "{t}", "label_pred": "{q}", "p": {p}}}\n' for i, t, q, p in ROWS
-)
+LINES = "".join(f'{{"id": "{i}", "label_true": "{t}", "label_pred": "{q}", "p": {p}}}\n' for i, t, q, p in ROWS)
 BARE = "".join(f'{{"id": "{i}", "label_pred": "{q}"}}\n' for i, _, q, _ in ROWS)
 
 

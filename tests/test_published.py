@@ -17,9 +17,7 @@ def tacred_files(data_dir):
 
 
 def test_every_table_is_complete():
-    rows = (
-        published.per_class().groupby("table").agg(classes=("label", "nunique"), support=("support", "sum"))
-    )
+    rows = published.per_class().groupby("table").agg(classes=("label", "nunique"), support=("support", "sum"))
     expected = {6: (2, 6650), 7: (41, 3325), 8: (42, 15_509), 9: (41, 3325), 10: (42, 15_509), 11: (41, 3325)}
     assert {
         int(table.split()[1]): tuple(row) for table, row in zip(rows.index, rows.to_numpy(), strict=True)
@@ -43,9 +41,7 @@ def test_class_rows_agree_with_each_other_and_with_their_averages():
 
 
 def test_both_values_stand_where_the_paper_disagrees_with_itself():
-    rows = (
-        published.overall().query("family == 'bert' and rows == 'test'").set_index(["table", "score"]).value
-    )
+    rows = published.overall().query("family == 'bert' and rows == 'test'").set_index(["table", "score"]).value
     assert (rows["Table 2", "macro_r"], rows["Table 10", "macro_r"]) == (0.45, 0.44)
     assert (rows["Table 3", "macro_f1"], rows["Table 11", "macro_f1"]) == (0.57, 0.56)
     assert published.paper_scores("bert", "joint")["macro_r"] == 0.45
@@ -90,9 +86,7 @@ def test_predictions_from_the_authors_notebook_are_those_of_the_file(tacred_file
     (tmp_path / "tacrev").symlink_to(tacred_files / "tacrev")
     (tmp_path / "authors").mkdir()
     notebook = tmp_path / "authors" / "BERT.ipynb"
-    notebook.write_text(
-        json.dumps({"cells": [{"cell_type": "code", "outputs": [{"text": text}]}, {"source": []}]})
-    )
+    notebook.write_text(json.dumps({"cells": [{"cell_type": "code", "outputs": [{"text": text}]}, {"source": []}]}))
     assert published.system_predictions(tmp_path).equals(frame)
     notebook.write_text(json.dumps({"cells": []}))
     with pytest.raises(UserError, match="BERT.ipynb"):

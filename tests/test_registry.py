@@ -49,7 +49,10 @@ def test_conll04_pairs_and_what_is_left_out(tmp_path):
     assert labels == {
         (0, 3): "Live_In", (0, 5): "Work_For", (3, 0): NO_RELATION, (3, 5): NO_RELATION, (5, 0): NO_RELATION, (5, 3): NO_RELATION,
     }  # fmt: skip
-    assert notes == ["dev.txt: 1 words tagged I- outside an entity are no entity", "dev.txt: 1 relations point to no entity and are left out"]
+    assert notes == [
+        "dev.txt: 1 words tagged I- outside an entity are no entity",
+        "dev.txt: 1 relations point to no entity and are left out",
+    ]
     assert (examples[0].subj_end, examples[0].subj_type, examples[0].obj_type) == (1, "Peop", "Loc")
 
 
@@ -116,14 +119,18 @@ def test_tacrev_changes_listed_rows(tmp_path):
     for split in ("dev", "test"):
         path = tmp_path / "tacrev" / "patch" / f"{split}_patch.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps([{"id": f"{split}-2", "relation": NO_RELATION}, {"id": f"{split}-3", "relation": "per:title"}]))
+        path.write_text(
+            json.dumps([{"id": f"{split}-2", "relation": NO_RELATION}, {"id": f"{split}-3", "relation": "per:title"}])
+        )
     corpus = load_corpus(str(folder), tmp_path, labels="tacrev")
     assert corpus.name == "mine-tacrev" == corpus_name(str(folder), tmp_path, "tacrev")
     assert [example.relation for example in corpus.dev].count(NO_RELATION) == 1
     assert "tacrev changes 1 of 5 labels of test" in corpus.notes
 
 
-@pytest.mark.parametrize("name, expected", [("a b/..", "is neither"), ("nowhere", "is neither"), ("tacrev", "holds labels")])
+@pytest.mark.parametrize(
+    "name, expected", [("a b/..", "is neither"), ("nowhere", "is neither"), ("tacrev", "holds labels")]
+)
 def test_unknown_names_are_told(name, expected, tmp_path):
     with pytest.raises(UserError, match=expected):
         load_corpus(name, tmp_path)
@@ -148,7 +155,9 @@ def test_a_subset_is_stratified_stated_and_the_same_every_time(data_dir):
     scales = {"train": 0.05, "dev": 0.05, "test": 0.2}
     corpus, again = load_corpus("conll04", data_dir, scales=scales), load_corpus("conll04", data_dir, scales=scales)
     assert corpus.digests == again.digests
-    assert abs(len(corpus.train) - 3_406) < 5 and corpus.subset.startswith(f"stratified subset of {len(corpus.train):,} / ")
+    assert abs(len(corpus.train) - 3_406) < 5 and corpus.subset.startswith(
+        f"stratified subset of {len(corpus.train):,} / "
+    )
     full = Counter(e.relation for e in load_corpus("conll04", data_dir).train)
     part = Counter(e.relation for e in corpus.train)
     assert all(abs(part[label] / len(corpus.train) - full[label] / 12_338) < 0.001 for label in full)
@@ -159,7 +168,9 @@ def test_every_label_keeps_a_row():
     rows = [msgspec.convert({"id": str(i), "relation": "rare" if i == 7 else "common", "token": ["a"], "subj_start": 0, "subj_end": 0,
                              "obj_start": 0, "obj_end": 0, "subj_type": "A", "obj_type": "B"}, registry.Example) for i in range(100)]  # fmt: skip
     kept = stratified(rows, 5)
-    assert {row.relation for row in kept} == {"rare", "common"} and [int(r.id) for r in kept] == sorted(int(r.id) for r in kept)
+    assert {row.relation for row in kept} == {"rare", "common"} and [int(r.id) for r in kept] == sorted(
+        int(r.id) for r in kept
+    )
 
 
 def test_corpus_files(tmp_path):

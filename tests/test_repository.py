@@ -21,7 +21,9 @@ def committed() -> list[Path]:
 
 
 def texts() -> dict[Path, str]:
-    return {path: path.read_text(encoding="utf-8", errors="replace") for path in committed() if path.suffix not in BINARY}
+    return {
+        path: path.read_text(encoding="utf-8", errors="replace") for path in committed() if path.suffix not in BINARY
+    }
 
 
 def test_no_sentence_of_a_licensed_corpus_is_committed(data_dir):
@@ -35,7 +37,9 @@ def test_no_sentence_of_a_licensed_corpus_is_committed(data_dir):
 
 
 def test_nothing_committed_unpickles_or_evaluates():
-    unsafe = re.compile(r"\bimport pickle|\bpickle\.load|allow_pickle=True|joblib\.load|(?<![.\w])eval\(|(?<![.\w])exec\(")
+    unsafe = re.compile(
+        r"\bimport pickle|\bpickle\.load|allow_pickle=True|joblib\.load|(?<![.\w])eval\(|(?<![.\w])exec\("
+    )
     for path, text in texts().items():
         if path.suffix in {".py", ".ipynb", ".sh"} and path != Path(__file__):
             assert not unsafe.search(text), path

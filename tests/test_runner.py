@@ -18,9 +18,7 @@ from tacred_utils.outputs import places, read_manifest, record
 from tacred_utils.paths import FIGURES, NOTEBOOKS, PACKAGE, ROOT
 from tacred_utils.runner import clean, parse, plan
 
-PARAMETERS = "\n".join(
-    f"{name} = None" for name in ("profile", "corpus", "data_dir", "labels", "seeds", "results")
-)
+PARAMETERS = "\n".join(f"{name} = None" for name in ("profile", "corpus", "data_dir", "labels", "seeds", "results"))
 
 
 class Copy:
@@ -204,13 +202,9 @@ def test_clean_takes_the_machine_out_of_text_but_not_out_of_images():
     widget = {"application/vnd.jupyter.widget-view+json": {"model_id": "1"}, "text/plain": "50 %"}
     outputs = [nbformat.v4.new_output("display_data", data) for data in (image, widget)]
     outputs.append(nbformat.v4.new_output("stream", text="/tmp/ipykernel_12/34.py:1: Warning at /home/mel\n"))
-    notebook = new_notebook(
-        cells=[new_code_cell("x", outputs=outputs, metadata={"papermill": {"duration": 1}})]
-    )
+    notebook = new_notebook(cells=[new_code_cell("x", outputs=outputs, metadata={"papermill": {"duration": 1}})])
     notebook.metadata["widgets"] = {"state": {}}
-    cleaned = json.loads(
-        clean(json.loads(nbformat.writes(notebook)), {"/home/me/study": ".", "/home/me": "~"})
-    )
+    cleaned = json.loads(clean(json.loads(nbformat.writes(notebook)), {"/home/me/study": ".", "/home/me": "~"}))
     first, second, third = cleaned["cells"][0]["outputs"]
     assert first["data"] == {"image/png": "/home/me/AAAA", "text/plain": ["<F at 0x…>\n", "./x"]}
     assert second["data"] == {"text/plain": ["50 %"]}

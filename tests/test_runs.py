@@ -81,7 +81,9 @@ def test_a_run_writes_what_the_contract_names(model, tmp_path):
     assert {"versions", "git", "device", "dtype", "wall_seconds", "peak_memory_mb", "seed", "profile"} <= info.keys()
 
 
-@pytest.mark.parametrize("task, answers", [("detection", {NO_RELATION, "relation"}), ("relation_only", {"per:age", "per:title"})])
+@pytest.mark.parametrize(
+    "task, answers", [("detection", {NO_RELATION, "relation"}), ("relation_only", {"per:age", "per:title"})]
+)
 def test_every_task_answers_every_row_and_keeps_the_gold_label(model, tmp_path, task, answers):
     run = train(spec(task), make_corpus(), tmp_path, "sample")
     frame = run.predictions("test")
@@ -106,7 +108,12 @@ def test_a_done_run_is_reused_and_force_trains_again(model, tmp_path):
 
 def test_identity_covers_settings_seed_task_data_and_version(monkeypatch):
     corpus = make_corpus()
-    identities = {spec().identity(corpus), spec(seed=42).identity(corpus), spec("detection").identity(corpus), spec(c=0.25).identity(corpus)}
+    identities = {
+        spec().identity(corpus),
+        spec(seed=42).identity(corpus),
+        spec("detection").identity(corpus),
+        spec(c=0.25).identity(corpus),
+    }
     identities.add(spec().identity(make_corpus(rows=7)))
     monkeypatch.setitem(runs.VERSIONS, "svm", 99)
     identities.add(spec().identity(corpus))
@@ -164,7 +171,13 @@ def test_published_runs_read_like_the_originals_and_are_the_same_bytes(model, tm
     run = train(spec(), make_corpus(), tmp_path / "results", "sample")
     [copy] = publish([run], tmp_path / "runs")
     first = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
-    assert sorted(path.name for path in first) == ["dev.jsonl.gz", "history.csv", "metrics.json", "run.json", "test.jsonl.gz"]
+    assert sorted(path.name for path in first) == [
+        "dev.jsonl.gz",
+        "history.csv",
+        "metrics.json",
+        "run.json",
+        "test.jsonl.gz",
+    ]
     assert Run(copy).predictions("test").equals(run.predictions("test")) and is_done(copy)
     publish([run], tmp_path / "runs")
     assert {path: path.read_bytes() for path in first} == first

@@ -30,7 +30,12 @@ def test_overrides_are_values_not_code():
 
 @pytest.mark.parametrize(
     "overrides, expected",
-    [({"kernal": "rbf"}, "did you mean kernel"), ({"c": -1.0}, "c: "), ({"c": "high"}, "c: "), ({"kernel": "poly"}, "kernel: ")],
+    [
+        ({"kernal": "rbf"}, "did you mean kernel"),
+        ({"c": -1.0}, "c: "),
+        ({"c": "high"}, "c: "),
+        ({"kernel": "poly"}, "kernel: "),
+    ],
 )
 def test_a_slip_is_named(overrides, expected):
     with pytest.raises(UserError, match=expected):
@@ -48,7 +53,12 @@ def test_unknown_names_are_named():
 
 @pytest.mark.parametrize(
     "text, expected",
-    [("seeds = []", "seeds"), ("seeds = [1", "not valid TOML"), ("sedes = [1]", "did you mean seeds"), ("[scales]\ntrain = 2.0", "scales")],
+    [
+        ("seeds = []", "seeds"),
+        ("seeds = [1", "not valid TOML"),
+        ("sedes = [1]", "did you mean seeds"),
+        ("[scales]\ntrain = 2.0", "scales"),
+    ],
 )
 def test_a_damaged_profile_is_named(tmp_path, monkeypatch, text, expected):
     for path in settings.PROFILES.glob("*.toml"):

@@ -51,9 +51,7 @@ def rows(split: str, labels: dict[str, int], seed: int = 0) -> list[Example]:
 SIZES = {NO_RELATION: 60, "per:spouse": 20, "org:founded_by": 14, "per:age": 8}
 
 
-def corpus(
-    train: dict[str, int] = SIZES, dev: dict[str, int] = SIZES, test: dict[str, int] = SIZES
-) -> Corpus:
+def corpus(train: dict[str, int] = SIZES, dev: dict[str, int] = SIZES, test: dict[str, int] = SIZES) -> Corpus:
     return Corpus("tiny", rows("train", train, 1), rows("dev", dev, 2), rows("test", test, 3))
 
 
@@ -81,9 +79,7 @@ def test_every_task_and_variant_learns_and_gives_probabilities(task: str, varian
 
 def test_relation_only_answers_negatives_too_and_never_with_no_relation() -> None:
     given = corpus()
-    assert set(answers(fit(given, "relation_only", SETTINGS, 13), "relation_only", given)) <= set(VERBS) - {
-        NO_RELATION
-    }
+    assert set(answers(fit(given, "relation_only", SETTINGS, 13), "relation_only", given)) <= set(VERBS) - {NO_RELATION}
 
 
 @pytest.mark.parametrize("settings", [SETTINGS, PAPER], ids=["best", "paper"])
@@ -158,8 +154,7 @@ def test_missing_columns_are_recorded_and_training_goes_on() -> None:
 def test_direction_is_learned_from_the_mirror() -> None:
     """Training shows the relation in one direction only; the mirrored rows teach the other."""
     train = [
-        replace(row, relation=f"{row.relation}(e1,e2)")
-        for row in rows("train", {"per:spouse": 9, "org:founded_by": 9})
+        replace(row, relation=f"{row.relation}(e1,e2)") for row in rows("train", {"per:spouse": 9, "org:founded_by": 9})
     ]
     exchanged = [
         replace(
@@ -207,9 +202,7 @@ def test_calibration_lowers_the_log_loss_and_keeps_the_answer() -> None:
 
 def test_groups_have_their_weight_as_length() -> None:
     counts = csr_matrix(np.array([[3, 4, 2], [1, 0, 0], [0, 0, 0]], np.float32))
-    weigh = Weighting(
-        np.ones(3, np.float32), np.array([0, 0, 1]), np.array([1.0, 0.5], np.float32), counts=True
-    )
+    weigh = Weighting(np.ones(3, np.float32), np.array([0, 0, 1]), np.array([1.0, 0.5], np.float32), counts=True)
     assert np.allclose(weigh(counts).toarray(), [[0.6, 0.8, 0.5], [1, 0, 0], [0, 0, 0]])
     presence = dataclasses.replace(weigh, counts=False)
     assert np.allclose(presence(counts).toarray()[0], [0.5**0.5, 0.5**0.5, 0.5])

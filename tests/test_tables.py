@@ -63,9 +63,7 @@ def test_latex_text_escapes_all_that_latex_reads():
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no LaTeX is installed")
 def test_latex_compiles(tmp_path):
     save_table(FRAME, tmp_path, "x", NASTY)
-    preamble = (
-        r"\documentclass{article}\usepackage[T1]{fontenc}\usepackage[utf8]{inputenc}\usepackage{booktabs}"
-    )
+    preamble = r"\documentclass{article}\usepackage[T1]{fontenc}\usepackage[utf8]{inputenc}\usepackage{booktabs}"
     (tmp_path / "all.tex").write_text(preamble + r"\begin{document}\input{x.tex}\end{document}")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
     assert subprocess.run(command, cwd=tmp_path, capture_output=True).returncode == 0

@@ -30,9 +30,7 @@ from tacred_utils.settings import SvmSettings
 
 TOLERANCE = 1e-3  # of the dual solver; 1e-2 moves F1 on kbp37 dev by 0.0005, so tighter is not needed
 MAX_ITERATIONS = 300  # passes over the rows; fits on kbp37, conll04 and at TACRED size end below 50
-TRUSTED = [
-    "scipy.sparse._csr.csr_matrix"
-]  # the one type in a saved RBF machine that skops does not know as harmless
+TRUSTED = ["scipy.sparse._csr.csr_matrix"]  # the one type in a saved RBF machine that skops does not know as harmless
 CACHE_MB = 1000  # of libsvm's kernel rows: all of 12,000 × 12,000 would be 1,150
 
 
@@ -126,19 +124,13 @@ def top_features(model: SvmModel, label: str, n: int = 20) -> pd.DataFrame:
     Raises `UserError` for a class that training lacks and for a kernel without feature weights.
     """
     if label not in model.known or model.kernel:
-        raise UserError(
-            f"{label}: this model has no feature weights for it; take a linear one and a known class."
-        )
+        raise UserError(f"{label}: this model has no feature weights for it; take a linear one and a known class.")
     column = model.known.index(label)
     weights = model.coef[:, column] if model.coef.shape[1] > 1 else model.coef[:, 0] * (2 * column - 1)
     weights = weights * model.weighting.scale * model.weighting.weight[model.weighting.group]
     best = np.argsort(-weights, kind="stable")[:n]
-    names = {
-        index: (block, name) for block, known in model.vocabulary.items() for name, index in known.items()
-    }
-    return pd.DataFrame(
-        [(*names[i], float(weights[i])) for i in best], columns=["block", "feature", "weight"]
-    )
+    names = {index: (block, name) for block, known in model.vocabulary.items() for name, index in known.items()}
+    return pd.DataFrame([(*names[i], float(weights[i])) for i in best], columns=["block", "feature", "weight"])
 
 
 def fit(corpus: Corpus, task: str, settings: SvmSettings, seed: int, folder: Path | None = None) -> Outcome:
@@ -149,9 +141,7 @@ def fit(corpus: Corpus, task: str, settings: SvmSettings, seed: int, folder: Pat
     wanted = [block for group in settings.groups.values() for block in group]
     blocks, lacking = usable(wanted, corpus.columns)
     if not blocks:
-        raise UserError(
-            f"corpus {corpus.name}: lacks the columns of all blocks ({', '.join(wanted)}); name others."
-        )
+        raise UserError(f"corpus {corpus.name}: lacks the columns of all blocks ({', '.join(wanted)}); name others.")
     clock = [time.perf_counter()]
     mirror = settings.mirror and all(is_directed(label) or label == NO_RELATION for label in corpus.labels)
     features = extract(corpus, blocks, settings.min_count, mirror)
@@ -188,9 +178,7 @@ def _train(
     counts, labels = _training_rows(corpus, task, classes, features)
     known = [label for label in classes if label in set(labels)]
     if len(known) < 2:
-        raise UserError(
-            f"corpus {corpus.name}: training has {len(known)} class for {task}; a classifier needs two."
-        )
+        raise UserError(f"corpus {corpus.name}: training has {len(known)} class for {task}; a classifier needs two.")
     targets = np.array([known.index(label) for label in labels])
     chosen = _stratified(targets, settings.max_rows, seed)
     counts, targets = counts[chosen], targets[chosen]
@@ -214,9 +202,7 @@ def _train(
     return model, {split: features.rows[split][:, kept] for split in ("dev", "test")}, facts
 
 
-def _training_rows(
-    corpus: Corpus, task: str, classes: list[str], features: Features
-) -> tuple[csr_matrix, list[str]]:
+def _training_rows(corpus: Corpus, task: str, classes: list[str], features: Features) -> tuple[csr_matrix, list[str]]:
     """Counts and labels of the rows that a task trains on: relation_only leaves the negatives out."""
     relations = [example.relation for example in corpus.train]
     counts = features.rows["train"]
@@ -245,9 +231,7 @@ def _weighting(counts: csr_matrix, blocks: list[str], settings: SvmSettings) -> 
     scale = np.ones(len(blocks), np.float32)
     if settings.tfidf:
         frequency = np.bincount(counts.indices, minlength=len(blocks))
-        scale = (np.log((1 + counts.shape[0]) / (1 + frequency)) + 1).astype(
-            np.float32
-        )  # as TfidfTransformer's
+        scale = (np.log((1 + counts.shape[0]) / (1 + frequency)) + 1).astype(np.float32)  # as TfidfTransformer's
     return Weighting(scale, group, weight, counts=settings.tfidf)
 
 
@@ -264,13 +248,10 @@ def _smote(rows: csr_matrix, targets: np.ndarray, seed: int) -> tuple[csr_matrix
 def _machine(rows: csr_matrix, targets: np.ndarray, settings: SvmSettings, seed: int) -> LinearSVC | SVC:
     sizes = np.bincount(targets)
     weights = {
-        target: float((len(targets) / len(sizes) / size) ** settings.balance)
-        for target, size in enumerate(sizes)
+        target: float((len(targets) / len(sizes) / size) ** settings.balance) for target, size in enumerate(sizes)
     }
     if settings.kernel == "rbf":
-        return SVC(C=settings.c, class_weight=weights, cache_size=CACHE_MB, random_state=seed).fit(
-            rows, targets
-        )
+        return SVC(C=settings.c, class_weight=weights, cache_size=CACHE_MB, random_state=seed).fit(rows, targets)
     # One thread: liblinear draws from one generator a process, so fits in parallel threads would not repeat.
     return LinearSVC(
         C=settings.c,

@@ -1,0 +1,68 @@
+"""What a notebook holds: titles carry the stamp, products go where they belong, and a notebook can end early."""
+
+import json
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from matplotlib.figure import Figure
+
+from tacred_utils import readme, study
+from tacred_utils.errors import UserError
+from tacred_utils.study import Study
+
+
+@pytest.fixture
+def smoke(tmp_path):
+    return Study("02", "smoke", results=str(tmp_path))
+
+
+def test_titles_say_synthetic(smoke):
+    assert smoke.title("Scores") == "Scores (sample, SYNTHETIC)"
+    assert "SYNTHETIC" in smoke._repr_markdown_() and "profile **smoke**" in smoke._repr_markdown_()
+
+
+def test_titles_state_the_subset(data_dir, tmp_path):
+    real = Study("02", "smoke", "conll04", str(data_dir), results=str(tmp_path))
+    assert "stratified subset of" in real.title("Scores") and "SYNTHETIC" not in real.title("Scores")
+
+
+def test_products_of_smoke_lie_below_its_results_and_in_the_manifest(smoke, tmp_path, capsys):
+    run = smoke.run("svm", "detection")
+    smoke.save_figure(Figure(), "curve")
+    assert run.folder.is_relative_to(tmp_path)
+    folder = tmp_path / "figures" / "sample"
+    entry = json.loads((folder / "manifest.json").read_text())["02_curve.png"]
+    assert entry["notebook"] == "02" and entry["runs"] == [f"sample/{run.folder.name}"]
+    assert "02_curve: pdf, png" in capsys.readouterr().out
+
+
+def test_a_stopped_notebook_passes_over_its_cells_until_a_study_is_made(smoke, monkeypatch, capsys):
+    shell = InteractiveShell.instance()
+    monkeypatch.setattr(study, "get_ipython", lambda: shell)
+    shell.user_ns["seen"] = []
+    smoke.stop("There is nothing here.")
+    assert shell.run_cell("seen.append(1)").success and shell.user_ns["seen"] == []
+    shell.user_ns["Study"] = lambda: study._run_cells_again()
+    shell.run_cell("Study()")
+    shell.run_cell("seen.append(2)")
+    assert shell.user_ns["seen"] == [2]
+
+
+@pytest.mark.parametrize(
+    "options, expected", [({"profile": "fast"}, "--profile fast"), ({"labels": "mine"}, "--labels mine")]
+)
+def test_a_wrong_parameter_is_one_sentence(tmp_path, options, expected):
+    with pytest.raises(UserError, match=expected):
+        _ = Study("02", **({"profile": "smoke"} | options), results=str(tmp_path)).corpus
+
+
+def test_the_readme_holds_what_the_published_runs_say(tmp_path):
+    copy = tmp_path / "README.md"
+    copy.write_text(f"before\n{readme.START}\nold\n{readme.END}\nafter\n")
+    readme.refresh(copy)
+    assert copy.read_text() == f"before\n{readme.START}\n{readme.results()}{readme.END}\nafter\n"
+    committed = (readme.ROOT / "README.md").read_text(encoding="utf-8")
+    assert readme.results() in committed, "python -m tacred_utils runs publish renews it"
+    (tmp_path / "none.md").write_text("no markers")
+    with pytest.raises(UserError, match="pair of markers"):
+        readme.refresh(tmp_path / "none.md")
