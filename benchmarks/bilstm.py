@@ -101,7 +101,11 @@ def naive(corpus, settings: BilstmSettings, seed: int) -> tuple[float, float, fl
     start, answers = time.perf_counter(), []
     with torch.no_grad():
         for batch in DataLoader(dev, settings.batch_size):
-            answers += model(**{name: values for name, values in batch.items() if name != "labels"})["logits"].argmax(1).tolist()
+            answers += (
+                model(**{name: values for name, values in batch.items() if name != "labels"})["logits"]
+                .argmax(1)
+                .tolist()
+            )
     seconds = time.perf_counter() - start
     f1 = scores(gold["dev"], [known[answer] for answer in answers])["micro_f1"]
     return settings.epochs * len(train) / spent, len(dev) / seconds, f1
@@ -122,9 +126,13 @@ def main(name: str = "kbp37", data: str = "data", epochs: int = 3, scale: float 
     settings = replace(load_profile("open").settings("bilstm"), epochs=epochs, restore="last", patience=0)
     rate = matrix_rate()
     tokens = np.mean([min(len(row.token), settings.max_tokens) for row in corpus.train])
-    columns = settings.pos_dim * ("stanford_pos" in corpus.columns) + settings.ner_dim * ("stanford_ner" in corpus.columns)
+    columns = settings.pos_dim * ("stanford_pos" in corpus.columns) + settings.ner_dim * (
+        "stanford_ner" in corpus.columns
+    )
     work = operations(settings, settings.word_dim + 2 * settings.position_dim + columns, 1) * tokens
-    print(f"{name}: {len(corpus.train)} training rows of {tokens:.1f} tokens; {torch.get_num_threads()} threads; {rate / 1e9:.0f} GFLOP/s in matrix products")
+    print(
+        f"{name}: {len(corpus.train)} training rows of {tokens:.1f} tokens; {torch.get_num_threads()} threads; {rate / 1e9:.0f} GFLOP/s in matrix products"
+    )
     print(f"limit: {rate / work / 3:.0f} examples a second in training, {rate / work:.0f} in scoring\n")
     print("| | training, examples/s | share of limit | scoring, examples/s | share of limit | dev micro F1 | peak MB |")
     print("|---|---|---|---|---|---|---|")
@@ -133,8 +141,13 @@ def main(name: str = "kbp37", data: str = "data", epochs: int = 3, scale: float 
         found[who] = function(corpus, settings, 13)
         train, scored, f1 = found[who][:3]
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-        print(f"| {who} | {train:.0f} | {3 * train * work / rate:.0%} | {scored:.0f} | {scored * work / rate:.0%} | {f1:.3f} | {peak} |", flush=True)
-    print(f"\nfaster: {found['ours'][0] / found['naive'][0]:.1f} times in training, {found['ours'][1] / found['naive'][1]:.1f} times in scoring")
+        print(
+            f"| {who} | {train:.0f} | {3 * train * work / rate:.0%} | {scored:.0f} | {scored * work / rate:.0%} | {f1:.3f} | {peak} |",
+            flush=True,
+        )
+    print(
+        f"\nfaster: {found['ours'][0] / found['naive'][0]:.1f} times in training, {found['ours'][1] / found['naive'][1]:.1f} times in scoring"
+    )
     rows = found["ours"][3].details["fitted_rows"]
     print(f"an epoch of {rows} rows: {rows / found['ours'][0]:.0f} s (ours), {rows / found['naive'][0]:.0f} s (naive)")
 

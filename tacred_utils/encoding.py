@@ -18,7 +18,9 @@ Vocabulary = dict[str, int]
 def vocabulary(values: Iterable[str], min_count: int = 1) -> Vocabulary:
     """Ids from 2 on for values that occur at least `min_count` times, by name, so that equal text gives equal ids."""
     counts = Counter(values)
-    return {value: number for number, value in enumerate(sorted(v for v in counts if counts[v] >= min_count), UNKNOWN + 1)}
+    return {
+        value: number for number, value in enumerate(sorted(v for v in counts if counts[v] >= min_count), UNKNOWN + 1)
+    }
 
 
 def window(length: int, spans: Sequence[tuple[int, int]], limit: int) -> np.ndarray:

@@ -50,7 +50,9 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     learning_rate: Annotated[float, Meta(gt=0)]
     weight_decay: Annotated[float, Meta(ge=0)]
     max_grad_norm: Annotated[float, Meta(ge=0)]  # 0 clips nothing
-    schedule: Literal["constant", "plateau_loss", "plateau_score"]  # what makes the rate fall: dev loss, or the score below
+    schedule: Literal[
+        "constant", "plateau_loss", "plateau_score"
+    ]  # what makes the rate fall: dev loss, or the score below
     plateau_factor: Annotated[float, Meta(gt=0, lt=1)]
     plateau_patience: Annotated[int, Meta(ge=0)]  # epochs without improvement that are let pass
     patience: Annotated[int, Meta(ge=0)]  # epochs without a better score before training stops; 0 never stops

@@ -120,7 +120,13 @@ def log_probs(logits: np.ndarray, known: list[str], classes: list[str]) -> np.nd
 
 
 def fit_network(
-    model: nn.Module, data: dict[str, Rows], task: str, known: list[str], settings: TrainingSettings, seed: int, folder: Path
+    model: nn.Module,
+    data: dict[str, Rows],
+    task: str,
+    known: list[str],
+    settings: TrainingSettings,
+    seed: int,
+    folder: Path,
 ) -> Fitted:
     """Train `model` in place on data["train"], watch data["dev"], and leave it with the best (or last) epoch's weights.
 
@@ -141,7 +147,11 @@ def fit_network(
         if settings.restore == "best":
             _restore(model, folder / f"checkpoint-{trainer.state.best_global_step}")
     history = _epochs(state["log_history"])
-    shown = max(range(len(history)), key=lambda epoch: history[epoch][f"dev_{settings.select}"]) if settings.restore == "best" else -1
+    shown = (
+        max(range(len(history)), key=lambda epoch: history[epoch][f"dev_{settings.select}"])
+        if settings.restore == "best"
+        else -1
+    )
     details = {
         "device": str(trainer.args.device), "dtype": "float32", "threads": torch.get_num_threads(),
         "optimizer": type(trainer.optimizer).__name__ + (" fused" if trainer.optimizer.defaults.get("fused") else ""),
@@ -189,14 +199,18 @@ class _Trainer(Trainer):
         self.remove_callback(PrinterCallback)
 
     def get_train_dataloader(self) -> DataLoader:
-        return self.accelerator.prepare(DataLoader(self.train_dataset, batch_sampler=self.batches, collate_fn=self.collate))
+        return self.accelerator.prepare(
+            DataLoader(self.train_dataset, batch_sampler=self.batches, collate_fn=self.collate)
+        )
 
     def collate(self, rows: list[int]) -> dict[str, torch.Tensor]:
         chosen = self.rows[np.array(rows)]
         train = self.data["train"]
         return _tensors(train.encoded.batch(chosen) | {"labels": train.target[chosen]})
 
-    def weighted_loss(self, outputs: dict, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None) -> torch.Tensor:
+    def weighted_loss(
+        self, outputs: dict, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None
+    ) -> torch.Tensor:
         """Σ weight · cross-entropy over rows / rows of the whole step: accumulated batches give the gradient of one."""
         total = cross_entropy(outputs["logits"].float(), labels, self.weights.to(labels.device), reduction="sum")
         return total / (len(labels) if num_items_in_batch is None else num_items_in_batch)
@@ -207,7 +221,9 @@ class _Trainer(Trainer):
         for split, rows in self.watched.items():
             if len(rows):
                 metrics |= {f"eval_{split}_{name}": value for name, value in self.scores(split, rows).items()}
-        metrics.setdefault(f"eval_dev_{self.recipe.select}", 0.0)  # dev without a row of the task: the first epoch is best
+        metrics.setdefault(
+            f"eval_dev_{self.recipe.select}", 0.0
+        )  # dev without a row of the task: the first epoch is best
         self.log(metrics)
         self.scoring_seconds += time.perf_counter() - start
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
@@ -242,7 +258,9 @@ class _Pace(TrainerCallback):
         self.trainer.batches.epoch = int((state.epoch or 0) + 1e-6)
 
     def on_step_end(self, args, state, control, **_):
-        epoch = math.ceil(len(self.trainer.batches) / args.gradient_accumulation_steps)  # its end is saved when it is scored
+        epoch = math.ceil(
+            len(self.trainer.batches) / args.gradient_accumulation_steps
+        )  # its end is saved when it is scored
         control.should_save |= state.global_step % SAVE_EVERY == 0 and state.global_step % epoch != 0
 
     def on_evaluate(self, args, state, control, **_):

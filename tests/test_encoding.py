@@ -7,7 +7,16 @@ from hypothesis import strategies as st
 
 from tacred_utils import vectors
 from tacred_utils.corpus import Example
-from tacred_utils.encoding import PAD, UNKNOWN, Encoder, centre_distance, position_ids, span_distance, vocabulary, window
+from tacred_utils.encoding import (
+    PAD,
+    UNKNOWN,
+    Encoder,
+    centre_distance,
+    position_ids,
+    span_distance,
+    vocabulary,
+    window,
+)
 from tacred_utils.errors import UserError
 
 
@@ -45,7 +54,9 @@ def test_a_vocabulary_does_not_depend_on_the_order_of_the_text() -> None:
 
 def example(length: int, subject: int, objekt: int) -> Example:
     token = [f"W{index}" for index in range(length)]
-    return Example("x", "r", token, subject, subject, objekt, objekt, "PERSON", "CITY", [f"P{i % 3}" for i in range(length)])
+    return Example(
+        "x", "r", token, subject, subject, objekt, objekt, "PERSON", "CITY", [f"P{i % 3}" for i in range(length)]
+    )
 
 
 def encoder(**changes) -> Encoder:
@@ -111,7 +122,9 @@ def test_a_missing_glove_file_names_the_setting(tmp_path) -> None:
 
 
 def test_minilm_averages_pieces_and_is_checked(monkeypatch) -> None:
-    pytest.importorskip("importlib.util").find_spec(vectors.PACKAGE) or pytest.skip("the packaged MiniLM is not installed")
+    pytest.importorskip("importlib.util").find_spec(vectors.PACKAGE) or pytest.skip(
+        "the packaged MiniLM is not installed"
+    )
     found = vectors.minilm(["the", "unmarriageable"])
     assert found["unmarriageable"].shape == (384,) and not np.allclose(found["the"], found["unmarriageable"])
     monkeypatch.setattr(vectors, "SHA256", "0" * 64)

@@ -57,7 +57,9 @@ class PositionAttention(nn.Module):
         self.position = nn.Linear(positions, width, bias=False)
         self.weight = nn.Linear(width, 1, bias=False)
 
-    def forward(self, states: torch.Tensor, query: torch.Tensor, positions: torch.Tensor, padding: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, states: torch.Tensor, query: torch.Tensor, positions: torch.Tensor, padding: torch.Tensor
+    ) -> torch.Tensor:
         hidden = self.state(states) + self.query(query)[:, None] + self.position(positions)  # (B, T, A)
         scores = self.weight(torch.tanh(hidden)).masked_fill(padding.bool(), -torch.inf)  # (B, T, 1)
         return (torch.softmax(scores, 1) * states).sum(1)  # (B, H)
@@ -66,7 +68,9 @@ class PositionAttention(nn.Module):
 class Reader(nn.Module):
     """Ids of words, columns and distances (B, T) and types (B, 2) → logits (B, K)."""
 
-    def __init__(self, encoder: Encoder, classes: int, settings: BilstmSettings, vectors: np.ndarray | None = None) -> None:
+    def __init__(
+        self, encoder: Encoder, classes: int, settings: BilstmSettings, vectors: np.ndarray | None = None
+    ) -> None:
         super().__init__()
         self.settings = settings
         rows, width = (len(encoder.words) + 2, settings.word_dim) if vectors is None else vectors.shape
@@ -148,7 +152,10 @@ class BilstmModel:
         with atomic_path(Path(folder) / "model.safetensors") as temporary:
             save_file({name: weight.contiguous() for name, weight in self.reader.state_dict().items()}, temporary)
         facts = {"classes": self.classes, "known": self.known, "settings": msgspec.to_builtins(self.reader.settings)}
-        write_text(Path(folder) / "model.json", json.dumps(facts | {"encoder": msgspec.to_builtins(self.encoder)}, ensure_ascii=False))
+        write_text(
+            Path(folder) / "model.json",
+            json.dumps(facts | {"encoder": msgspec.to_builtins(self.encoder)}, ensure_ascii=False),
+        )
 
 
 def load(folder: Path) -> BilstmModel:
@@ -179,7 +186,11 @@ def fit(corpus: Corpus, task: str, settings: BilstmSettings, seed: int, folder: 
     encoder, notes = make_encoder(corpus, task, settings)
     encoded = {split: encoder.encode(corpus.split(split)) for split in SPLITS}
     data = {
-        split: Rows(encoded[split], labels[split], np.array([known.index(name) if name in known else -1 for name in labels[split]]))
+        split: Rows(
+            encoded[split],
+            labels[split],
+            np.array([known.index(name) if name in known else -1 for name in labels[split]]),
+        )
         for split in SPLITS
     }
     reader = Reader(encoder, len(known), settings, word_vectors(encoder, settings))
@@ -190,7 +201,9 @@ def fit(corpus: Corpus, task: str, settings: BilstmSettings, seed: int, folder: 
     clock.append(time.perf_counter())
     windowed = {split: encoded[split].windowed for split in SPLITS}
     if any(windowed.values()):
-        notes.append(f"sentences beyond {settings.max_tokens} words are cut to a window around both entities: {windowed}")
+        notes.append(
+            f"sentences beyond {settings.max_tokens} words are cut to a window around both entities: {windowed}"
+        )
     details = fitted.details | {
         "columns_read": sorted({*encoder.columns, *(["types"] if encoder.types else [])}), "masked": encoder.masked,
         "windowed": windowed, "words_known": len(encoder.words), "notes": notes,
@@ -205,7 +218,11 @@ def make_encoder(corpus: Corpus, task: str, settings: BilstmSettings) -> tuple[E
     Given word vectors know more words than training: with them, the words of dev and test have rows too.
     """
     wanted = [column for setting, column in COLUMNS.items() if getattr(settings, setting)]
-    notes = [f"{column} is not in corpus {corpus.name}: that input is dropped" for column in wanted if column not in corpus.columns]
+    notes = [
+        f"{column} is not in corpus {corpus.name}: that input is dropped"
+        for column in wanted
+        if column not in corpus.columns
+    ]
     masked = settings.mask_entities and "types" in corpus.columns
     if settings.mask_entities and not masked:
         notes.append(f"corpus {corpus.name} has no entity types: the names of entities are read as they are")
@@ -221,7 +238,9 @@ def make_encoder(corpus: Corpus, task: str, settings: BilstmSettings) -> tuple[E
         {}, tables, types, settings.max_tokens, settings.max_distance, settings.lower, settings.distance, masked
     )
     seen = rows if settings.words == "random" else [*rows, *corpus.dev, *corpus.test]
-    words = vocabulary(chain.from_iterable(map(encoder.words_of, seen)), settings.min_count if settings.words == "random" else 1)
+    words = vocabulary(
+        chain.from_iterable(map(encoder.words_of, seen)), settings.min_count if settings.words == "random" else 1
+    )
     return replace(encoder, words=words), notes
 
 
@@ -229,7 +248,9 @@ def word_vectors(encoder: Encoder, settings: BilstmSettings) -> np.ndarray | Non
     """(words + 2, D) given vectors with unit variance, the mean of all where a word has none; None for random ones."""
     if settings.words == "random":
         return None
-    found = glove(Path(settings.glove).expanduser(), encoder.words) if settings.words == "glove" else minilm(encoder.words)
+    found = (
+        glove(Path(settings.glove).expanduser(), encoder.words) if settings.words == "glove" else minilm(encoder.words)
+    )
     known = np.stack(list(found.values()))
     table = np.zeros((len(encoder.words) + 2, known.shape[1]), np.float32)
     for word, row in encoder.words.items():
