@@ -28,29 +28,18 @@ from tacred_utils.runs import task_scores
 from tacred_utils.settings import TrainingSettings
 
 POOL = 50  # batches that are sorted by length together: enough to spare nearly all padding, few enough to stay random
-SCORING_TOKENS = 8_000  # tokens scored at once, padding included: keeps a wide batch of short rows in the cache
+SCORED_AT_ONCE = 128  # rows: wide enough for fast products, small enough for the cache
 SAVE_EVERY = 500  # steps: a run that is killed loses a minute or two
 PROBE = 2_000  # training rows whose scores the history shows: as precise as a dev split, a fraction of an epoch's time
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Encoded rows with their gold labels: the names, and the index among the classes that the model knows (−1: none)."""
+    """Encoded rows with their gold labels: names, and places among the classes that the model knows (−1: none)."""
 
     encoded: Encoded
     gold: list[str]  # (N,) labels of the task
     target: np.ndarray  # (N,)
-
-    def take(self, rows: np.ndarray) -> tuple[np.ndarray, list[str], np.ndarray]:
-        return rows, [self.gold[row] for row in rows], self.target[rows]
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """What training leaves behind besides the model's weights."""
-
-    history: list[dict[str, float]]  # one row an epoch
-    details: dict[str, object]
 
 
 def undersample(gold: list[str], rows: np.ndarray, ratio: float, seed: int) -> np.ndarray:
@@ -97,19 +86,13 @@ def score(model: nn.Module, encoded: Encoded, rows: np.ndarray | None = None) ->
     rows = np.arange(len(encoded)) if rows is None else rows
     device = next(model.parameters()).device
     order = np.argsort(encoded.lengths[rows], kind="stable")
-    batches, start = [], 0
-    while start < len(order):
-        longest = encoded.lengths[rows[order[min(len(order), start + 512) - 1]]]
-        batches.append(order[start : start + max(1, min(512, SCORING_TOKENS // longest))])
-        start += len(batches[-1])
+    batches = np.array_split(order, math.ceil(len(order) / SCORED_AT_ONCE))
     was_training = model.training
     model.eval()
     parts = [model(**_tensors(encoded.batch(rows[batch]), device))["logits"].float().cpu().numpy() for batch in batches]
     model.train(was_training)
     logits = np.concatenate(parts)
-    answer = np.empty_like(logits)
-    answer[np.concatenate(batches)] = logits
-    return answer
+    return logits[np.argsort(order)]
 
 
 def log_probs(logits: np.ndarray, known: list[str], classes: list[str]) -> np.ndarray:
@@ -120,47 +103,37 @@ def log_probs(logits: np.ndarray, known: list[str], classes: list[str]) -> np.nd
 
 
 def fit_network(
-    model: nn.Module,
-    data: dict[str, Rows],
-    task: str,
-    known: list[str],
-    settings: TrainingSettings,
-    seed: int,
-    folder: Path,
-) -> Fitted:
+    model: nn.Module, data: dict[str, Rows], task: str, known: list[str], settings: TrainingSettings, seed: int, folder: Path
+) -> tuple[list[dict[str, float]], dict[str, object]]:  # fmt: skip
     """Train `model` in place on data["train"], watch data["dev"], and leave it with the best (or last) epoch's weights.
 
-    `known` are the K classes of its logits. Checkpoints go to `folder`; a folder that has some resumes there.
+    `known` are the K classes of its logits. Checkpoints go to `folder`; where it has some, training goes on from there.
+    Returns the history, a row an epoch, and what run.json should keep.
     """
     every = np.flatnonzero(data["train"].target >= 0)
     rows = every if task == "relation_only" else undersample(data["train"].gold, every, settings.max_ratio, seed)
     start = time.perf_counter()
     trainer = _Trainer(model, data, task, known, rows, every, settings, seed, folder)
+    found = _last_checkpoint(folder)
+    if found is None or not _finished(_epochs(_state(found)["log_history"]), settings):
+        trainer.train(resume_from_checkpoint=str(found) if found else None)
+    seconds = time.perf_counter() - start - trainer.scoring_seconds
     last = _last_checkpoint(folder)
-    state = json.loads((last / "trainer_state.json").read_text(encoding="utf-8")) if last else {}
-    if last and _finished(_epochs(state["log_history"]), settings):  # killed after the last epoch
-        best = state["best_global_step"]
-        _restore(model, last if settings.restore == "last" else folder / f"checkpoint-{best}")
-    else:
-        trainer.train(resume_from_checkpoint=str(last) if last else None)
-        state = {"log_history": trainer.state.log_history}
-        if settings.restore == "best":
-            _restore(model, folder / f"checkpoint-{trainer.state.best_global_step}")
+    state = _state(last)
+    best = folder / f"checkpoint-{state['best_global_step']}"
+    model.load_state_dict(load_file((best if settings.restore == "best" else last) / "model.safetensors"))
     history = _epochs(state["log_history"])
-    shown = (
-        max(range(len(history)), key=lambda epoch: history[epoch][f"dev_{settings.select}"])
-        if settings.restore == "best"
-        else -1
-    )
+    values = [row[f"dev_{settings.select}"] for row in history]
     details = {
         "device": str(trainer.args.device), "dtype": "float32", "threads": torch.get_num_threads(),
-        "optimizer": type(trainer.optimizer).__name__ + (" fused" if trainer.optimizer.defaults.get("fused") else ""),
+        "optimizer": settings.optimizer + " fused" * bool(trainer.optimizer.defaults.get("fused")),
         "training_rows": len(every), "fitted_rows": len(rows), "epochs": len(history),
-        "epoch_restored": history[shown]["epoch"], "resumed_at_step": int(last.name.split("-")[1]) if last else None,
-        "training_seconds": round(time.perf_counter() - start - trainer.scoring_seconds, 3),  # without the scoring of epochs
+        "epoch_restored": values.index(max(values)) + 1 if settings.restore == "best" else len(values),
+        "resumed_at_step": int(found.name.split("-")[1]) if found else None,
+        "training_seconds": round(seconds, 3),  # without the scoring of epochs
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
     }  # fmt: skip
-    return Fitted(history, details)
+    return history, details
 
 
 class _Trainer(Trainer):
@@ -221,23 +194,20 @@ class _Trainer(Trainer):
         for split, rows in self.watched.items():
             if len(rows):
                 metrics |= {f"eval_{split}_{name}": value for name, value in self.scores(split, rows).items()}
-        metrics.setdefault(
-            f"eval_dev_{self.recipe.select}", 0.0
-        )  # dev without a row of the task: the first epoch is best
+        metrics.setdefault(f"eval_dev_{self.recipe.select}", 0.0)  # where dev has no row of the task
         self.log(metrics)
         self.scoring_seconds += time.perf_counter() - start
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
-    def scores(self, split: str, chosen: np.ndarray) -> dict[str, float]:
-        rows, gold, target = self.data[split].take(chosen)
-        logits = score(self.model, self.data[split].encoded, rows)
+    def scores(self, split: str, rows: np.ndarray) -> dict[str, float]:
+        data = self.data[split]
+        logits, target = score(self.model, data.encoded, rows), torch.from_numpy(data.target[rows])
+        loss = cross_entropy(torch.from_numpy(logits), target, self.weights, reduction="sum").item() / len(rows)
         predicted = [self.known[index] for index in logits.argmax(axis=1)]
-        weights = self.weights.cpu()
-        loss = cross_entropy(torch.from_numpy(logits), torch.from_numpy(target), weights, reduction="sum") / len(rows)
-        found = task_scores(self.task, gold, predicted, self.known)
+        found = task_scores(self.task, [data.gold[row] for row in rows], predicted, self.known)
         share = predicted.count(NO_RELATION) / len(predicted)
-        return {"loss": loss.item(), "macro_f1": found["macro_f1"], "micro_f1": found["micro_f1"], "no_relation": share}
+        return {"loss": loss, "macro_f1": found["macro_f1"], "micro_f1": found["micro_f1"], "no_relation": share}
 
     def _evaluate(self, trial: object, ignore_keys_for_eval: object, skip_scheduler: bool = False) -> dict[str, float]:
         """As the Trainer's, but the learning rate follows dev loss or dev score as the recipe says."""
@@ -258,10 +228,8 @@ class _Pace(TrainerCallback):
         self.trainer.batches.epoch = int((state.epoch or 0) + 1e-6)
 
     def on_step_end(self, args, state, control, **_):
-        epoch = math.ceil(
-            len(self.trainer.batches) / args.gradient_accumulation_steps
-        )  # its end is saved when it is scored
-        control.should_save |= state.global_step % SAVE_EVERY == 0 and state.global_step % epoch != 0
+        epoch_end = state.global_step % math.ceil(len(self.trainer.batches) / args.gradient_accumulation_steps) == 0
+        control.should_save |= state.global_step % SAVE_EVERY == 0 and not epoch_end  # which is saved with its scores
 
     def on_evaluate(self, args, state, control, **_):
         control.should_training_stop |= _finished(_epochs(state.log_history), self.trainer.recipe)
@@ -286,15 +254,15 @@ def _last_checkpoint(folder: Path) -> Path | None:
     """The newest checkpoint that was written to its end: the Trainer writes its state last."""
     for path in sorted(Path(folder).glob("checkpoint-*"), key=lambda path: -int(path.name.split("-")[1])):
         try:
-            json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
+            _state(path)
             return path
         except (OSError, ValueError):
             continue
     return None
 
 
-def _restore(model: nn.Module, checkpoint: Path) -> None:
-    model.load_state_dict(load_file(checkpoint / "model.safetensors"))
+def _state(checkpoint: Path) -> dict[str, object]:
+    return json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
 
 
 def _optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:

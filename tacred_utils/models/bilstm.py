@@ -195,7 +195,7 @@ def fit(corpus: Corpus, task: str, settings: BilstmSettings, seed: int, folder: 
     }
     reader = Reader(encoder, len(known), settings, word_vectors(encoder, settings))
     clock.append(time.perf_counter())
-    fitted = fit_network(reader, data, task, known, settings, seed, folder)
+    history, facts = fit_network(reader, data, task, known, settings, seed, folder)
     clock.append(time.perf_counter())
     answers = {split: log_probs(score(reader, encoded[split]), known, classes) for split in ("dev", "test")}
     clock.append(time.perf_counter())
@@ -204,12 +204,12 @@ def fit(corpus: Corpus, task: str, settings: BilstmSettings, seed: int, folder: 
         notes.append(
             f"sentences beyond {settings.max_tokens} words are cut to a window around both entities: {windowed}"
         )
-    details = fitted.details | {
+    details = facts | {
         "columns_read": sorted({*encoder.columns, *(["types"] if encoder.types else [])}), "masked": encoder.masked,
         "windowed": windowed, "words_known": len(encoder.words), "notes": notes,
         "seconds": dict(zip(("encode", "fit", "predict"), np.diff(clock).round(3).tolist(), strict=True)),
     }  # fmt: skip
-    return Outcome(answers, fitted.history, details, BilstmModel(reader, encoder, known, classes).save)
+    return Outcome(answers, history, details, BilstmModel(reader, encoder, known, classes).save)
 
 
 def make_encoder(corpus: Corpus, task: str, settings: BilstmSettings) -> tuple[Encoder, list[str]]:
