@@ -271,9 +271,9 @@ def learning_curves(histories: Mapping[str, pd.DataFrame], family: str, title: s
             axis.plot(history["epoch"], history[f"dev_{score}"], "-", color=COLOURS[family], label="dev")
         best = history.loc[history["dev_macro_f1"].idxmax()]
         f1.plot(best["epoch"], best["dev_macro_f1"], "o", color=COLOURS[family], label="best epoch")
-        loss.set(title=_text(name), ylim=(0, None))
+        loss.set_title(_text(name))
         f1.set(xlabel="epoch", ylim=(0, 1.02))
-    axes[0].set_ylabel("weighted loss")
+    axes[0].set(ylabel="weighted loss", ylim=(0, None))  # for the row, once everything is drawn
     axes[columns].set_ylabel("macro F1")
     axes[-1].legend(loc="lower right")
     return figure

@@ -35,6 +35,8 @@ def figures() -> dict[str, Figure]:
     square = pd.DataFrame([[np.nan, 0.5], [0.3, np.nan]], index=["a", "b"], columns=["a", "b"])
     parts = pd.DataFrame({"kept": [0.75, 0.5], "changed": [0.25, 0.5]}, index=["one", "two"])
     found = classes([20, 3, 0, 1], [0.9, 0.5, 0.2, 0])
+    history = pd.DataFrame({"epoch": [1, 2, 3], "train_loss": [2, 1, 0.5], "dev_loss": [2, 1.5, 1.8]})
+    history = history.assign(train_macro_f1=[0.1, 0.4, 0.8], dev_macro_f1=[0.1, 0.3, 0.2])
     return {
         "class_frequencies": plots.class_frequencies(counts, "Classes"),
         "sentence_lengths": plots.sentence_lengths(lengths, "Lengths"),
@@ -48,6 +50,7 @@ def figures() -> dict[str, Figure]:
         ),
         "curves": plots.curves(curve.assign(mark=["", "chosen", ""]), "recall", "precision", FAMILIES, "PR"),
         "reliability": plots.curves(bins, "p", "right", FAMILIES, marker="o", diagonal=True),
+        "learning_curves": plots.learning_curves({"joint": history, "relations": history}, "bilstm", "Curves"),
         "heatmap": plots.heatmap(square, "kappa"),
         "top_features": plots.top_features(pd.DataFrame(weights), "svm", "Features"),
     }  # fmt: skip
@@ -142,6 +145,13 @@ def test_curves_mark_and_name_the_chosen_point():
     axis = figures()["curves"].axes[0]
     assert names(axis.texts) == ["chosen"] and axis.collections[0].get_offsets().tolist() == [[0.5, 0.8]]
     assert len(figures()["reliability"].axes[0].lines) == 2  # the system and the diagonal
+
+
+def test_learning_curves_show_both_splits_and_mark_the_best_epoch():
+    loss, _, f1, _ = figures()["learning_curves"].axes
+    assert [line.get_ydata().tolist() for line in loss.lines] == [[2, 1, 0.5], [2, 1.5, 1.8]]
+    assert [line.get_ydata().tolist() for line in f1.lines] == [[0.1, 0.4, 0.8], [0.1, 0.3, 0.2], [0.3]]
+    assert f1.lines[2].get_xdata().tolist() == [2]
 
 
 def test_missing_cells_of_a_heatmap_are_empty():
