@@ -253,6 +253,5 @@ def word_vectors(encoder: Encoder, settings: BilstmSettings) -> np.ndarray | Non
     )
     known = np.stack(list(found.values()))
     table = np.zeros((len(encoder.words) + 2, known.shape[1]), np.float32)
-    for word, row in encoder.words.items():
-        table[row] = (found[word] - known.mean(axis=0)) / known.std() if word in found else 0
+    table[[encoder.words[word] for word in found]] = (known - known.mean(axis=0)) / known.std()
     return table
