@@ -136,7 +136,11 @@ if [ -n "$setup" ]; then echo "The environment is ready: ${tried%/*}"; exit 0; f
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
 export PYTHONHASHSEED=0 MPLBACKEND=Agg TOKENIZERS_PARALLELISM=false HF_HUB_DISABLE_TELEMETRY=1
 if [ -n "$tests" ]; then
+  interrupted=""
+  trap 'interrupted=1' INT
   (cd "$root" && "$python" -m pytest -q -m "$tests")
-  case $? in 0) exit 0 ;; 2) exit 130 ;; *) exit 1 ;; esac  # pytest's 2 is Ctrl-C
+  status=$?
+  [ -z "$interrupted" ] || exit 130
+  exit $((status != 0))
 fi
 exec "$python" -P -m tacred_utils.runner ${arguments[@]+"${arguments[@]}"}

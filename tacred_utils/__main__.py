@@ -37,12 +37,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def train(options: argparse.Namespace) -> None:
     """Train or re-use one run and print its folder and scores."""
     from tacred_utils.runs import Spec, train
-    from tacred_utils.settings import known_family, parse_overrides
+    from tacred_utils.settings import checked_seeds, known_family, load_profile, parse_overrides
 
-    profile = _profile(options)
+    complete = options.corpus not in (None, "sample")  # one run by hand is of the whole corpus, not of a subset
+    profile = load_profile(options.profile or ("open" if complete else "sample"))
     settings = profile.settings(known_family(options.family), options.variant, parse_overrides(options.set))
-    corpus = _corpus(options, profile)
-    seed = profile.seeds[0] if options.seed is None else options.seed
+    corpus = _corpus(options.corpus or profile.corpus, options, profile)
+    [seed] = checked_seeds(profile.seeds[:1] if options.seed is None else [options.seed])
     spec = Spec(options.family, options.task, seed, settings, options.variant)
     run = train(spec, corpus, options.results, profile.name, force=options.force)
     print(run.folder)
@@ -55,16 +56,19 @@ def train(options: argparse.Namespace) -> None:
 def plan(options: argparse.Namespace) -> None:
     """Print the command of every run of a profile that is still missing, one a line."""
     from tacred_utils.experiments import command, missing, planned
+    from tacred_utils.settings import checked_seeds, load_profile
 
-    profile = _profile(options)
-    corpus = _corpus(options, profile)
-    shared = {
-        "corpus": options.corpus or profile.corpus, "data-dir": options.data_dir, "profile": profile.name,
-        "labels": None if options.labels == "tacred" else options.labels,
-        "results": None if options.results == RESULTS else options.results,
-    }  # fmt: skip
-    for run in missing(planned(profile, corpus, options.seeds), corpus, options.results):
-        print(command(run, shared))
+    profile = load_profile(options.profile or "sample")  # as run_all.sh
+    seeds = checked_seeds(options.seeds) if options.seeds else None
+    for name in [options.corpus] if options.corpus else [profile.corpus, *profile.further_corpora]:
+        corpus = _corpus(name, options, profile)
+        shared = {
+            "corpus": name, "data-dir": options.data_dir, "profile": profile.name,
+            "labels": None if options.labels == "tacred" else options.labels,
+            "results": None if options.results == RESULTS else options.results,
+        }  # fmt: skip
+        for run in missing(planned(profile, corpus, seeds), corpus, options.results):
+            print(command(run, shared))
 
 
 def score(options: argparse.Namespace) -> None:
@@ -127,10 +131,9 @@ def runs_list(options: argparse.Namespace) -> None:
     from tacred_utils.runs import find_runs
 
     for run in find_runs(options.results, options.corpus):
-        test = run.metrics["test"]
-        print(
-            f"{run.folder.parent.name}/{run.folder.name}  micro F1 {test['micro_f1']:.3f}  macro F1 {test['macro_f1']:.3f}"
-        )
+        test = run.metrics["test"]  # empty for relation_only where the test split has no relation
+        shown = [f"{name} {test[name]:.3f}" for name in ("micro_f1", "macro_f1") if name in test]
+        print(f"{run.folder.parent.name}/{run.folder.name}", *shown)
 
 
 def runs_publish(options: argparse.Namespace) -> None:
@@ -143,7 +146,7 @@ def runs_publish(options: argparse.Namespace) -> None:
     shown = [
         run
         for run in find_runs(options.results, options.corpus)
-        if belongs_to_study(run, load_profile(run.info["profile"]))
+        if run.info["profile"] != "smoke" and belongs_to_study(run, load_profile(run.info["profile"]))
     ]
     for folder in publish(shown, options.to):
         print(folder)
@@ -151,20 +154,12 @@ def runs_publish(options: argparse.Namespace) -> None:
         readme.refresh()
 
 
-def _profile(options: argparse.Namespace):
-    from tacred_utils.settings import load_profile
-
-    default = "sample" if options.corpus in (None, "sample") else "open"
-    return load_profile(options.profile or default)
-
-
-def _corpus(options: argparse.Namespace, profile):
+def _corpus(name: str, options: argparse.Namespace, profile):
     import msgspec
 
     from tacred_utils.registry import load_corpus
 
-    scales = msgspec.structs.asdict(profile.scales)
-    return load_corpus(options.corpus or profile.corpus, options.data_dir, options.labels, scales)
+    return load_corpus(name, options.data_dir, options.labels, msgspec.structs.asdict(profile.scales))
 
 
 def _seeds(text: str) -> list[int]:
@@ -189,7 +184,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     profile = _Parser(add_help=False)
     profile.add_argument(
-        "--profile", help="smoke, sample, open or paper (default: sample for the sample corpus, else open)"
+        "--profile", help="smoke, sample, open or paper (default: sample; train on another corpus: open)"
     )
 
     command = _add(commands, "train", train, [where, results, profile])

@@ -16,6 +16,7 @@ from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 from tacred_utils.corpus import Corpus, Example
+from tacred_utils.errors import UserError
 from tacred_utils.labels import is_directed, undirected
 
 LONGEST = 12  # a sequence between the mentions that is longer gives no feature as a whole
@@ -246,7 +247,10 @@ Vocabulary = dict[str, dict[str, int]]  # block → feature → column
 
 
 def usable(blocks: Sequence[str], columns: Iterable[str]) -> tuple[list[str], dict[str, str]]:
-    """The blocks that a corpus with these columns can fill, and what each of the others lacks."""
+    """The blocks that a corpus with these columns can fill, and what each of the others lacks; `UserError` for one unknown."""
+    for name in blocks:
+        if name not in BLOCKS:
+            raise UserError(f"svm groups: unknown feature block {name!r}; known are {', '.join(BLOCKS)}.")
     lacks = {name: ", ".join(column for column in BLOCKS[name].needs if column not in columns) for name in blocks}
     return [name for name in blocks if not lacks[name]], {name: missing for name, missing in lacks.items() if missing}
 

@@ -39,6 +39,7 @@ class Tally:
     gold: np.ndarray  # (..., L)
     predicted: np.ndarray  # (..., L)
     both: np.ndarray  # (...) rows with a relation, right or wrong, in gold and in the prediction
+    observed: np.ndarray  # (L,) whether the sample that was drawn from has rows of the class, gold or predicted
 
     @property
     def precision(self) -> np.ndarray:
@@ -59,16 +60,18 @@ class Tally:
         script prints precision 1 when no relation is predicted at all; here it is 0, and F1 is 0 either way.
         macro, weighted: over all labels, as scikit-learn defines them (mean of the classes' F1). detection:
         relation against `no_relation`. classification_accuracy: share of rightly named rows among the gold
-        relations that were detected. directional_macro_f1: see `_directional`.
+        relations that were detected. directional_macro_f1: see `_directional`. A class that a bootstrap draw lost
+        is left out of that draw's macro averages: as an F1 of 0 it would pull intervals below their estimate.
         """
         relation = np.array([label != NO_RELATION for label in self.labels])
+        absent = self.observed & (self.gold + self.predicted == 0)  # (..., L) only in draws
         named, true, answered = (counts[..., relation].sum(-1) for counts in (self.correct, self.gold, self.predicted))
         share = _ratio(self.gold, self.gold.sum(-1, keepdims=True))  # (..., L) weights of the weighted average
         by_class = {"p": self.precision, "r": self.recall, "f1": self.f1}
         result = {
             **_precision_recall_f1("micro", named, true, answered),
-            **{f"macro_{name}": values.mean(-1) for name, values in by_class.items()},
-            "macro_f1_relations": _ratio(self.f1[..., relation].sum(-1), np.asarray(relation.sum())),
+            **{f"macro_{name}": _mean(values, ~absent) for name, values in by_class.items()},
+            "macro_f1_relations": _mean(self.f1, ~absent & relation),
             **{f"weighted_{name}": (values * share).sum(-1) for name, values in by_class.items()},
             "accuracy": _ratio(self.correct.sum(-1), self.gold.sum(-1)),
             **_precision_recall_f1("detection", self.both, true, answered),
@@ -88,7 +91,9 @@ class Tally:
         names = [undirected(label) for label in self.labels]
         relations = [name for name in order_labels(names) if name != NO_RELATION]
         member = np.array([[float(name == relation) for relation in relations] for name in names])  # (L, R)
-        return _ratio(2 * self.correct @ member, (self.gold + self.predicted) @ member).mean(-1)
+        rows = (self.gold + self.predicted) @ member  # (..., R)
+        absent = (self.observed @ member > 0) & (rows == 0)
+        return _mean(_ratio(2 * self.correct @ member, rows), ~absent)
 
 
 def tally(gold: Sequence[str], pred: Sequence[str], labels: Sequence[str] | None = None) -> Tally:
@@ -133,7 +138,10 @@ def bootstrap(
     gold: Sequence[str], pred: Sequence[str], names: Sequence[str] | None = None,
     labels: Sequence[str] | None = None, draws: int = 1000, seed: int = 0,
 ) -> pd.DataFrame:  # fmt: skip
-    """Scores with 95 % percentile intervals over test rows: index score name; columns value, low, high."""
+    """Scores with 95 % percentile intervals over test rows: index score name; columns value, low, high.
+
+    Macro averages are not linear in the rows: with classes of a few rows their intervals sit low.
+    """
     values = scores(gold, pred, labels)
     drawn = resample(gold, [pred], labels, draws, seed)[0].scores()
     rows = {name: (values[name], *np.quantile(drawn[name], [0.025, 0.975])) for name in names or values}
@@ -270,7 +278,13 @@ def _tally(gold: np.ndarray, pred: np.ndarray, weights: np.ndarray, labels: list
         gold=_sum_by(gold, weights, size),
         predicted=_sum_by(pred, weights, size),
         both=weights @ (relation[gold] & relation[pred]).astype(float),
+        observed=np.isin(np.arange(size), np.concatenate([gold, pred])),
     )
+
+
+def _mean(values: np.ndarray, counted: np.ndarray) -> np.ndarray:
+    """Mean over the last axis of those values that count; 0 where none does."""
+    return _ratio((values * counted).sum(-1), np.asarray(counted.sum(-1)))
 
 
 def _sum_by(index: np.ndarray, weights: np.ndarray, size: int) -> np.ndarray:

@@ -3,12 +3,14 @@
 from collections import defaultdict
 from pathlib import Path
 
+import msgspec
 import pandas as pd
 
 from tacred_utils.errors import UserError
 from tacred_utils.metrics import over_seeds
 from tacred_utils.paths import FIGURES, PUBLISHED_RUNS, ROOT, write_text
 from tacred_utils.runs import Run, find_runs
+from tacred_utils.settings import load_profile
 from tacred_utils.tables import markdown
 
 START, END = "<!-- results:start -->", "<!-- results:end -->"
@@ -39,8 +41,9 @@ def results() -> str:
         parts.append(
             f"**TACRED, test split** (recomputed from the systems' published predictions, notebook 09)\n\n{markdown(frame)}"
         )
-    corpora = sorted({run.folder.parent.name for run in find_runs(PUBLISHED_RUNS)}, key=_rank)
-    parts += [_corpus(find_runs(PUBLISHED_RUNS, corpus)) for corpus in corpora]
+    runs = find_runs(PUBLISHED_RUNS) if PUBLISHED_RUNS.exists() else []
+    for corpus in sorted({run.folder.parent.name for run in runs}, key=_rank):
+        parts.append(_corpus(_on_most_data([run for run in runs if run.folder.parent.name == corpus])))
     return "\n".join(parts)
 
 
@@ -48,11 +51,23 @@ def _rank(corpus: str) -> float:
     return ORDER.index(corpus) if corpus in ORDER else 1.5
 
 
+def _on_most_data(runs: list[Run]) -> list[Run]:
+    """The runs on the largest version of a corpus: a subset's scores must not be averaged with the whole's."""
+    largest = max(runs, key=lambda run: sum(run.info["corpus"]["rows"].values())).info["corpus"]["sha256"]
+    return [run for run in runs if run.info["corpus"]["sha256"] == largest]
+
+
+def _as_the_profile_says(run: Run) -> bool:
+    """Whether the run is a headline row: its settings are its variant's, none overridden as in an ablation."""
+    settings = load_profile(run.info["profile"]).settings(run.info["family"], run.info["variant"])
+    return msgspec.to_builtins(settings) == run.info["settings"]
+
+
 def _corpus(runs: list[Run]) -> str:
     """One corpus: its joint systems, mean and standard deviation over seeds."""
     groups: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
-        if run.info["task"] == "joint":
+        if run.info["task"] == "joint" and _as_the_profile_says(run):
             groups[", ".join(filter(None, (run.info["family"], run.info["variant"])))].append(run)
     facts = runs[0].info["corpus"]
     scores = dict(SCORES)

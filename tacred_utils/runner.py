@@ -24,7 +24,7 @@ from tacred_utils.errors import UserError
 from tacred_utils.outputs import Places, forget, made_by, places
 from tacred_utils.paths import NOTEBOOKS, PACKAGE, RESULTS, ROOT, write_text
 from tacred_utils.registry import LABEL_SETS, SOURCES, corpora, corpus_files, corpus_name, data_folder
-from tacred_utils.settings import load_profile
+from tacred_utils.settings import checked_seeds, load_profile
 
 REFERENCES = ("authors", "retacred", "tacrev")  # read beside the corpus, from the same data folder
 ADDED = {"injected-parameters", "papermill-error-cell-tag"}  # tags of cells that papermill adds
@@ -150,7 +150,7 @@ def plan(options: argparse.Namespace) -> list[Job]:
     folder = options.data_dir and _portable(options.data_dir)
     parameters = {
         "profile": options.profile, "corpus": corpus, "data_dir": folder, "labels": options.labels,
-        "seeds": options.seeds, "results": _portable(options.results),
+        "seeds": options.seeds and checked_seeds(options.seeds), "results": _portable(options.results),
     }  # fmt: skip
     shared = [parameters, sys.version_info[:2], _digests(corpus, data)]
     inputs = [json.dumps([_cells(source, parameters), *shared]).encode() for source in sources]

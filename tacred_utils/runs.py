@@ -25,7 +25,7 @@ from tacred_utils.corpus import Corpus
 from tacred_utils.errors import UserError
 from tacred_utils.labels import NO_RELATION, TASKS, task_classes, task_label
 from tacred_utils.metrics import scores
-from tacred_utils.paths import ROOT, write_bytes, write_text
+from tacred_utils.paths import ROOT, read_bytes, write_bytes, write_text
 from tacred_utils.predictions import read_predictions
 from tacred_utils.settings import VERSIONS, known_family
 
@@ -85,13 +85,7 @@ class Run:
     @cached_property
     def info(self) -> dict[str, object]:
         """run.json. Raises `UserError` when it is missing or damaged."""
-        path = self.folder / "run.json"
-        try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UserError(
-                f"{path}: is missing or damaged ({error}); delete the folder and train the run again."
-            ) from None
+        return _read_json(self.folder / "run.json")
 
     @property
     def classes(self) -> list[str]:
@@ -99,8 +93,8 @@ class Run:
 
     @cached_property
     def metrics(self) -> dict[str, dict[str, float]]:
-        """Scores by split ("dev", "test"), of the rows that the task is scored on."""
-        return json.loads((self.folder / "metrics.json").read_text(encoding="utf-8"))
+        """Scores by split ("dev", "test"), of the rows that the task is scored on. Raises `UserError` as `info` does."""
+        return _read_json(self.folder / "metrics.json")
 
     @cached_property
     def history(self) -> pd.DataFrame:
@@ -154,20 +148,21 @@ def train(
 
 
 def is_done(folder: Path) -> bool:
-    """Whether the run in this folder was finished; half-written folders and damaged run.json are not."""
-    try:
-        status = json.loads((folder / "run.json").read_text(encoding="utf-8")).get("status")
-    except (OSError, ValueError, AttributeError):
+    """Whether the run in this folder is complete (a published one needs no log-probabilities)."""
+    if not all((folder / name).exists() for name in ("run.json", "metrics.json", "history.csv")):
         return False
-    return (
-        status == "done"
-        and (folder / "metrics.json").exists()
-        and all(_has_predictions(folder, split) for split in SCORED)
-    )
+    try:
+        info = _read_json(folder / "run.json")
+        done = info["status"] == "done" and {"family", "task", "settings", "profile", "corpus"} <= info.keys()
+    except (UserError, KeyError, TypeError):
+        return False
+    return done and all(_has_predictions(folder, split) for split in SCORED)
 
 
 def find_runs(results: Path, corpus: str | None = None) -> list[Run]:
     """The finished runs below a results folder, of one corpus or of all, by name."""
+    if not Path(results).is_dir():
+        raise UserError(f"{results}: is no folder, so it holds no runs; train some, or name another with --results.")
     return [
         Run(path.parent) for path in sorted(Path(results).glob(f"{corpus or '*'}/*/run.json")) if is_done(path.parent)
     ]
@@ -307,12 +302,20 @@ def _gzipped(data: bytes) -> bytes:
 
 
 def _has_predictions(folder: Path, split: str) -> bool:
-    return any((folder / "predictions" / f"{split}.{suffix}").exists() for suffix in ("jsonl", "jsonl.gz"))
+    present = {path.name for path in (folder / "predictions").glob(f"{split}.*")}
+    return f"{split}.jsonl.gz" in present or {f"{split}.jsonl", f"{split}.safetensors"} <= present
 
 
 def _predictions_file(folder: Path, split: str) -> Path:
     plain = folder / "predictions" / f"{split}.jsonl"
     return plain if plain.exists() else plain.with_suffix(".jsonl.gz")
+
+
+def _read_json(path: Path) -> dict:
+    try:
+        return json.loads(read_bytes(path))
+    except ValueError as error:
+        raise UserError(f"{path}: is damaged ({error}); delete the folder and train the run again.") from None
 
 
 def _write_json(path: Path, content: object) -> None:

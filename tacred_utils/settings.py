@@ -102,6 +102,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     corpus: str
     seeds: Annotated[list[Annotated[int, Meta(ge=0, lt=2**32)]], Meta(min_length=1)]
     scales: Scales
+    further_corpora: list[str]  # what `plan` covers beside `corpus`
     svm: dict[str, object]
     bilstm: dict[str, object]
 
@@ -143,6 +144,16 @@ def load_profile(name: str) -> Profile:
         for variant in (None, *getattr(profile, family).get("variants", {})):
             profile.settings(family, variant)
     return profile
+
+
+def checked_seeds(seeds: Sequence[int]) -> list[int]:
+    """The seeds themselves; raises `UserError` for one out of range and for one given twice."""
+    for seed in seeds:
+        if not 0 <= seed < 2**32:
+            raise UserError(f"seed {seed}: must be a whole number from 0 to {2**32 - 1}.")
+    if len(set(seeds)) < len(seeds):
+        raise UserError(f"seeds {', '.join(map(str, seeds))}: one is given twice; each run needs its own.")
+    return list(seeds)
 
 
 def parse_overrides(assignments: Sequence[str]) -> dict[str, object]:

@@ -16,7 +16,7 @@ from tacred_utils.labels import SPLITS
 from tacred_utils.paths import RESULTS, ROOT
 from tacred_utils.registry import data_folder, load_corpus
 from tacred_utils.runs import Run, Spec, git_commit, train
-from tacred_utils.settings import load_profile
+from tacred_utils.settings import checked_seeds, load_profile
 
 SCREEN = 140  # pixels an inch of a figure on a screen: 8 pt type then reads like the prose around it
 
@@ -35,7 +35,7 @@ class Study:
         _run_cells_again()
         self.number = number
         self.profile = load_profile(profile)
-        self.seeds = list(seeds) if seeds else self.profile.seeds
+        self.seeds = checked_seeds(seeds) if seeds else self.profile.seeds
         self.data = ROOT / data_folder(data_dir)
         self.results = ROOT / (results or (RESULTS / "smoke" if profile == "smoke" else RESULTS))
         self.labels = labels

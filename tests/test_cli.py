@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -41,7 +42,7 @@ def test_train_on_any_folder_prints_folder_and_scores_and_scores_agree(folder, t
     again = run("train", "--family", "svm", "--task", "joint", "--corpus", folder, "--results", tmp_path)
     assert again.stdout == first.stdout
     scored = json.loads(run("score", f"{where}/predictions/test.jsonl", "--json").stdout)
-    assert scored == pytest.approx(json.load(open(f"{where}/metrics.json"))["test"])
+    assert scored == pytest.approx(json.loads(Path(where, "metrics.json").read_text())["test"])
     assert scored["micro_f1"] == 1.0  # one word decides
     listed = run("runs", "list", "--results", tmp_path)
     assert "mini/svm-joint" in listed.stdout
@@ -79,6 +80,11 @@ MISTAKES = [
     (["train", "--family", "svm", "--task", "joint", "--profile", "fast"], "--profile fast"),
     (["train", "--family", "svm", "--task", "joint", "--corpus", "/nowhere"], "/nowhere"),
     (["train", "--family", "svm", "--task", "joint", "--seed", "x"], "--seed"),
+    (["train", "--family", "svm", "--task", "joint", "--corpus", "{folder}", "--seed", "-3"], "seed -3"),
+    (["train", "--family", "svm", "--task", "joint", "--corpus", "{folder}", "--set", 'groups={a=["nope"]}'], "'nope'"),
+    (["train", "--family", "svm", "--task", "joint", "--corpus", "{folder}", "--set", "min_count=9999"], "min_count"),
+    (["plan", "--seeds", "13,13"], "given twice"),
+    (["runs", "list", "--results", "{tmp}/nowhere"], "nowhere"),
     (["data", "check", "{tmp}"], "train.json"),
     (["data", "check", "--labels", "mine", "{folder}"], "--labels mine"),
     (["data", "make-sample", "--scale", "7", "--out", "{tmp}/x"], "--scale 7"),
@@ -92,7 +98,7 @@ MISTAKES = [
 
 @pytest.mark.parametrize("arguments, expected", MISTAKES)
 def test_a_mistake_is_one_sentence_and_exit_status_two(arguments, expected, folder, tmp_path, capsys):
-    filled = [argument.format(folder=folder, tmp=tmp_path) for argument in arguments]
+    filled = [argument.replace("{folder}", str(folder)).replace("{tmp}", str(tmp_path)) for argument in arguments]
     assert main(filled) == 2
     shown = capsys.readouterr()
     assert expected in shown.err and len(shown.err.strip().splitlines()) == 1 and "Traceback" not in shown.err

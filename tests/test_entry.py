@@ -168,7 +168,7 @@ exit 0
     (tmp_path / "bin" / "cp").symlink_to(shutil.which("cp"))
     result = call(script, "--setup", PATH=path)
     assert said in one_sentence(result, status)
-    assert not (script.parent / ".venv" / ".complete").exists()
+    assert not (script.parent / ".venv" / ".study").read_text()  # holds the pins once the environment is complete
     assert not (script.parent / ".venv" / ".making").exists()
 
 

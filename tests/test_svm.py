@@ -230,3 +230,25 @@ def test_real_text_stays_at_its_score(data_dir) -> None:
     given = load_corpus("conll04", data_dir=data_dir)
     predicted = answers(fit(given, "joint", SETTINGS, 13), "joint", given, "dev")
     assert scores([example.relation for example in given.dev], predicted)["micro_f1"] > 0.75
+
+
+@pytest.mark.parametrize("count", [5, 12])
+@pytest.mark.parametrize("variant", [None, "paper"])
+def test_a_handful_of_rows_without_columns_is_enough_or_told(count: int, variant: str | None) -> None:
+    """Rows that are all alike have no spread, from which the RBF kernel's width is made."""
+    bare = [
+        Example(f"b{i}", NO_RELATION if i % 2 else "per:age", ["a", "b", "c"], 0, 0, 2, 2, "ENTITY", "ENTITY")
+        for i in range(count)
+    ]
+    alike = Corpus("bare", *([replace(row, id=f"{split}{row.id}") for row in bare] for split in ("train", "dev", "test")))
+    try:
+        log_probs = fit(alike, "joint", load_profile("sample").settings("svm", variant), 13).log_probs["test"]
+    except UserError as error:
+        assert "min_count" in str(error) or "blocks" in str(error)
+    else:
+        assert log_probs.shape == (count, 2) and np.allclose(np.exp(log_probs).sum(axis=1), 1, atol=1e-5)
+
+
+def test_an_unknown_block_is_named() -> None:
+    with pytest.raises(UserError, match="unknown feature block 'nope'"):
+        fit(corpus(), "joint", load_profile("sample").settings("svm", None, {"groups": {"a": ["nope"]}}), 13)

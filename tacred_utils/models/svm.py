@@ -183,6 +183,8 @@ def _train(
     chosen = _stratified(targets, settings.max_rows, seed)
     counts, targets = counts[chosen], targets[chosen]
     kept = np.flatnonzero(np.bincount(counts.indices, minlength=counts.shape[1]) >= settings.min_count)
+    if not len(kept):
+        raise UserError(f"corpus {corpus.name}: no feature occurs in {settings.min_count} training rows; lower min_count.")
     counts = counts[:, kept]
     weighting = _weighting(counts, [features.blocks[column] for column in kept], settings)
     rows = weighting(counts)
@@ -251,7 +253,10 @@ def _machine(rows: csr_matrix, targets: np.ndarray, settings: SvmSettings, seed:
         target: float((len(targets) / len(sizes) / size) ** settings.balance) for target, size in enumerate(sizes)
     }
     if settings.kernel == "rbf":
-        return SVC(C=settings.c, class_weight=weights, cache_size=CACHE_MB, random_state=seed).fit(rows, targets)
+        spread = rows.multiply(rows).mean() - rows.mean() ** 2  # scikit-learn's "scale", which rounding may push below 0
+        gamma = 1 / (rows.shape[1] * spread) if spread > 1e-12 else 1.0
+        kernel = SVC(C=settings.c, class_weight=weights, gamma=gamma, cache_size=CACHE_MB, random_state=seed)
+        return kernel.fit(rows, targets)
     # One thread: liblinear draws from one generator a process, so fits in parallel threads would not repeat.
     return LinearSVC(
         C=settings.c,
