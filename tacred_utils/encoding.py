@@ -11,6 +11,7 @@ import numpy as np
 
 from tacred_utils.corpus import Example
 
+WIDTH_STEP = 4  # batches are so many tokens wide, or a multiple: kernels are made, and kept in memory, for every width
 PAD, UNKNOWN = 0, 1  # ids of every vocabulary: nothing here, and a value that training lacks
 Vocabulary = dict[str, int]
 
@@ -71,9 +72,9 @@ class Encoded:
         return np.diff(self.offsets)  # (N,)
 
     def batch(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """The columns of some rows: flat ones (B, longest) filled up with padding, fixed ones (B, …), and lengths (B,)."""
+        """The columns of some rows: flat ones (B, T) filled up with padding, fixed ones (B, …), and lengths (B,)."""
         lengths = self.lengths[rows]
-        steps = np.arange(lengths.max())
+        steps = np.arange(-(-lengths.max() // WIDTH_STEP) * WIDTH_STEP)
         places = self.offsets[rows][:, None] + steps  # (B, T)
         places[steps >= lengths[:, None]] = self.offsets[-1]  # the padding at the end
         columns = {name: values[places] for name, values in self.flat.items()}

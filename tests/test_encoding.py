@@ -75,12 +75,12 @@ def test_batches_hold_what_a_plain_loop_would_put_there() -> None:
     assert len(encoded) == 3 and encoded.lengths.tolist() == [4, 9, 7] and encoded.windowed == 1
     batch = encoded.batch(np.array([2, 0]))
     assert {name: values.shape for name, values in batch.items()} == {
-        "words": (2, 7), "subject": (2, 7), "object": (2, 7), "stanford_pos": (2, 7), "types": (2, 2), "lengths": (2,),
+        "words": (2, 8), "subject": (2, 8), "object": (2, 8), "stanford_pos": (2, 8), "types": (2, 2), "lengths": (2,),
     }  # fmt: skip
-    assert batch["words"][0].tolist() == [coder.words[f"w{index}"] for index in range(7)]
-    assert batch["words"][1].tolist() == [coder.words[f"w{index}"] for index in range(4)] + [PAD] * 3
-    assert batch["stanford_pos"][1].tolist() == [2, 3, UNKNOWN, 2, PAD, PAD, PAD]
-    assert batch["object"][1].tolist() == [3, 4, 5, 6, PAD, PAD, PAD]  # distances −3 to 0, from 1 on
+    assert batch["words"][0].tolist() == [coder.words[f"w{index}"] for index in range(7)] + [PAD]
+    assert batch["words"][1].tolist() == [coder.words[f"w{index}"] for index in range(4)] + [PAD] * 4
+    assert batch["stanford_pos"][1].tolist() == [2, 3, UNKNOWN, 2, PAD, PAD, PAD, PAD]
+    assert batch["object"][1].tolist() == [3, 4, 5, 6, PAD, PAD, PAD, PAD]  # distances −3 to 0, from 1 on
     assert batch["types"].tolist() == [[2, UNKNOWN]] * 2
 
 
