@@ -47,7 +47,7 @@ def train(options: argparse.Namespace) -> None:
     spec = Spec(options.family, options.task, seed, settings, options.variant)
     run = train(spec, corpus, options.results, profile.name, force=options.force)
     print(run.folder)
-    for note in corpus.notes:
+    for note in [*corpus.notes, *run.info.get("notes", [])]:
         print(f"note: {note}")
     for name, value in run.metrics["test"].items():
         print(f"  {name:<24} {value:.4f}   dev {run.metrics['dev'].get(name, float('nan')):.4f}")

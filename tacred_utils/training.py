@@ -30,9 +30,7 @@ from tacred_utils.settings import TrainingSettings
 POOL = 50  # batches that are sorted by length together: enough to spare nearly all padding, few enough to stay random
 SCORED_AT_ONCE = 128  # rows: wide enough for fast products, small enough for the cache
 SAVE_EVERY = 500  # steps: a run that is killed loses a minute or two
-PROBE = (
-    1_000  # training rows whose scores the history shows: enough to see a gap to dev, at a fraction of an epoch's time
-)
+PROBE = 1_000  # training rows whose scores the history shows: enough to see a gap to dev
 
 
 @dataclass(frozen=True)
