@@ -24,8 +24,8 @@ from tacred_utils.metrics import scores
 from tacred_utils.models import bilstm
 from tacred_utils.registry import load_corpus
 from tacred_utils.runs import Outcome
+from tacred_utils.sampling import class_weights, undersample
 from tacred_utils.settings import BilstmSettings, load_profile
-from tacred_utils.training import class_weights, undersample
 
 SIZE, REPEATS = 2048, 5
 

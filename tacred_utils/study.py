@@ -1,6 +1,7 @@
 """What a notebook holds in its hand: one corpus under one profile, its runs, and where figures and tables go."""
 
 import os
+import warnings
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +34,7 @@ class Study:
         labels: str = "tacred", seeds: Sequence[int] | None = None, results: str | None = None,
     ) -> None:  # fmt: skip
         _run_cells_again()
+        warnings.filterwarnings("ignore", message="IProgress not found")  # tqdm, for want of widgets that none needs
         self.number = number
         self.profile = load_profile(profile)
         self.seeds = checked_seeds(seeds) if seeds else self.profile.seeds

@@ -8,7 +8,6 @@ import json
 import logging
 import math
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,9 +24,9 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from tacred_utils.encoding import Encoded
 from tacred_utils.labels import NO_RELATION
 from tacred_utils.runs import task_scores
+from tacred_utils.sampling import LengthGrouped, class_weights, undersample
 from tacred_utils.settings import TrainingSettings
 
-POOL = 50  # batches that are sorted by length together: enough to spare nearly all padding, few enough to stay random
 SCORED_AT_ONCE = 128  # rows: wide enough for fast products, small enough for the cache
 SAVE_EVERY = 500  # steps: a run that is killed loses a minute or two
 PROBE = 1_000  # training rows whose scores the history shows: enough to see a gap to dev
@@ -40,44 +39,6 @@ class Rows:
     encoded: Encoded
     gold: list[str]  # (N,) labels of the task
     target: np.ndarray  # (N,)
-
-
-def undersample(gold: list[str], rows: np.ndarray, ratio: float, seed: int) -> np.ndarray:
-    """Of the given rows, all relations and at most `ratio` times as many `no_relation`, at random; 0 keeps all."""
-    negative = np.array([gold[row] == NO_RELATION for row in rows])
-    allowed = math.floor(ratio * (~negative).sum())
-    if not ratio or negative.sum() <= allowed:
-        return rows
-    dropped = np.random.default_rng(seed).permutation(rows[negative])[allowed:]
-    return np.setdiff1d(rows, dropped)
-
-
-def class_weights(target: np.ndarray, classes: int, balance: float) -> np.ndarray:
-    """(classes,) weights N^-balance with mean 1 over the rows, so that the loss keeps its scale; 0 gives ones."""
-    sizes = np.bincount(target, minlength=classes)
-    weights = np.where(sizes > 0, np.maximum(sizes, 1.0) ** -balance, 0)
-    return weights / weights[target].mean()
-
-
-class LengthGrouped:
-    """Batches of rows of like length, in an order drawn from (seed, epoch) alone; sizes differ by 1 at most."""
-
-    def __init__(self, lengths: np.ndarray, batch_size: int, seed: int) -> None:
-        self.lengths, self.batch_size, self.seed = lengths, batch_size, seed
-        self.epoch, self.drop_last = 0, False
-
-    def __len__(self) -> int:
-        return math.ceil(len(self.lengths) / self.batch_size)
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        generator = np.random.default_rng([self.seed, self.epoch])
-        order = generator.permutation(len(self.lengths))
-        pool = POOL * self.batch_size
-        pools = [order[start : start + pool] for start in range(0, len(order), pool)]
-        ordered = np.concatenate([rows[np.argsort(self.lengths[rows], kind="stable")] for rows in pools])
-        batches = np.array_split(ordered, len(self))
-        for index in generator.permutation(len(batches)):
-            yield batches[index]
 
 
 @torch.inference_mode()

@@ -20,8 +20,8 @@ from tacred_utils.labels import NO_RELATION, TASKS, task_classes, task_label
 from tacred_utils.models.bilstm import PaddedLstm, fit, load
 from tacred_utils.paths import ROOT
 from tacred_utils.runs import Spec, train
+from tacred_utils.sampling import LengthGrouped, class_weights, undersample
 from tacred_utils.settings import load_profile
-from tacred_utils.training import LengthGrouped, class_weights, undersample
 
 torch.set_num_threads(1)
 PROFILE = load_profile("open")

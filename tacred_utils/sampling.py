@@ -1,0 +1,48 @@
+"""Which rows a network is trained on, with what weight, and in which order."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from tacred_utils.labels import NO_RELATION
+
+POOL = 50  # batches that are sorted by length together: enough to spare nearly all padding, few enough to stay random
+
+
+def undersample(gold: list[str], rows: np.ndarray, ratio: float, seed: int) -> np.ndarray:
+    """Of the given rows, all relations and at most `ratio` times as many `no_relation`, at random; 0 keeps all."""
+    negative = np.array([gold[row] == NO_RELATION for row in rows])
+    allowed = math.floor(ratio * (~negative).sum())
+    if not ratio or negative.sum() <= allowed:
+        return rows
+    dropped = np.random.default_rng(seed).permutation(rows[negative])[allowed:]
+    return np.setdiff1d(rows, dropped)
+
+
+def class_weights(target: np.ndarray, classes: int, balance: float) -> np.ndarray:
+    """(classes,) weights N^-balance with mean 1 over the rows, so that the loss keeps its scale; 0 gives ones."""
+    sizes = np.bincount(target, minlength=classes)
+    weights = np.where(sizes > 0, np.maximum(sizes, 1.0) ** -balance, 0)
+    return weights / weights[target].mean()
+
+
+class LengthGrouped:
+    """Batches of rows of like length, in an order drawn from (seed, epoch) alone; sizes differ by 1 at most."""
+
+    def __init__(self, lengths: np.ndarray, batch_size: int, seed: int) -> None:
+        self.lengths, self.batch_size, self.seed = lengths, batch_size, seed
+        self.epoch, self.drop_last = 0, False
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.lengths) / self.batch_size)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        generator = np.random.default_rng([self.seed, self.epoch])
+        order = generator.permutation(len(self.lengths))
+        pool = POOL * self.batch_size
+        pools = [order[start : start + pool] for start in range(0, len(order), pool)]
+        ordered = np.concatenate([rows[np.argsort(self.lengths[rows], kind="stable")] for rows in pools])
+        batches = np.array_split(ordered, len(self))
+        for index in generator.permutation(len(batches)):
+            yield batches[index]
