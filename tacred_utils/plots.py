@@ -275,7 +275,7 @@ def learning_curves(histories: Mapping[str, pd.DataFrame], family: str, title: s
         f1.set(xlabel="epoch", ylim=(0, 1.02))
     axes[0].set(ylabel="weighted loss", ylim=(0, None))  # for the row, once everything is drawn
     axes[columns].set_ylabel("macro F1")
-    axes[-1].legend(loc="lower right")
+    figure.legend(*axes[-1].get_legend_handles_labels(), loc="outside upper right", ncols=3)
     return figure
 
 

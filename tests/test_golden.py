@@ -1,0 +1,38 @@
+"""Golden predictions: when a family's answers change for unchanged settings, its version number must be raised."""
+
+import hashlib
+import random
+
+import pytest
+
+from tacred_utils.corpus import Example, assemble
+from tacred_utils.labels import NO_RELATION, SPLITS
+from tacred_utils.runs import Spec, train
+from tacred_utils.settings import VERSIONS, load_profile
+
+GOLDEN = {("svm", None, 1): "cc6e67ce5c0ade0b", ("svm", "paper", 1): "584a6f3ea51dd52a"}
+
+
+def corpus():
+    """Sentences of nonsense words in which some words hint at a label and one row in eight is mislabelled."""
+    draw = random.Random("golden")
+    words = [f"w{number}" for number in range(60)]
+    hints = {NO_RELATION: ["met", "saw"], "per:title": ["is", "served"], "per:age": ["turned", "is"]}
+
+    def example(identity):
+        label = draw.choice([NO_RELATION, NO_RELATION, "per:title", "per:age"])
+        token = draw.choices(words, k=9)
+        token[4] = draw.choice(hints[label])
+        shown = label if draw.random() < 7 / 8 else draw.choice(list(hints))
+        return Example(identity, shown, token, 2, 2, 6, 6, "PERSON", draw.choice(["TITLE", "NUMBER"]))
+
+    return assemble("golden", {split: [example(f"{split}-{i}") for i in range(160)] for split in SPLITS}, "golden")
+
+
+@pytest.mark.parametrize("family, variant, version", GOLDEN)
+def test_answers_are_those_of_this_version(family, variant, version, tmp_path):
+    assert version == VERSIONS[family], "the version was raised: renew its golden digest"
+    settings = load_profile("sample").settings(family, variant)
+    run = train(Spec(family, "joint", 13, settings, variant), corpus(), tmp_path, "sample", keep_model=False)
+    digest = hashlib.sha256("\n".join(run.predictions("test").label_pred).encode()).hexdigest()[:16]
+    assert digest == GOLDEN[family, variant, version], f"{family}'s answers changed: raise VERSIONS[{family!r}]"
