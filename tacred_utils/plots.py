@@ -254,7 +254,8 @@ def top_features(weights: pd.DataFrame, family: str, title: str = "", xlabel: st
         part = part.sort_values("weight", kind="stable", ascending=False)
         axis.barh(_name_rows(axis, part["feature"]), part["weight"], color=COLOURS[family], height=0.75)
         axis.axvline(0, color=NEUTRAL, linewidth=0.5)
-        axis.set(title=_text(name), xlabel=xlabel)
+        axis.set(xlabel=xlabel)
+        axis.set_title(_text(name), loc="right")  # grows to the left, over the room that the names take
     return figure
 
 
