@@ -110,7 +110,7 @@ class OwnModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     width: Annotated[int, Meta(ge=1)]
     heads: Annotated[int, Meta(ge=1)]
     pieces: Annotated[int, Meta(ge=300)]  # size of its own byte-pair vocabulary; 256 are the bytes
-    passes: Annotated[int, Meta(ge=0)]  # over the training sentences; 0 leaves the weights random
+    steps: Annotated[int, Meta(ge=0)]  # batches of training sentences; 0 leaves the weights random
     learning_rate: Annotated[float, Meta(gt=0)]
     batch_size: Annotated[int, Meta(ge=1)]
 
