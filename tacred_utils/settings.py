@@ -142,7 +142,8 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     corpus: str
     seeds: Annotated[list[Annotated[int, Meta(ge=0, lt=2**32)]], Meta(min_length=1)]
     scales: Scales
-    further_corpora: list[str]  # what `plan` covers beside `corpus`
+    further_corpora: list[str]  # what `plan` covers beside `corpus`: headline rows only, joint only
+    ablation_task: Literal["joint", "relation_only"]  # what transformers are taken apart on: few rows where time is short
     svm: dict[str, object]
     bilstm: dict[str, object]
     bert: dict[str, object]
