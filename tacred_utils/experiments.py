@@ -92,6 +92,6 @@ def belongs_to_study(run: Run, profile: Profile) -> bool:
     for experiment in declared():
         if (experiment.family, experiment.variant) == (run.info["family"], run.info["variant"]):
             settings = profile.settings(experiment.family, experiment.variant, experiment.set)
-            if msgspec.to_builtins(settings) == run.info["settings"]:
+            if settings == run.settings:
                 return True
     return False
