@@ -314,6 +314,26 @@ def test_batches_are_of_like_length_and_hold_every_row_once() -> None:
     assert not np.array_equal(batches[0], next(iter(sampler)))
 
 
+def test_negatives_are_drawn_anew_for_every_epoch_and_relations_always_kept(tmp_path) -> None:
+    data, settings = corpus(), replace(SETTINGS, redraw=True, max_ratio=1.0, epochs=4, patience=0)
+    seen: list[set[int]] = []
+
+    class Watched(LengthGrouped):
+        def __iter__(self):
+            batches = list(super().__iter__())
+            seen.append(set(np.concatenate(batches).tolist()))
+            yield from batches
+
+    training.LengthGrouped, whole = Watched, training.LengthGrouped
+    try:
+        details = fit(data, "joint", settings, 13, tmp_path).details
+    finally:
+        training.LengthGrouped = whole
+    relations = {row for row, example in enumerate(data.train) if example.relation != NO_RELATION}
+    assert all([relations <= rows and len(rows) == 2 * len(relations) == details["fitted_rows"] for rows in seen])
+    assert len(seen) == 4 and len({frozenset(rows) for rows in seen}) == 4
+
+
 def test_scoring_keeps_the_order_of_rows() -> None:
     class Lengths(torch.nn.Module):
         def __init__(self):
