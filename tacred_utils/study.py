@@ -1,6 +1,7 @@
 """What a notebook holds in its hand: one corpus under one profile, its runs, and where figures and tables go."""
 
 import os
+import shlex
 import warnings
 from collections.abc import Sequence
 from functools import cached_property
@@ -14,9 +15,9 @@ from matplotlib.figure import Figure
 from tacred_utils import outputs, plots, tables
 from tacred_utils.corpus import Corpus
 from tacred_utils.labels import SPLITS
-from tacred_utils.paths import RESULTS, ROOT
+from tacred_utils.paths import DATA, RESULTS, ROOT
 from tacred_utils.registry import data_folder, load_corpus
-from tacred_utils.runs import Run, Spec, git_commit, train
+from tacred_utils.runs import Run, Spec, git_commit, is_done, train
 from tacred_utils.settings import checked_seeds, load_profile
 
 SCREEN = 140  # pixels an inch of a figure on a screen: 8 pt type then reads like the prose around it
@@ -81,15 +82,42 @@ class Study:
         **overrides: object,
     ) -> Run:
         """Train or re-use one run under the profile, with settings overridden by name."""
-        spec = Spec(
-            family,
-            task,
-            self.seeds[0] if seed is None else seed,
-            self.profile.settings(family, variant, overrides),
-            variant,
-        )
+        spec = self._spec(family, task, variant, seed, overrides)
         force = os.environ.get("TACRED_STUDY_FORCE") == "1"
         run = train(spec, self.corpus, self.results, self.profile.name, keep_model=keep_model, force=force)
+        return self._used(run)
+
+    def find(
+        self, family: str, task: str, variant: str | None = None, seed: int | None = None, **overrides: object
+    ) -> Run | None:
+        """The run that `run` would give, if it is done (a published copy will do), else None: nothing is trained."""
+        folder = self._spec(family, task, variant, seed, overrides).folder(self.corpus, self.results)
+        return self._used(Run(folder)) if is_done(folder) else None
+
+    @property
+    def lacking(self) -> str:
+        """One sentence for `stop` where runs are not there: the command that says how to get them."""
+        options = {
+            "profile": self.profile.name,
+            "corpus": self._name,
+            "data-dir": None if self.data == DATA else self.data,
+            "labels": None if self.labels == "tacred" else self.labels,
+            "seeds": None if self.seeds == self.profile.seeds else ",".join(map(str, self.seeds)),
+            "results": None if self.results == RESULTS else self.results,
+        }
+        given = " ".join(f"--{name} {shlex.quote(str(value))}" for name, value in options.items() if value)
+        return (
+            f"Runs that it reads are missing below {self.results}: `python -m tacred_utils plan {given}` prints, "
+            "one a line, the commands that train them."
+        )
+
+    def _spec(
+        self, family: str, task: str, variant: str | None, seed: int | None, overrides: dict[str, object]
+    ) -> Spec:
+        settings = self.profile.settings(family, variant, overrides)
+        return Spec(family, task, self.seeds[0] if seed is None else seed, settings, variant)
+
+    def _used(self, run: Run) -> Run:
         self._runs.add(f"{run.folder.parent.name}/{run.folder.name}")
         return run
 
