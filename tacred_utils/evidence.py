@@ -1,44 +1,53 @@
 """What a claim is weighed with: systems (finished runs, published predictions), and scores with intervals.
 
-Runs are read from run.json and predictions alone; nothing is trained, and no corpus is needed unless a function asks
-for the sentences. Two systems estimated together are scored on the same draws of rows, so that their difference is
-paired.
+Runs are read from run.json, history and predictions; nothing is trained, and sentences are asked for only where a
+measure is about them. Two systems measured together are scored on the same draws of rows: their difference is paired.
 """
 
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import product
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pandas as pd
+from scipy.stats import rankdata
 
-from tacred_utils import metrics
-from tacred_utils.corpus import Corpus
+from tacred_utils import metrics, published
+from tacred_utils.corpus import Corpus, Example
 from tacred_utils.decouple import best_threshold
 from tacred_utils.errors import UserError
 from tacred_utils.experiments import declared
 from tacred_utils.labels import NO_RELATION, RELATION, TASKS, order_labels, task_label
 from tacred_utils.metrics import Tally
+from tacred_utils.registry import corpus_files, load_corpus
 from tacred_utils.runs import Run, find_runs, task_scores
-from tacred_utils.settings import load_profile
+from tacred_utils.settings import load_profile, parse_overrides
 
-Score = str | Callable[[Tally], np.ndarray]  # a name of metrics.SCORES, or a function of the counts
 SEED = 13  # of all draws
+IDENTITY = ["family", "variant", "task", "changed", "seed"]  # columns that tell runs of one corpus apart
+TWO_STAGES, RESTRICTED = "two_stages", "restricted"  # tasks that are put together from runs
+
+
+class Missing(Exception):
+    """What a measure needs and does not find, in words."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A score, and what it comes to on each bootstrap draw of n test rows."""
+    """A score, what it comes to on each bootstrap draw, and the number of rows (or classes) drawn from."""
 
     value: float
     drawn: np.ndarray  # (draws,)
     n: int
+    least: float = -np.inf  # of a difference: the smaller of the two scores
 
     def __sub__(self, other: "Estimate") -> "Estimate":
-        return Estimate(self.value - other.value, self.drawn - other.drawn, min(self.n, other.n))
+        least = min(self.value, other.value)
+        return Estimate(self.value - other.value, self.drawn - other.drawn, min(self.n, other.n), least)
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -49,42 +58,195 @@ class Estimate:
 
 @dataclass(frozen=True)
 class System:
-    """The answers of one system on one corpus' test rows, an array for each seed; none where no run is finished."""
+    """The answers of one system to one corpus' test rows, an array for each seed."""
 
     name: str
-    gold: np.ndarray  # (rows,) labels
+    gold: np.ndarray  # (rows,) labels, as its task has them
     answers: list[np.ndarray]  # seeds × (rows,)
-    labels: list[str] = field(default_factory=list)  # what is scored over; empty: what occurs
+    labels: list[str]  # what is scored over
     runs: list[Run] = field(default_factory=list)
+    counts: pd.Series | None = None  # rows by class that it learned from, where they are known
+
+
+# Finished runs of one corpus
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """The finished runs of one corpus: a frame with family, variant ("" for none), task, seed, changed, run.
+
+    `changed` is what differs from the profile's settings, as JSON: "{}" for a headline row. `text` is the corpus
+    itself, where its files are there and are those that the runs were trained on.
+    """
+
+    corpus: str
+    frame: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=[*IDENTITY, "run"]))
+    text: Corpus | None = None
+
+    @property
+    def facts(self) -> dict[str, object]:
+        return self.frame.run.iloc[0].info["corpus"]
+
+    @property
+    def stamp(self) -> str:
+        """SYNTHETIC, the subset, or nothing for a complete real corpus."""
+        return "SYNTHETIC" if self.facts["synthetic"] else self.facts["subset"]
+
+    def system(self, spec: str) -> System:
+        """The system "family task [variant] [setting=value …]", scored as its task is; raises `Missing`.
+
+        The tasks are the three of the study; `two_stages`, detection and then classification of every detected row
+        (threshold chosen on dev); and `restricted`, the joint answers to gold relations among the relation classes.
+        """
+        family, task, *more = spec.split()
+        changed = parse_overrides([word for word in more if "=" in word])
+        variant = " ".join(word for word in more if "=" not in word)
+        if task == TWO_STAGES:
+            return self._composed(spec, family, variant, changed)
+        runs = self._runs(family, "joint" if task == RESTRICTED else task, variant, changed)
+        frames = [run.predictions() for run in runs]
+        relations_only = task in ("relation_only", RESTRICTED)
+        scored = (frames[0].label_true != NO_RELATION) | (not relations_only)
+        gold = frames[0].label_true[scored].map(lambda label: task_label(task, label)).to_numpy()
+        pred = [_restricted(run) for run in runs] if task == RESTRICTED else [f.label_pred.to_numpy() for f in frames]
+        labels = [label for label in runs[0].classes if label != NO_RELATION or not relations_only]
+        return System(spec, gold, [answer[scored] for answer in pred], labels, runs)
+
+    def far_apart(self) -> np.ndarray:
+        """Test rows (bool) with more words between the entities than half of them have; raises `Missing`."""
+        words = np.array([_words_between(row) for row in self._sentences()])
+        return words > np.median(words)
+
+    def longest_fifth(self) -> np.ndarray:
+        """Test rows (bool) in the longest fifth of sentences by words; raises `Missing`."""
+        words = np.array([len(row.token) for row in self._sentences()])
+        return words > np.quantile(words, 0.8)
+
+    def _sentences(self) -> list[Example]:
+        if self.text is None:
+            raise Missing(f"the sentences of {self.corpus}")
+        return self.text.test
+
+    def _runs(self, family: str, task: str, variant: str, changed: dict[str, object]) -> list[Run]:
+        frame, text = self.frame, json.dumps(changed, sort_keys=True)
+        wanted = (frame.family == family) & (frame.task == task) & (frame.variant == variant) & (frame.changed == text)
+        if not wanted.any():
+            settings = " ".join(f"{key}={value}" for key, value in changed.items())
+            raise Missing("a run of " + " ".join(filter(None, [family, variant, task, settings])))
+        return frame.run[wanted].tolist()
+
+    def _composed(self, name: str, family: str, variant: str, changed: dict[str, object]) -> System:
+        parts = [self._runs(family, task, variant, changed) for task in ("detection", "relation_only")]
+        pairs = [(one, other) for one in parts[0] for other in parts[1] if one.info["seed"] == other.info["seed"]]
+        if not pairs:
+            raise Missing(f"runs of {family} for detection and relation_only with one seed")
+        gold, labels = pairs[0][0].predictions().label_true.to_numpy(), order_labels([NO_RELATION, *pairs[0][1].classes])
+        return System(name, gold, [_composed(*pair) for pair in pairs], labels, [run for pair in pairs for run in pair])
+
+
+def shelves(folders: Iterable[tuple[Path, str | None]], texts: Iterable[Corpus] = ()) -> dict[str, Shelf]:
+    """The finished runs below folders by corpus, of one corpus where the folder comes with its name.
+
+    A run that occurs twice counts once: the newest version of its family, then the first folder. Of each corpus only
+    the runs on its largest version count: a subset's scores must not be mixed with the whole's. Runs of families and
+    variants that this version of the study does not know are passed over.
+    """
+    rows = [
+        {"corpus": run.folder.parent.name, "data": json.dumps(run.info["corpus"]["sha256"], sort_keys=True),
+         "rows": sum(run.info["corpus"]["rows"].values()), "version": run.info["version"],
+         "family": run.info["family"], "variant": run.info["variant"] or "", "task": run.info["task"],
+         "seed": run.info["seed"], "changed": changed, "run": run}
+        for folder, corpus in folders if folder.is_dir()
+        for run in find_runs(folder, corpus) if (changed := _changed(run)) is not None
+    ]  # fmt: skip
+    found, texts = {}, {json.dumps(text.digests, sort_keys=True): text for text in texts}
+    for corpus, part in pd.DataFrame(rows).groupby("corpus") if rows else []:
+        data = part.data[part["rows"].idxmax()]
+        kept = part[part.data == data].sort_values("version", ascending=False, kind="stable").drop_duplicates(IDENTITY)
+        found[corpus] = Shelf(corpus, kept.sort_values(IDENTITY).reset_index(drop=True), texts.get(data))
+    return found
+
+
+def open_texts(data_dir: Path, names: Sequence[str] = ("conll04", "kbp37")) -> list[Corpus]:
+    """The complete open corpora whose files are below the data folder: measures of sentences need them."""
+    here = [name for name in names if all(path.exists() for path in corpus_files(name, data_dir))]
+    return [load_corpus(name, data_dir) for name in here]
+
+
+def _changed(run: Run) -> str | None:
+    try:
+        usual = _usual(run.info["profile"], run.info["family"], run.info["variant"])
+    except UserError:
+        return None
+    settings = run.info["settings"]
+    return json.dumps({key: value for key, value in settings.items() if usual.get(key) != value}, sort_keys=True)
+
+
+@lru_cache
+def _usual(profile: str, family: str, variant: str | None) -> dict[str, object]:
+    return msgspec.to_builtins(load_profile(profile).settings(family, variant))
+
+
+def _words_between(row: Example) -> int:
+    return max(row.subj_start, row.obj_start) - min(row.subj_end, row.obj_end) - 1
+
+
+def _composed(detector: Run, classifier: Run) -> np.ndarray:
+    frames = {split: detector.predictions(split) for split in ("dev", "test")}
+    chances = {split: np.where(f.label_pred == RELATION, f.p, 1 - f.p) for split, f in frames.items()}
+    threshold = best_threshold(frames["dev"].label_true != NO_RELATION, chances["dev"])
+    return np.where(chances["test"] > threshold, classifier.predictions().label_pred, NO_RELATION)
+
+
+def _restricted(run: Run) -> np.ndarray:
+    try:
+        scores = run.log_probs()
+    except UserError:
+        raise Missing(f"the log-probabilities of {run.folder.name}") from None
+    relations = [index for index, label in enumerate(run.classes) if label != NO_RELATION]
+    return np.array(run.classes)[np.array(relations)[scores[:, relations].argmax(axis=1)]]
+
+
+# Scores with intervals
 
 
 def estimates(
-    systems: Sequence[System], score: Score, rows: np.ndarray | None = None, draws: int = 1000, seed: int = SEED
-) -> list[Estimate]:
-    """The score of each system, averaged over its seeds, all on the same draws of test rows.
+    systems: Sequence[System], score: str | Callable[[Tally], np.ndarray], rows: np.ndarray | None = None,
+    draws: int = 1000, seed: int = SEED,
+) -> list[Estimate]:  # fmt: skip
+    """A score (of metrics.SCORES, or a function of the counts) of each system, all on the same draws of test rows.
 
-    A draw takes rows with replacement and, of a system with several seeds, as many seeds with replacement: the
-    interval covers both. `rows` (bool, of all rows) restricts to a part. The systems must answer the same rows.
+    It is averaged over a system's seeds; a draw takes rows and seeds with replacement, so that the interval covers
+    both. `rows` (bool) restricts to a part. The systems must answer the same rows.
     """
-    gold = systems[0].gold
-    rows = np.ones(len(gold), bool) if rows is None else rows
+    gold, labels = systems[0].gold, systems[0].labels
     assert all([np.array_equal(system.gold, gold) for system in systems]), "systems must answer the same rows"
+    rows = np.ones(len(gold), bool) if rows is None else rows
     answers = [answer[rows] for system in systems for answer in system.answers]
-    labels = systems[0].labels or order_labels({*gold, *(label for answer in answers for label in answer)})
     exact = [_value(metrics.tally(gold[rows], answer, labels), score) for answer in answers]
     drawn = [_value(tally, score) for tally in metrics.resample(gold[rows], answers, labels, draws, seed)]
     found, rng, start = [], np.random.default_rng(seed), 0
     for system in systems:
-        size = len(system.answers)
-        values = np.array(drawn[start : start + size])  # (seeds, draws)
-        chosen = rng.integers(size, size=values.shape)
+        values = np.array(drawn[start : start + len(system.answers)])  # (seeds, draws)
+        chosen = rng.integers(len(values), size=values.shape)
         mean = np.take_along_axis(values, chosen, axis=0).mean(axis=0)
-        found.append(Estimate(float(np.mean(exact[start : start + size])), mean, int(rows.sum())))
-        start += size
+        found.append(Estimate(float(np.mean(exact[start : start + len(values)])), mean, int(rows.sum())))
+        start += len(values)
     return found
 
 
-def _value(tally: Tally, score: Score) -> np.ndarray:
+def measure(score: str, systems: Sequence[System], shelf: Shelf | None = None, draws: int = 1000) -> Estimate:
+    """One of `MEASURES` or of metrics.SCORES, of one system or as the first minus the second; raises `Missing`."""
+    if score in MEASURES:
+        return MEASURES[score](systems, shelf, draws)
+    return _difference(estimates(systems, COUNTED.get(score, score), draws=draws))
+
+
+def _difference(found: Sequence[Estimate]) -> Estimate:
+    return found[0] if len(found) == 1 else found[0] - found[1]
+
+
+def _value(tally: Tally, score: str | Callable[[Tally], np.ndarray]) -> np.ndarray:
     return tally.scores()[score] if isinstance(score, str) else score(tally)
 
 
@@ -103,135 +265,93 @@ def unevenness(tally: Tally) -> np.ndarray:
     return np.nanstd(_relation_f1(tally), axis=-1)
 
 
-def frequent_minus_rare(support: Sequence[float]) -> Callable[[Tally], np.ndarray]:
-    """The score: mean F1 of the half of relations with most rows minus that of the others.
+def _relation_f1(tally: Tally) -> np.ndarray:
+    relation = np.array([label != NO_RELATION for label in tally.labels])
+    return np.where(tally.gold + tally.predicted > 0, tally.f1, np.nan)[..., relation]
 
-    `support` gives rows by relation in the order of the labels without `no_relation`; a middle one is rare.
-    """
-    order = np.argsort(-np.asarray(support), kind="stable")
+
+def _frequent_minus_rare(systems: Sequence[System], shelf: Shelf | None, draws: int) -> Estimate:
+    """Mean F1 of the half of the relations with most rows minus that of the others; a middle one is rare."""
+    relations = [label for label in systems[0].labels if label != NO_RELATION]
+    order = np.argsort(-_counts(systems[0])[relations].to_numpy(), kind="stable")
     frequent, rare = np.split(order, [len(order) // 2])
 
     def gap(tally: Tally) -> np.ndarray:
         f1 = _relation_f1(tally)
         return np.nanmean(f1[..., frequent], axis=-1) - np.nanmean(f1[..., rare], axis=-1)
 
-    return gap
+    return _difference(estimates(systems, gap, draws=draws))
 
 
-def _relation_f1(tally: Tally) -> np.ndarray:
-    relation = np.array([label != NO_RELATION for label in tally.labels])
-    return np.where(tally.gold + tally.predicted > 0, tally.f1, np.nan)[..., relation]
+def _counts(system: System) -> pd.Series:
+    test = pd.Series(system.gold).value_counts().reindex(system.labels, fill_value=0)
+    return test if system.counts is None else system.counts
 
 
-def rank_correlation(f1: pd.Series, count: pd.Series) -> Estimate:
-    """Spearman's rho between F1 and rows of a class, drawn over classes (a bootstrap of pairs)."""
-    pairs = np.column_stack([f1, count])
-    picks = np.random.default_rng(SEED).integers(len(pairs), size=(1000, len(pairs)))
-    drawn = [pd.DataFrame(pairs[pick]).rank().corr().iloc[0, 1] for pick in picks]
-    return Estimate(float(pd.DataFrame(pairs).rank().corr().iloc[0, 1]), np.nan_to_num(drawn), len(pairs))
+def _rank_correlation(systems: Sequence[System], shelf: Shelf | None, draws: int) -> Estimate:
+    """Spearman's rho between F1 of a relation and its rows, with a bootstrap over relations."""
+    system, rng = systems[0], np.random.default_rng(SEED)
+    classes = metrics.per_class(system.gold, system.answers[0], system.labels).set_index("label")
+    f1 = classes.f1.drop(NO_RELATION, errors="ignore")
+    pairs = np.stack([f1, _counts(system)[f1.index]])  # (2, relations)
+    drawn = _spearman(pairs[:, rng.integers(len(f1), size=(draws, len(f1)))])
+    return Estimate(float(_spearman(pairs)), drawn, len(f1))
 
 
-# Finished runs
+def _spearman(pairs: np.ndarray) -> np.ndarray:
+    """Rank correlation of the two rows of (2, ..., relations); 0 where one of them is constant."""
+    ranks = rankdata(pairs, axis=-1)
+    one, other = ranks - ranks.mean(-1, keepdims=True)
+    spread = np.sqrt((one**2).sum(-1) * (other**2).sum(-1))
+    return np.divide((one * other).sum(-1), spread, out=np.zeros_like(spread), where=spread > 0)
 
 
-@dataclass(frozen=True)
-class Shelf:
-    """The finished runs of one corpus: a frame with family, variant ("" for none), task, seed, changed, run.
-
-    `changed` is what differs from the profile's settings, as JSON: "{}" for a headline row. `text` is the corpus
-    itself, where its files are there and are those that the runs were trained on.
-    """
-
-    corpus: str
-    frame: pd.DataFrame
-    text: Corpus | None = None
-
-    @property
-    def facts(self) -> dict[str, object]:
-        return self.frame.run.iloc[0].info["corpus"]
-
-    @property
-    def stamp(self) -> str:
-        """SYNTHETIC, the subset, or nothing for a complete real corpus."""
-        return "SYNTHETIC" if self.facts["synthetic"] else self.facts["subset"]
-
-    def system(self, family: str, task: str = "joint", variant: str = "", **changed: object) -> System:
-        """The system of these runs, as the task is scored: relation_only on gold relations, detection folded."""
-        runs = self._runs(family, task, variant, changed)
-        name = ", ".join(filter(None, [family, variant, task, *(f"{key}={value}" for key, value in changed.items())]))
-        if not runs:
-            return System(name, np.array([]), [])
-        frames = [run.predictions() for run in runs]
-        scored = (frames[0].label_true != NO_RELATION) | (task != "relation_only")
-        gold = frames[0].label_true[scored].map(lambda label: task_label(task, label)).to_numpy()
-        answers = [frame.label_pred[scored].to_numpy() for frame in frames]
-        return System(name, gold, answers, runs[0].classes, runs)
-
-    def composed(self, family: str, variant: str = "") -> System:
-        """Detection, then classification of every detected row, by seed; the threshold has the best F1 on dev."""
-        name = ", ".join(filter(None, [family, variant, "two stages"]))
-        parts = [self._runs(family, task, variant, {}) for task in ("detection", "relation_only")]
-        pairs = [(one, other) for one in parts[0] for other in parts[1] if one.info["seed"] == other.info["seed"]]
-        if not pairs:
-            return System(name, np.array([]), [])
-        gold = pairs[0][0].predictions().label_true.to_numpy()
-        labels = order_labels([NO_RELATION, *pairs[0][1].classes])
-        return System(name, gold, [_composed(*pair) for pair in pairs], labels, [run for pair in pairs for run in pair])
-
-    def _runs(self, family: str, task: str, variant: str, changed: dict[str, object]) -> list[Run]:
-        frame, text = self.frame, json.dumps(changed, sort_keys=True)
-        wanted = (frame.family == family) & (frame.task == task) & (frame.variant == variant) & (frame.changed == text)
-        return frame.run[wanted].tolist()
+def _longest_fifth(systems: Sequence[System], shelf: Shelf, draws: int) -> Estimate:
+    """Macro F1 over relations in the longest fifth minus that in the other rows (drawn apart)."""
+    longest = shelf.longest_fifth()
+    parts = ((longest, SEED), (~longest, SEED + 1))
+    one, other = (estimates(systems[:1], "macro_f1_relations", rows, draws, seed)[0] for rows, seed in parts)
+    return one - other
 
 
-def shelves(folders: Iterable[Path], texts: Iterable[Corpus] = ()) -> dict[str, Shelf]:
-    """The finished runs below these folders by corpus; the first folder that has a run gives it.
-
-    Of each corpus only the runs on its largest version count: a subset's scores must not be mixed with the whole's.
-    Runs of families and variants that this version of the study does not know are passed over.
-    """
-    runs: dict[tuple[str, str], Run] = {}
-    for folder in folders:
-        for run in find_runs(folder) if folder.is_dir() else []:
-            runs.setdefault((run.folder.parent.name, run.folder.name), run)
-    rows = [
-        {"corpus": corpus, "data": json.dumps(run.info["corpus"]["sha256"], sort_keys=True),
-         "rows": sum(run.info["corpus"]["rows"].values()), "family": run.info["family"],
-         "variant": run.info["variant"] or "", "task": run.info["task"], "seed": run.info["seed"],
-         "changed": changed, "run": run}
-        for (corpus, _), run in runs.items() if (changed := _changed(run)) is not None
-    ]  # fmt: skip
-    frame = pd.DataFrame(rows)
-    found, texts = {}, {json.dumps(text.digests, sort_keys=True): text for text in texts}
-    for corpus, part in frame.groupby("corpus") if rows else []:
-        data = part.data[part["rows"].idxmax()]
-        kept = part[part.data == data].sort_values(["family", "variant", "task", "changed", "seed"])
-        found[corpus] = Shelf(corpus, kept.reset_index(drop=True), texts.get(data))
-    return found
+def _distant(systems: Sequence[System], shelf: Shelf, draws: int) -> Estimate:
+    return _difference(estimates(systems, "macro_f1", shelf.far_apart(), draws))
 
 
-def _composed(detector: Run, classifier: Run) -> np.ndarray:
-    chances = {split: _p_relation(detector.predictions(split)) for split in ("dev", "test")}
-    threshold = best_threshold(detector.predictions("dev").label_true != NO_RELATION, chances["dev"])
-    return np.where(chances["test"] > threshold, classifier.predictions().label_pred, NO_RELATION)
+def _train_minus_dev(systems: Sequence[System], shelf: Shelf, draws: int) -> Estimate:
+    """Macro F1 on training rows, at the epoch whose weights are kept, minus that on dev, drawn over dev's rows."""
+    runs, trained = systems[0].runs, []
+    for run in runs:
+        epochs = run.history.set_index("epoch").train_macro_f1
+        trained.append(epochs[run.info.get("epoch_restored") or epochs.index[-1]])
+    frames = [run.predictions("dev") for run in runs]
+    dev = System("", frames[0].label_true.to_numpy(), [f.label_pred.to_numpy() for f in frames], runs[0].classes)
+    found = estimates([dev], "macro_f1", draws=draws)[0]
+    return Estimate(float(np.mean(trained)), np.full(draws, np.mean(trained)), found.n) - found
 
 
-def _p_relation(frame: pd.DataFrame) -> np.ndarray:
-    return np.where(frame.label_pred == RELATION, frame.p, 1 - frame.p)
+def _gain_by_features(systems: Sequence[System], shelf: Shelf, draws: int) -> Estimate:
+    """What joint → relation-only gains in macro F1, of the first minus of the second (tasks drawn apart)."""
+    alone = [shelf.system(system.name.replace("joint", "relation_only")) for system in systems]
+    gains = [_difference(estimates(pair, "macro_f1", None, draws, SEED + i)) for i, pair in enumerate((alone, systems))]
+    return gains[0] - gains[1]
 
 
-def _changed(run: Run) -> str | None:
-    try:
-        usual = _usual(run.info["profile"], run.info["family"], run.info["variant"])
-    except UserError:
-        return None
-    settings = run.info["settings"]
-    return json.dumps({key: value for key, value in settings.items() if usual.get(key) != value}, sort_keys=True)
+def _coverage(systems: Sequence[System], shelf: Shelf, draws: int) -> Estimate:
+    """Share of relations found when only answers above a confidence count: the lowest with 90 % precision on dev."""
+    system = systems[0]
+    sure = System(system.name, system.gold, [at_precision(run, 0.9) for run in system.runs], system.labels)
+    return estimates([sure], "micro_r", draws=draws)[0]
 
 
-@lru_cache
-def _usual(profile: str, family: str, variant: str | None) -> dict[str, object]:
-    return msgspec.to_builtins(load_profile(profile).settings(family, variant))
+COUNTED = {
+    "no_relation_share": no_relation_share, "no_relation_excess": no_relation_excess, "unevenness": unevenness,
+}  # fmt: skip
+MEASURES = {
+    "frequent_minus_rare": _frequent_minus_rare, "rank_correlation": _rank_correlation, "longest_fifth": _longest_fifth,
+    "macro_f1_distant": _distant, "train_minus_dev": _train_minus_dev, "gain_by_features": _gain_by_features,
+    "coverage": _coverage,
+}  # fmt: skip
 
 
 def at_precision(run: Run, precision: float) -> np.ndarray:
@@ -252,43 +372,58 @@ def at_precision(run: Run, precision: float) -> np.ndarray:
 
 
 def summary(shelf: Shelf, scores: Sequence[str]) -> pd.DataFrame:
-    """All headline systems of a corpus by task, mean ± deviation over seeds, with the trivial systems beside them.
+    """All headline systems of a corpus by task, mean ± deviation over seeds; trivial and published ones beside them.
 
     Joint and detection are scored on the whole test split; relation_only on gold relations (oracle detection).
     """
-    headline = {("", "", "{}")} | {
-        (e.family, e.variant or "", json.dumps(e.set, sort_keys=True)) for e in declared() if e.every_seed
-    }
-    keys = ["task", "family", "variant", "changed"]
+    headline = {(e.family, e.variant or "", json.dumps(e.set, sort_keys=True)) for e in declared() if e.every_seed}
     rows = []
-    for (task, family, variant, changed), part in shelf.frame.groupby(keys):
+    for (task, family, variant, changed), part in shelf.frame.groupby(["task", "family", "variant", "changed"]):
         if changed == "{}" or (family, variant, changed) in headline:
-            more = [f"{key}={value}" for key, value in json.loads(changed).items()]
-            name = ", ".join(filter(None, [family, variant, *more]))
-            rows.append({"task": task, "system": name, "seeds": len(part)} | _cells(part.run, scores))
-    rows += [row for task in TASKS for row in _trivial(shelf, task, scores)]
-    frame = pd.DataFrame(rows)
+            settings = [f"{key}={value}" for key, value in json.loads(changed).items()]
+            name, table = ", ".join(filter(None, [family, variant, *settings])), [run.metrics["test"] for run in part.run]
+            rows.append({"task": task, "system": name, "seeds": len(part)} | _cells(metrics.over_seeds(table), scores))
+    rows += [row for task in TASKS if task in set(shelf.frame.task) for row in _trivial(shelf, task, scores)]
+    for row in published.literature(shelf.corpus).itertuples():
+        if row.score in scores:
+            rows.append({"task": "joint", "system": f"{row.system} ({row.source})", row.score: f"{row.value:.3f}"})
+    frame = pd.DataFrame(rows).astype({"seeds": "Int64"})
+    columns = ["task", "system", "seeds", *(score for score in scores if score in frame)]
+    frame = frame[columns].fillna({score: "" for score in scores})
     return frame.sort_values("task", key=lambda names: names.map(TASKS.index), kind="stable").reset_index(drop=True)
 
 
-def _cells(runs: Iterable[Run], scores: Sequence[str]) -> dict[str, str]:
-    table = metrics.over_seeds([run.metrics["test"] for run in runs])
-    return {score: _cell(*table.loc[score, ["mean", "sd"]]) for score in scores if score in table.index}
-
-
-def _cell(mean: float, deviation: float) -> str:
-    return f"{mean:.3f}" if np.isnan(deviation) else f"{mean:.3f} ± {deviation:.3f}"
+def _cells(table: pd.DataFrame, scores: Sequence[str]) -> dict[str, str]:
+    """Scores as text, with their deviation where there are seeds to deviate."""
+    shown = table.loc[[score for score in scores if score in table.index]]
+    return {row.Index: f"{row.mean:.3f}" + (f" ± {row.sd:.3f}" if row.n > 1 else "") for row in shown.itertuples()}
 
 
 def _trivial(shelf: Shelf, task: str, scores: Sequence[str]) -> list[dict[str, object]]:
     """Rows of the trivial systems; the majority per type pair needs the sentences' entity types."""
     gold = shelf.frame.run.iloc[0].predictions().label_true
-    answers = {"always no_relation": pd.Series(NO_RELATION, gold.index)}
+    answers = {"always no_relation": metrics.always_no_relation(gold)}
     if shelf.text:
         train = [row for row in shelf.text.train if task != "relation_only" or row.relation != NO_RELATION]
-        answers["majority per type pair"] = pd.Series(metrics.majority_by_type_pair(train, shelf.text.test))
+        answers["majority per type pair"] = metrics.majority_by_type_pair(train, shelf.text.test)
     rows = []
     for name, answer in answers.items():
         values = task_scores(task, gold.tolist(), [task_label(task, label) for label in answer], None)
-        rows.append({"task": task, "system": name} | {s: _cell(values[s], np.nan) for s in scores if s in values})
+        rows.append({"task": task, "system": name} | _cells(metrics.over_seeds([values]), scores))
     return rows
+
+
+def beside_the_paper(shelves: dict[str, Shelf], score: str) -> pd.DataFrame:
+    """A score as the paper prints it, of TACRED, and of our runs of its recipes on each corpus."""
+    rows = []
+    for family, task in product(("svm", "bilstm", "bert", "gpt2"), TASKS):
+        row = {"family": family, "task": task, "the paper, TACRED": published.paper_scores(family, task).get(score)}
+        for corpus, shelf in shelves.items():
+            variant = "paper" if family == "svm" else ""
+            part = shelf.frame.query("family == @family and task == @task and variant == @variant and changed == '{}'")
+            table = metrics.over_seeds([run.metrics["test"] for run in part.run])
+            name = f"{corpus}{', ' if shelf.stamp else ''}{shelf.stamp}"
+            row[name] = _cells(table, [score]).get(score, "")
+        rows.append(row)
+    frame = pd.DataFrame(rows)
+    return frame[frame.drop(columns=["family", "task"]).replace("", None).notna().any(axis=1)].reset_index(drop=True)
