@@ -4,6 +4,7 @@ import os
 import shlex
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from matplotlib.figure import Figure
 
 from tacred_utils import outputs, plots, tables
 from tacred_utils.corpus import Corpus
+from tacred_utils.experiments import Experiment, declared
 from tacred_utils.labels import SPLITS
 from tacred_utils.paths import DATA, RESULTS, ROOT
 from tacred_utils.registry import data_folder, load_corpus
@@ -21,6 +23,24 @@ from tacred_utils.runs import Run, Spec, git_commit, is_done, train
 from tacred_utils.settings import checked_seeds, load_profile
 
 SCREEN = 140  # pixels an inch of a figure on a screen: 8 pt type then reads like the prose around it
+
+
+@dataclass(frozen=True)
+class System:
+    """A declared system with those of its runs that are done."""
+
+    name: str
+    family: str
+    declared: tuple[str, ...]  # the tasks that it is trained on in this study
+    runs: dict[tuple[str, int], Run]  # by task and seed
+
+    def first(self, task: str) -> Run | None:
+        """The run of a task with the first of the seeds that are done; systems are compared by it."""
+        return next((run for (known, _), run in self.runs.items() if known == task), None)
+
+    def paired(self, *tasks: str) -> list[int]:
+        """The seeds for which all of these tasks are done."""
+        return [seed for known, seed in self.runs if known == tasks[0] and all((t, seed) in self.runs for t in tasks)]
 
 
 class Study:
@@ -93,6 +113,20 @@ class Study:
         """The run that `run` would give, if it is done (a published copy will do), else None: nothing is trained."""
         folder = self._spec(family, task, variant, seed, overrides).folder(self.corpus, self.results)
         return self._used(Run(folder)) if is_done(folder) else None
+
+    def systems(self) -> list[System]:
+        """The systems that the study declares, ablations left out, with the runs that are there; trains nothing."""
+        tasks: dict[tuple[str, str], dict[str, Experiment]] = {}
+        for experiment in filter(lambda experiment: experiment.headline, declared()):
+            of_system = tasks.setdefault((experiment.system, experiment.family), {})
+            of_system |= {task: experiment for task in experiment.tasks if task in self.corpus.tasks}
+        systems = []
+        for (name, family), entries in tasks.items():
+            wanted = [(task, seed, entry) for task, entry in entries.items() for seed in self.seeds]
+            found = {(task, seed): self.find(family, task, entry.variant, seed, **entry.set) for task, seed, entry in wanted}
+            done = {key: run for key, run in found.items() if run}
+            systems.append(System(name, family, tuple(entries), done))
+        return systems
 
     @property
     def lacking(self) -> str:

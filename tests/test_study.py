@@ -67,6 +67,19 @@ def test_find_takes_a_published_copy(smoke, tmp_path):
     assert found.folder == tmp_path / "published" / "sample" / run.folder.name
 
 
+def test_systems_are_those_declared_without_ablations_and_hold_what_is_done(smoke, tmp_path):
+    runs = [smoke.run("svm", "joint", seed=seed) for seed in (5, 7)] + [smoke.run("svm", "detection", seed=7)]
+    smoke.run("svm", "joint", "paper", seed=5)
+    systems = {system.name: system for system in Study("06", "smoke", results=str(tmp_path), seeds=[5, 7]).systems()}
+    assert {"SVM", "SVM paper", "BiLSTM", "BiLSTM pa_lstm"} <= set(systems)
+    assert not [name for name in systems if "pos_dim" in name]
+    svm = systems["SVM"]
+    assert [run.folder for run in svm.runs.values()] == [run.folder for run in runs]
+    assert svm.first("joint").folder == runs[0].folder and svm.first("relation_only") is None
+    assert svm.paired("joint") == [5, 7] and svm.paired("joint", "detection") == [7]
+    assert svm.declared == ("joint", "detection", "relation_only") and not systems["BiLSTM"].runs
+
+
 def test_what_is_lacking_is_told_with_a_command_that_the_shell_takes(tmp_path, capsys):
     from tacred_utils.__main__ import main
 
