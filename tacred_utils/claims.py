@@ -23,6 +23,7 @@ from tacred_utils.paths import PACKAGE
 SUPPORTED, NOT_SUPPORTED, UNDECIDED = "supported", "not supported", "undecided"
 CONTRADICTED, NOT_TESTABLE = "contradicted by the paper's own numbers", "not testable here"
 VERDICTS = (SUPPORTED, UNDECIDED, NOT_SUPPORTED, CONTRADICTED, NOT_TESTABLE)
+MARKS = {SUPPORTED: "o", UNDECIDED: "D", NOT_SUPPORTED: "X", CONTRADICTED: "s"}  # how figures tell them apart
 PRINTED, TACRED, MAIN = "the paper", "TACRED", "conll04"  # origins of evidence; MAIN: where a missing run is missed
 DECISIVE = ("tacred", "tacred-tacrev", "tacred-retacred", MAIN)  # corpora of runs that a verdict may rest on
 CEILING = 0.95  # two systems above it leave no room for a difference
@@ -35,6 +36,7 @@ class Claim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A claim of the paper in our words, its section, and the notebooks that hold the details."""
 
     claim: str
+    short: str  # its name in a figure
     section: str
     says: str
     notebooks: list[str]

@@ -17,11 +17,12 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from tacred_utils import metrics, published
+from tacred_utils.buckets import entity_distance, sentence_length
 from tacred_utils.corpus import Corpus, Example
-from tacred_utils.decouple import best_threshold
+from tacred_utils.decouple import both_answers, gated, p_relation
 from tacred_utils.errors import UserError
-from tacred_utils.experiments import declared
-from tacred_utils.labels import NO_RELATION, RELATION, TASKS, order_labels, task_label
+from tacred_utils.experiments import entry
+from tacred_utils.labels import NO_RELATION, TASKS, order_labels, task_label
 from tacred_utils.metrics import Tally
 from tacred_utils.registry import corpus_files, load_corpus
 from tacred_utils.runs import Run, find_runs, task_scores
@@ -29,7 +30,8 @@ from tacred_utils.settings import load_profile, parse_overrides
 
 SEED = 13  # of all draws
 IDENTITY = ["family", "variant", "task", "changed", "seed"]  # columns that tell runs of one corpus apart
-TWO_STAGES, RESTRICTED = "two_stages", "restricted"  # tasks that are put together from runs
+SPLITS = ("dev", "test")
+TWO_STAGES, GATED, RESTRICTED = "two_stages", "gated", "restricted"  # tasks that are put together from runs
 
 
 class Missing(Exception):
@@ -73,7 +75,7 @@ class System:
 
 @dataclass(frozen=True)
 class Shelf:
-    """The finished runs of one corpus: a frame with family, variant ("" for none), task, seed, changed, run.
+    """The finished runs of one corpus: a frame with family, variant ("" for none), task, seed, changed, run, system.
 
     `changed` is what differs from the profile's settings, as JSON: "{}" for a headline row. `text` is the corpus
     itself, where its files are there and are those that the runs were trained on.
@@ -95,31 +97,41 @@ class Shelf:
     def system(self, spec: str) -> System:
         """The system "family task [variant] [setting=value …]", scored as its task is; raises `Missing`.
 
-        The tasks are the three of the study; `two_stages`, detection and then classification of every detected row
-        (threshold chosen on dev); and `restricted`, the joint answers to gold relations among the relation classes.
+        The tasks are the three of the study, and three that are put together: `two_stages`, detection and then
+        classification of every detected row; `gated`, the joint model read in the same way (both thresholds are chosen
+        on dev); `restricted`, the joint model's best relation for gold relations.
         """
         family, task, *more = spec.split()
         changed = parse_overrides([word for word in more if "=" in word])
         variant = " ".join(word for word in more if "=" not in word)
         if task == TWO_STAGES:
-            return self._composed(spec, family, variant, changed)
-        runs = self._runs(family, "joint" if task == RESTRICTED else task, variant, changed)
-        frames = [run.predictions() for run in runs]
+            detectors, namers = (self._runs(family, name, variant, changed) for name in ("detection", "relation_only"))
+            pairs = [(one, other) for one in detectors for other in namers if one.info["seed"] == other.info["seed"]]
+            runs, answers = [namer for _, namer in pairs], [_two_stages(*pair) for pair in pairs]
+        elif task in (GATED, RESTRICTED):
+            runs = [run for run in self._runs(family, "joint", variant, changed) if run.has_log_probs]
+            answers = [_gated(run) if task == GATED else _restricted(run) for run in runs]
+        else:
+            runs = self._runs(family, task, variant, changed)
+            answers = [_predictions(run).label_pred.to_numpy() for run in runs]
+        if not runs:
+            raise Missing(f"what {spec} is put together from: both runs of a seed, or log-probabilities")
+        gold = _predictions(runs[0]).label_true
         relations_only = task in ("relation_only", RESTRICTED)
-        scored = (frames[0].label_true != NO_RELATION) | (not relations_only)
-        gold = frames[0].label_true[scored].map(lambda label: task_label(task, label)).to_numpy()
-        pred = [_restricted(run) for run in runs] if task == RESTRICTED else [f.label_pred.to_numpy() for f in frames]
-        labels = [label for label in runs[0].classes if label != NO_RELATION or not relations_only]
-        return System(spec, gold, [answer[scored] for answer in pred], labels, runs)
+        scored = (gold != NO_RELATION) | (not relations_only)
+        folded = gold[scored].map(lambda label: task_label(task, label)).to_numpy()
+        own = {NO_RELATION, *(label for run in runs for label in run.classes)} if task == TWO_STAGES else runs[0].classes
+        labels = order_labels(set(own) - ({NO_RELATION} if relations_only else set()))
+        return System(spec, folded, [answer[scored] for answer in answers], labels, runs)
 
     def far_apart(self) -> np.ndarray:
         """Test rows (bool) with more words between the entities than half of them have; raises `Missing`."""
-        words = np.array([_words_between(row) for row in self._sentences()])
+        words = np.array([entity_distance(row) for row in self._sentences()])
         return words > np.median(words)
 
     def longest_fifth(self) -> np.ndarray:
         """Test rows (bool) in the longest fifth of sentences by words; raises `Missing`."""
-        words = np.array([len(row.token) for row in self._sentences()])
+        words = np.array([sentence_length(row) for row in self._sentences()])
         return words > np.quantile(words, 0.8)
 
     def _sentences(self) -> list[Example]:
@@ -135,14 +147,6 @@ class Shelf:
             raise Missing("a run of " + " ".join(filter(None, [family, variant, task, settings])))
         return frame.run[wanted].tolist()
 
-    def _composed(self, name: str, family: str, variant: str, changed: dict[str, object]) -> System:
-        parts = [self._runs(family, task, variant, changed) for task in ("detection", "relation_only")]
-        pairs = [(one, other) for one in parts[0] for other in parts[1] if one.info["seed"] == other.info["seed"]]
-        if not pairs:
-            raise Missing(f"runs of {family} for detection and relation_only with one seed")
-        gold, labels = pairs[0][0].predictions().label_true.to_numpy(), order_labels([NO_RELATION, *pairs[0][1].classes])
-        return System(name, gold, [_composed(*pair) for pair in pairs], labels, [run for pair in pairs for run in pair])
-
 
 def shelves(folders: Iterable[tuple[Path, str | None]], texts: Iterable[Corpus] = ()) -> dict[str, Shelf]:
     """The finished runs below folders by corpus, of one corpus where the folder comes with its name.
@@ -155,7 +159,7 @@ def shelves(folders: Iterable[tuple[Path, str | None]], texts: Iterable[Corpus] 
         {"corpus": run.folder.parent.name, "data": json.dumps(run.info["corpus"]["sha256"], sort_keys=True),
          "rows": sum(run.info["corpus"]["rows"].values()), "version": run.info["version"],
          "family": run.info["family"], "variant": run.info["variant"] or "", "task": run.info["task"],
-         "seed": run.info["seed"], "changed": changed, "run": run}
+         "seed": run.info["seed"], "changed": changed, "run": run, "system": _headline(run)}
         for folder, corpus in folders if folder.is_dir()
         for run in find_runs(folder, corpus) if (changed := _changed(run)) is not None
     ]  # fmt: skip
@@ -165,6 +169,12 @@ def shelves(folders: Iterable[tuple[Path, str | None]], texts: Iterable[Corpus] 
         kept = part[part.data == data].sort_values("version", ascending=False, kind="stable").drop_duplicates(IDENTITY)
         found[corpus] = Shelf(corpus, kept.sort_values(IDENTITY).reset_index(drop=True), texts.get(data))
     return found
+
+
+def _headline(run: Run) -> str:
+    """The name of the study's system that the run is of; empty for ablations and for runs of one's own."""
+    found = entry(run, load_profile(run.info["profile"]))
+    return found.system if found and found.headline else ""
 
 
 def open_texts(data_dir: Path, names: Sequence[str] = ("conll04", "kbp37")) -> list[Corpus]:
@@ -187,24 +197,26 @@ def _usual(profile: str, family: str, variant: str | None) -> dict[str, object]:
     return msgspec.to_builtins(load_profile(profile).settings(family, variant))
 
 
-def _words_between(row: Example) -> int:
-    return max(row.subj_start, row.obj_start) - min(row.subj_end, row.obj_end) - 1
+@lru_cache(maxsize=512)  # by folder: a run is read for many tests
+def _predictions(run: Run, split: str = "test") -> pd.DataFrame:
+    return run.predictions(split)
 
 
-def _composed(detector: Run, classifier: Run) -> np.ndarray:
-    frames = {split: detector.predictions(split) for split in ("dev", "test")}
-    chances = {split: np.where(f.label_pred == RELATION, f.p, 1 - f.p) for split, f in frames.items()}
-    threshold = best_threshold(frames["dev"].label_true != NO_RELATION, chances["dev"])
-    return np.where(chances["test"] > threshold, classifier.predictions().label_pred, NO_RELATION)
+def _two_stages(detector: Run, namer: Run) -> np.ndarray:
+    frames = {split: _predictions(detector, split) for split in SPLITS}
+    names = {split: _predictions(namer, split).label_pred for split in SPLITS}
+    p = {split: p_relation(frame) for split, frame in frames.items()}
+    return np.array(gated(p, names, frames["dev"].label_true).answers["test"])
+
+
+def _gated(run: Run) -> np.ndarray:
+    parts = {split: both_answers(run.log_probs(split), run.classes) for split in SPLITS}
+    p, names = ({split: part[place] for split, part in parts.items()} for place in (0, 1))
+    return np.array(gated(p, names, _predictions(run, "dev").label_true).answers["test"])
 
 
 def _restricted(run: Run) -> np.ndarray:
-    try:
-        scores = run.log_probs()
-    except UserError:
-        raise Missing(f"the log-probabilities of {run.folder.name}") from None
-    relations = [index for index, label in enumerate(run.classes) if label != NO_RELATION]
-    return np.array(run.classes)[np.array(relations)[scores[:, relations].argmax(axis=1)]]
+    return np.array(both_answers(run.log_probs(), run.classes)[1])
 
 
 # Scores with intervals
@@ -324,7 +336,7 @@ def _train_minus_dev(systems: Sequence[System], shelf: Shelf, draws: int) -> Est
     for run in runs:
         epochs = run.history.set_index("epoch").train_macro_f1
         trained.append(epochs[run.info.get("epoch_restored") or epochs.index[-1]])
-    frames = [run.predictions("dev") for run in runs]
+    frames = [_predictions(run, "dev") for run in runs]
     dev = System("", frames[0].label_true.to_numpy(), [f.label_pred.to_numpy() for f in frames], runs[0].classes)
     found = estimates([dev], "macro_f1", draws=draws)[0]
     return Estimate(float(np.mean(trained)), np.full(draws, np.mean(trained)), found.n) - found
@@ -360,7 +372,7 @@ def at_precision(run: Run, precision: float) -> np.ndarray:
     The confidence is the lowest from which on dev's answered relations are right with this precision; where none
     is, nothing is answered.
     """
-    dev, test = (run.predictions(split) for split in ("dev", "test"))
+    dev, test = (_predictions(run, split) for split in SPLITS)
     answered = dev[dev.label_pred != NO_RELATION].sort_values("p", ascending=False, kind="stable")
     right = (answered.label_pred == answered.label_true).cumsum() / np.arange(1, len(answered) + 1)
     last = answered.p != answered.p.shift(-1)  # equal confidences stay together
@@ -376,13 +388,10 @@ def summary(shelf: Shelf, scores: Sequence[str]) -> pd.DataFrame:
 
     Joint and detection are scored on the whole test split; relation_only on gold relations (oracle detection).
     """
-    headline = {(e.family, e.variant or "", json.dumps(e.set, sort_keys=True)) for e in declared() if e.every_seed}
     rows = []
-    for (task, family, variant, changed), part in shelf.frame.groupby(["task", "family", "variant", "changed"]):
-        if changed == "{}" or (family, variant, changed) in headline:
-            settings = [f"{key}={value}" for key, value in json.loads(changed).items()]
-            name, table = ", ".join(filter(None, [family, variant, *settings])), [run.metrics["test"] for run in part.run]
-            rows.append({"task": task, "system": name, "seeds": len(part)} | _cells(metrics.over_seeds(table), scores))
+    for (task, name), part in shelf.frame[shelf.frame.system != ""].groupby(["task", "system"]):
+        table = metrics.over_seeds([run.metrics["test"] for run in part.run])
+        rows.append({"task": task, "system": name, "seeds": len(part)} | _cells(table, scores))
     rows += [row for task in TASKS if task in set(shelf.frame.task) for row in _trivial(shelf, task, scores)]
     for row in published.literature(shelf.corpus).itertuples():
         if row.score in scores:
@@ -401,7 +410,7 @@ def _cells(table: pd.DataFrame, scores: Sequence[str]) -> dict[str, str]:
 
 def _trivial(shelf: Shelf, task: str, scores: Sequence[str]) -> list[dict[str, object]]:
     """Rows of the trivial systems; the majority per type pair needs the sentences' entity types."""
-    gold = shelf.frame.run.iloc[0].predictions().label_true
+    gold = _predictions(shelf.frame.run.iloc[0]).label_true
     answers = {"always no_relation": metrics.always_no_relation(gold)}
     if shelf.text:
         train = [row for row in shelf.text.train if task != "relation_only" or row.relation != NO_RELATION]
