@@ -20,6 +20,19 @@ def undersample(gold: list[str], rows: np.ndarray, ratio: float, seed: int) -> n
     return np.setdiff1d(rows, dropped)
 
 
+def upsample(target: np.ndarray, rows: np.ndarray, largest: int, power: float, seed: int) -> np.ndarray:
+    """The given rows, those of a class of N < `largest` repeated until there are N^(1-power) · largest^power of them.
+
+    `target` holds the rows' classes. Every row is repeated as often as any other of its class, give or take one.
+    """
+    generator, drawn = np.random.default_rng(seed), [rows]
+    for number in np.unique(target):
+        own = generator.permutation(rows[target == number])
+        wanted = round(len(own) ** (1 - power) * largest**power)
+        drawn.append(np.resize(own, max(0, wanted - len(own))))
+    return np.concatenate(drawn)
+
+
 def class_weights(target: np.ndarray, classes: int, balance: float) -> np.ndarray:
     """(classes,) weights N^-balance with mean 1 over the rows, so that the loss keeps its scale; 0 gives ones."""
     sizes = np.bincount(target, minlength=classes)

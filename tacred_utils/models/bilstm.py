@@ -27,7 +27,7 @@ from tacred_utils.labels import SPLITS, task_classes, task_label
 from tacred_utils.paths import atomic_path, write_text
 from tacred_utils.runs import Outcome
 from tacred_utils.settings import BilstmSettings
-from tacred_utils.training import Rows, fit_network, log_probs, score
+from tacred_utils.training import fit_network, labelled, log_probs, score
 from tacred_utils.vectors import glove, minilm
 
 SHUT = -1e4  # weight of padding on the input gate: a sigmoid of it is 0 in any precision
@@ -181,18 +181,9 @@ def fit(corpus: Corpus, task: str, settings: BilstmSettings, seed: int, folder: 
     clock = [time.perf_counter()]
     set_seed(seed)
     classes = task_classes(task, corpus.labels)
-    labels = {split: [task_label(task, example.relation) for example in corpus.split(split)] for split in SPLITS}
-    known = [label for label in classes if label in set(labels["train"])]
     encoder, notes = make_encoder(corpus, task, settings)
     encoded = {split: encoder.encode(corpus.split(split)) for split in SPLITS}
-    data = {
-        split: Rows(
-            encoded[split],
-            labels[split],
-            np.array([known.index(name) if name in known else -1 for name in labels[split]]),
-        )
-        for split in SPLITS
-    }
+    data, known = labelled(corpus, task, encoded)
     reader = Reader(encoder, len(known), settings, word_vectors(encoder, settings))
     clock.append(time.perf_counter())
     history, facts = fit_network(reader, data, task, known, settings, seed, folder)
