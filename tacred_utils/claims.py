@@ -14,11 +14,9 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from tacred_utils import consistency, evidence, metrics, published
-from tacred_utils.consistency import HALF, TESTED
+from tacred_utils import evidence, metrics, published
 from tacred_utils.evidence import Estimate, Missing, Shelf, System
-from tacred_utils.labels import NO_RELATION, TACRED_SPLIT_SIZES
-from tacred_utils.paths import PACKAGE
+from tacred_utils.paths import NOTEBOOKS, PACKAGE
 
 SUPPORTED, NOT_SUPPORTED, UNDECIDED = "supported", "not supported", "undecided"
 CONTRADICTED, NOT_TESTABLE = "contradicted by the paper's own numbers", "not testable here"
@@ -59,7 +57,7 @@ class Test(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     kbp37: bool = False
 
 
-class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+class Evidence(msgspec.Struct, frozen=True):
     """One measurement: an estimate with its interval, and the range in which it would bear the claim out."""
 
     claim: str
@@ -68,10 +66,10 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     value: float
     low: float
     high: float
-    n: float = math.nan  # test rows, or classes; none for what is printed
     needs: Range
     source: str
     decides: bool = True  # False: shown, without a verdict
+    n: float = math.nan  # test rows, or classes; none for what is printed
 
 
 @cache
@@ -131,12 +129,43 @@ def verdicts(frame: pd.DataFrame) -> pd.DataFrame:
     for claim in declared()[0]:
         found = tests.verdict[tests.claim == claim.claim]
         lacking = frame.measured[(frame.claim == claim.claim) & frame.value.isna()]
-        rows.append({
-            "claim": claim.claim, "section": claim.section, "says": claim.says, "verdict": judge(found),
-            "for": int((found == SUPPORTED).sum()), "open": int((found == UNDECIDED).sum()),
-            "against": int(found.isin([NOT_SUPPORTED, CONTRADICTED]).sum()), "missing": "; ".join(dict.fromkeys(lacking)),
-        })  # fmt: skip
+        counts = {"for": [SUPPORTED], "open": [UNDECIDED], "against": [NOT_SUPPORTED, CONTRADICTED]}
+        outcome = {name: int(found.isin(kinds).sum()) for name, kinds in counts.items()}
+        about = {"claim": claim.claim, "section": claim.section, "says": claim.says, "name": claim.short}
+        rows.append(about | {"verdict": judge(found)} | outcome | {"missing": "; ".join(dict.fromkeys(lacking))})
     return pd.DataFrame(rows)
+
+
+def view(frame: pd.DataFrame, names: Sequence[str] = (), origins: Sequence[str] = ()) -> pd.DataFrame:
+    """The evidence as it is shown: that of some claims, and of some origins, or all; what is missing left out."""
+    shown = frame[frame.value.notna()]
+    shown = shown[shown.claim.isin(names)] if names else shown
+    shown = shown[shown.origin.isin(origins)] if origins else shown
+    columns = ["claim", "measured", "origin", "value", "low", "high", "n", "needed", "verdict", "source"]
+    shown = shown[columns].sort_values("claim", key=lambda claims: claims.str[1:].astype(int), kind="stable")
+    return shown.astype({"n": "Int64"}).rename(columns={"origin": "data"})
+
+
+def quote(frame: pd.DataFrame, claim: str, measured: str, origin: str = "") -> str:
+    """`−0.030 [−0.036, −0.023]`: the first evidence whose text begins so; says so where there is none."""
+    found = frame[(frame.claim == claim) & frame.measured.str.startswith(measured) & frame.value.notna()]
+    found = found[found.origin == origin] if origin else found
+    if found.empty:
+        return "(not measured here)"
+    row = found.iloc[0]
+    exact = f"{row.value:.3f}" if row.low == row.high else f"{row.value:.3f} [{row.low:.3f}, {row.high:.3f}]"
+    return exact.replace("-", "−")
+
+
+def sentence(row: pd.Series) -> str:
+    """One claim and its verdict as an item of Markdown, with links to the notebooks that hold the details."""
+    [claim] = [claim for claim in declared()[0] if claim.claim == row.claim]
+    there = {path.name[:2]: path.name for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))}
+    links = ", ".join(f"[{there[n][:-6]}]({there[n]})" for n in claim.notebooks if n in there)
+    counted = f"tests: {row['for']} for, {row.open} open, {row.against} against"
+    missing = f" Missing: {row.missing}." if row.missing else ""
+    about = f"**{row.claim}** (section {row.section}), {row.says}"
+    return f"- {about}: **{row.verdict}** ({counted}).{missing} Details: {links}."
 
 
 def _in_words(least: float, most: float) -> str:
@@ -147,12 +176,11 @@ def _in_words(least: float, most: float) -> str:
     return f"below {most:.4g}" if math.isinf(least) else f"{least:.6g} to {most:.6g}"
 
 
-def _evidence(claim: str, measured: str, origin: str, found: Estimate, needs: Range, source: str, decides: bool = True):
-    low, high = found.interval
-    return Evidence(
-        claim=claim, measured=measured, origin=origin, value=found.value, low=low, high=high, n=found.n, needs=needs,
-        source=source, decides=decides,
-    )  # fmt: skip
+def measured_as(
+    claim: str, measured: str, origin: str, found: Estimate, needs: Range, source: str, decides: bool = True
+) -> Evidence:
+    """An estimate as evidence."""
+    return Evidence(claim, measured, origin, found.value, *found.interval, needs, source, decides, found.n)
 
 
 # Evidence that is declared: published predictions and our runs
@@ -162,7 +190,7 @@ def from_predictions(frame: pd.DataFrame, draws: int = 1000) -> Iterator[Evidenc
     """Evidence from published systems on TACRED's test split; `frame` is that of `published.system_predictions`."""
     gold = frame.gold.to_numpy()
     support = metrics.per_class(gold, gold).set_index("label").support
-    trained = _table_12() - support  # train and dev together: the paper prints no counts of train alone
+    trained = published.table_12() - support  # train and dev together: the paper prints no counts of train alone
     labels = list(support.index)
     systems = {name: System(name, gold, [frame[name].to_numpy()], labels, [], trained) for name in published.SYSTEMS}
     for test, name in _tests(published=True):
@@ -205,92 +233,6 @@ def _of_test(
 ) -> Evidence:
     """The test's evidence; without an estimate, `note` says what is missing."""
     measured = f"{' − '.join(_specs(test, name))}: {test.measured}" if found else note
-    return _evidence(
-        test.claim, f"{measured}; {note}" if found and note else measured, origin, found or NOTHING,
-        (test.above, test.below), test.source, speaks and not test.context,
-    )  # fmt: skip
-
-
-# The paper's own figures
-
-
-def from_the_paper() -> Iterator[Evidence]:
-    """Evidence that needs nothing but what the paper and its authors' notebook print; intervals are of rounding."""
-    for check in consistency.checks().query("claim != ''").itertuples():
-        edge = max(check.tolerance, 1e-6)
-        yield _printed(
-            check.claim, check.check, float(check.recomputed), 0.0, (check.printed - edge, check.printed + edge), check.place
-        )
-    yield from _printed_differences()
-    yield from _printed_losses()
-    yield from _printed_classes()
-
-
-def _printed(claim: str, measured: str, value: float, half: float, needs: Range, source: str) -> Evidence:
-    """A figure computed from printed ones, which rounding leaves uncertain by `half`."""
-    return Evidence(
-        claim=claim, measured=measured, origin=PRINTED, value=value, low=value - half, high=value + half, needs=needs,
-        source=source,
-    )  # fmt: skip
-
-
-def _printed_differences() -> Iterator[Evidence]:
-    """Gains of Table 3 over Table 2, and how far GPT-2 is below the others in each."""
-    tables, families, names = {"joint": "Table 2", "relation_only": "Table 3"}, ("bilstm", "bert"), ("macro", "weighted")
-    score = {
-        (family, task, name): published.paper_scores(family, task, place)[f"{name}_f1"]
-        for family, (task, place), name in product((*families, "gpt2"), tables.items(), names)
-    }
-    gains = {key: score[key[0], "relation_only", key[1]] - score[key[0], "joint", key[1]] for key in product((*families, "gpt2"), names)}
-    for (family, name), gain in gains.items():
-        yield _printed("C5", f"{family}: gain in {name} F1", gain, 2 * HALF, (0.15, math.inf), "Tables 2 and 3")
-    for other in ("bert", "gpt2"):
-        ahead = gains["bilstm", "macro"] - gains[other, "macro"]
-        yield _printed("C6", f"bilstm − {other}: gain in macro F1", ahead, 4 * HALF, ABOVE_0, "Tables 2 and 3")
-    for family, (task, place), name in product(families, tables.items(), names):
-        ahead = score[family, task, name] - score["gpt2", task, name]
-        yield _printed("C8", f"{family} − gpt2, {task}: {name} F1", ahead, 2 * HALF, (0.2, math.inf), place)
-
-
-def _printed_losses() -> Iterator[Evidence]:
-    """C10: dev loss beside training loss, where up to twice counts as no over-fitting, and whether dev F1 falls."""
-    for task, part in published.overall().query("table == 'A.2'").groupby("task"):
-        loss = part.set_index("score").value
-        ratio = loss.dev_loss / loss.train_loss
-        yield _printed("C10", f"bilstm {task}: dev loss over training loss", ratio, 0.0, (0.0, 2.0), "A.2")
-    history, place = published.bert_history().query("task == 'joint'"), "authors' notebook"
-    ratio = history.dev_loss.iloc[-1] / history.train_loss.iloc[-1]
-    yield _printed("C10", "bert joint: dev loss over training loss, last epoch", ratio, 0.0, (0.0, 2.0), place)
-    fall = history.weighted_f1.iloc[-1] - history.weighted_f1.max()
-    yield _printed("C10", "bert joint: weighted F1 on dev, last epoch − best", fall, 1e-4, (-0.01, math.inf), place)
-
-
-def _printed_classes() -> Iterator[Evidence]:
-    """C3 from Table 10, C9 from the authors' thirds, C11 from Tables 8 to 11, C16 from Table 12."""
-    classes = published.per_class()
-    one = classes.query("table == 'Table 10' and label == @NO_RELATION").iloc[0]
-    rows = [(one.recall + shift) * TESTED / (one.precision - shift) for shift in (0, -HALF, HALF)]
-    value, low, high = ((answered - TESTED) / TACRED_SPLIT_SIZES["test"] for answered in rows)
-    yield Evidence(
-        claim="C3", measured="bert joint: share answered no_relation − its share in gold", origin=PRINTED, value=value,
-        low=low, high=high, needs=ABOVE_0, source="Table 10",
-    )  # fmt: skip
-    thirds = published.overall().query("table == \"authors' notebook\" and score == 'weighted_r'").set_index("rows").value
-    middle, longest = (thirds.filter(like=name).iloc[0] for name in ("middle", "longest"))
-    size = TACRED_SPLIT_SIZES["test"] // 3
-    half = 1.96 * math.sqrt((longest * (1 - longest) + middle * (1 - middle)) / size)  # of two shares of rows
-    found = _printed("C9", "bert joint: accuracy, longest third − middle third", longest - middle, half, BELOW_0, "authors' notebook")
-    yield msgspec.structs.replace(found, origin=TACRED, n=2 * size)  # its interval is one of test rows
-    for place, part in classes[classes.label != NO_RELATION].groupby("table"):
-        if part.family.iloc[0] != "svm":
-            about = f"{part.family.iloc[0]} {part.task.iloc[0]}"
-            spread = part.f1.max() - part.f1.min()
-            yield _printed("C11", f"{about}: highest − lowest F1 of a relation", spread, 2 * HALF, (0.5, math.inf), place)
-    share = _table_12() / _table_12().sum()
-    batches = np.random.default_rng(evidence.SEED).multinomial(50, share, size=2000) > 0
-    held = Estimate(float((1 - (1 - share) ** 50).mean()), batches.mean(axis=1), len(share))
-    yield _evidence("C16", "share of the 42 labels that a batch of 50 holds", TACRED, held, (0.5, math.inf), "Table 12")
-
-
-def _table_12() -> pd.Series:
-    return published.relation_counts().query("table == 'Table 12'").set_index("label")["count"]
+    measured = f"{measured}; {note}" if found and note else measured
+    needs, decides = (test.above, test.below), speaks and not test.context
+    return measured_as(test.claim, measured, origin, found or NOTHING, needs, test.source, decides)

@@ -8,7 +8,6 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import product
 from pathlib import Path
 
 import msgspec
@@ -16,16 +15,16 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from tacred_utils import metrics, published
+from tacred_utils import metrics
 from tacred_utils.buckets import entity_distance, sentence_length
 from tacred_utils.corpus import Corpus, Example
 from tacred_utils.decouple import both_answers, gated, p_relation
 from tacred_utils.errors import UserError
-from tacred_utils.experiments import entry
-from tacred_utils.labels import NO_RELATION, TASKS, order_labels, task_label
+from tacred_utils.experiments import Experiment, declared
+from tacred_utils.labels import NO_RELATION, order_labels, task_label
 from tacred_utils.metrics import Tally
 from tacred_utils.registry import corpus_files, load_corpus
-from tacred_utils.runs import Run, find_runs, task_scores
+from tacred_utils.runs import Run, find_runs
 from tacred_utils.settings import load_profile, parse_overrides
 
 SEED = 13  # of all draws
@@ -113,16 +112,15 @@ class Shelf:
             answers = [_gated(run) if task == GATED else _restricted(run) for run in runs]
         else:
             runs = self._runs(family, task, variant, changed)
-            answers = [_predictions(run).label_pred.to_numpy() for run in runs]
+            answers = [predictions_of(run).label_pred.to_numpy() for run in runs]
         if not runs:
             raise Missing(f"what {spec} is put together from: both runs of a seed, or log-probabilities")
-        gold = _predictions(runs[0]).label_true
+        gold = predictions_of(runs[0]).label_true
         relations_only = task in ("relation_only", RESTRICTED)
         scored = (gold != NO_RELATION) | (not relations_only)
         folded = gold[scored].map(lambda label: task_label(task, label)).to_numpy()
-        own = {NO_RELATION, *(label for run in runs for label in run.classes)} if task == TWO_STAGES else runs[0].classes
-        labels = order_labels(set(own) - ({NO_RELATION} if relations_only else set()))
-        return System(spec, folded, [answer[scored] for answer in answers], labels, runs)
+        classes = {*runs[0].classes, NO_RELATION} - ({NO_RELATION} if relations_only else set())
+        return System(spec, folded, [answer[scored] for answer in answers], order_labels(classes), runs)
 
     def far_apart(self) -> np.ndarray:
         """Test rows (bool) with more words between the entities than half of them have; raises `Missing`."""
@@ -159,7 +157,7 @@ def shelves(folders: Iterable[tuple[Path, str | None]], texts: Iterable[Corpus] 
         {"corpus": run.folder.parent.name, "data": json.dumps(run.info["corpus"]["sha256"], sort_keys=True),
          "rows": sum(run.info["corpus"]["rows"].values()), "version": run.info["version"],
          "family": run.info["family"], "variant": run.info["variant"] or "", "task": run.info["task"],
-         "seed": run.info["seed"], "changed": changed, "run": run, "system": _headline(run)}
+         "seed": run.info["seed"], "changed": changed, "run": run, "system": _headline(run, changed)}
         for folder, corpus in folders if folder.is_dir()
         for run in find_runs(folder, corpus) if (changed := _changed(run)) is not None
     ]  # fmt: skip
@@ -171,10 +169,10 @@ def shelves(folders: Iterable[tuple[Path, str | None]], texts: Iterable[Corpus] 
     return found
 
 
-def _headline(run: Run) -> str:
+def _headline(run: Run, changed: str) -> str:
     """The name of the study's system that the run is of; empty for ablations and for runs of one's own."""
-    found = entry(run, load_profile(run.info["profile"]))
-    return found.system if found and found.headline else ""
+    known = {(e.family, e.variant, json.dumps(e.set, sort_keys=True)): e.system for e in _declared() if e.headline}
+    return known.get((run.info["family"], run.info["variant"], changed), "")
 
 
 def open_texts(data_dir: Path, names: Sequence[str] = ("conll04", "kbp37")) -> list[Corpus]:
@@ -193,18 +191,24 @@ def _changed(run: Run) -> str | None:
 
 
 @lru_cache
+def _declared() -> list[Experiment]:
+    return declared()
+
+
+@lru_cache
 def _usual(profile: str, family: str, variant: str | None) -> dict[str, object]:
     return msgspec.to_builtins(load_profile(profile).settings(family, variant))
 
 
-@lru_cache(maxsize=512)  # by folder: a run is read for many tests
-def _predictions(run: Run, split: str = "test") -> pd.DataFrame:
+@lru_cache(maxsize=512)
+def predictions_of(run: Run, split: str = "test") -> pd.DataFrame:
+    """`run.predictions`, read once."""
     return run.predictions(split)
 
 
 def _two_stages(detector: Run, namer: Run) -> np.ndarray:
-    frames = {split: _predictions(detector, split) for split in SPLITS}
-    names = {split: _predictions(namer, split).label_pred for split in SPLITS}
+    frames = {split: predictions_of(detector, split) for split in SPLITS}
+    names = {split: predictions_of(namer, split).label_pred for split in SPLITS}
     p = {split: p_relation(frame) for split, frame in frames.items()}
     return np.array(gated(p, names, frames["dev"].label_true).answers["test"])
 
@@ -212,7 +216,7 @@ def _two_stages(detector: Run, namer: Run) -> np.ndarray:
 def _gated(run: Run) -> np.ndarray:
     parts = {split: both_answers(run.log_probs(split), run.classes) for split in SPLITS}
     p, names = ({split: part[place] for split, part in parts.items()} for place in (0, 1))
-    return np.array(gated(p, names, _predictions(run, "dev").label_true).answers["test"])
+    return np.array(gated(p, names, predictions_of(run, "dev").label_true).answers["test"])
 
 
 def _restricted(run: Run) -> np.ndarray:
@@ -336,7 +340,7 @@ def _train_minus_dev(systems: Sequence[System], shelf: Shelf, draws: int) -> Est
     for run in runs:
         epochs = run.history.set_index("epoch").train_macro_f1
         trained.append(epochs[run.info.get("epoch_restored") or epochs.index[-1]])
-    frames = [_predictions(run, "dev") for run in runs]
+    frames = [predictions_of(run, "dev") for run in runs]
     dev = System("", frames[0].label_true.to_numpy(), [f.label_pred.to_numpy() for f in frames], runs[0].classes)
     found = estimates([dev], "macro_f1", draws=draws)[0]
     return Estimate(float(np.mean(trained)), np.full(draws, np.mean(trained)), found.n) - found
@@ -372,67 +376,9 @@ def at_precision(run: Run, precision: float) -> np.ndarray:
     The confidence is the lowest from which on dev's answered relations are right with this precision; where none
     is, nothing is answered.
     """
-    dev, test = (_predictions(run, split) for split in SPLITS)
+    dev, test = (predictions_of(run, split) for split in SPLITS)
     answered = dev[dev.label_pred != NO_RELATION].sort_values("p", ascending=False, kind="stable")
     right = (answered.label_pred == answered.label_true).cumsum() / np.arange(1, len(answered) + 1)
     last = answered.p != answered.p.shift(-1)  # equal confidences stay together
     cut = answered.p[(right >= precision) & last].min()  # NaN if there is none
     return np.where(test.p >= cut, test.label_pred, NO_RELATION)
-
-
-# Summary tables
-
-
-def summary(shelf: Shelf, scores: Sequence[str]) -> pd.DataFrame:
-    """All headline systems of a corpus by task, mean ± deviation over seeds; trivial and published ones beside them.
-
-    Joint and detection are scored on the whole test split; relation_only on gold relations (oracle detection).
-    """
-    rows = []
-    for (task, name), part in shelf.frame[shelf.frame.system != ""].groupby(["task", "system"]):
-        table = metrics.over_seeds([run.metrics["test"] for run in part.run])
-        rows.append({"task": task, "system": name, "seeds": len(part)} | _cells(table, scores))
-    rows += [row for task in TASKS if task in set(shelf.frame.task) for row in _trivial(shelf, task, scores)]
-    for row in published.literature(shelf.corpus).itertuples():
-        if row.score in scores:
-            rows.append({"task": "joint", "system": f"{row.system} ({row.source})", row.score: f"{row.value:.3f}"})
-    frame = pd.DataFrame(rows).astype({"seeds": "Int64"})
-    columns = ["task", "system", "seeds", *(score for score in scores if score in frame)]
-    frame = frame[columns].fillna({score: "" for score in scores})
-    return frame.sort_values("task", key=lambda names: names.map(TASKS.index), kind="stable").reset_index(drop=True)
-
-
-def _cells(table: pd.DataFrame, scores: Sequence[str]) -> dict[str, str]:
-    """Scores as text, with their deviation where there are seeds to deviate."""
-    shown = table.loc[[score for score in scores if score in table.index]]
-    return {row.Index: f"{row.mean:.3f}" + (f" ± {row.sd:.3f}" if row.n > 1 else "") for row in shown.itertuples()}
-
-
-def _trivial(shelf: Shelf, task: str, scores: Sequence[str]) -> list[dict[str, object]]:
-    """Rows of the trivial systems; the majority per type pair needs the sentences' entity types."""
-    gold = _predictions(shelf.frame.run.iloc[0]).label_true
-    answers = {"always no_relation": metrics.always_no_relation(gold)}
-    if shelf.text:
-        train = [row for row in shelf.text.train if task != "relation_only" or row.relation != NO_RELATION]
-        answers["majority per type pair"] = metrics.majority_by_type_pair(train, shelf.text.test)
-    rows = []
-    for name, answer in answers.items():
-        values = task_scores(task, gold.tolist(), [task_label(task, label) for label in answer], None)
-        rows.append({"task": task, "system": name} | _cells(metrics.over_seeds([values]), scores))
-    return rows
-
-
-def beside_the_paper(shelves: dict[str, Shelf], score: str) -> pd.DataFrame:
-    """A score as the paper prints it, of TACRED, and of our runs of its recipes on each corpus."""
-    rows = []
-    for family, task in product(("svm", "bilstm", "bert", "gpt2"), TASKS):
-        row = {"family": family, "task": task, "the paper, TACRED": published.paper_scores(family, task).get(score)}
-        for corpus, shelf in shelves.items():
-            variant = "paper" if family == "svm" else ""
-            part = shelf.frame.query("family == @family and task == @task and variant == @variant and changed == '{}'")
-            table = metrics.over_seeds([run.metrics["test"] for run in part.run])
-            name = f"{corpus}{', ' if shelf.stamp else ''}{shelf.stamp}"
-            row[name] = _cells(table, [score]).get(score, "")
-        rows.append(row)
-    frame = pd.DataFrame(rows)
-    return frame[frame.drop(columns=["family", "task"]).replace("", None).notna().any(axis=1)].reset_index(drop=True)

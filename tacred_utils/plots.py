@@ -137,16 +137,18 @@ def evidence(
     """Claims as rows, and in each its tests: how far estimate and interval lie within what the claim needs.
 
     `frame` has claim, verdict, value, low, high, the last three 0 at the edge of the needed range and positive within;
-    `claims` has claim, name and verdict (written at the right), in the order of the rows; `marks` maps verdicts of tests
-    to Matplotlib's marks, in the order of the legend. What lies beyond `edge` is drawn there as an arrow.
+    `claims` has claim, name and verdict (written at the right), in the order of the rows; `marks` maps the verdicts of
+    tests to Matplotlib's marks, in the order of the legend. What lies beyond `edge` is drawn there as an arrow.
     """
     figure, (axis,) = _panels(1, PAGE, 1.1 + 0.27 * len(claims), title)
     places = dict(zip(claims.claim, _name_rows(axis, claims.claim + " " + claims.name), strict=True))
     part = frame.assign(row=frame.claim.map(places).astype(float))
-    part["row"] += (part.groupby("claim").cumcount() + 0.5) / part.groupby("claim").claim.transform("size") * 0.76 - 0.38
+    beside = part.groupby("claim").claim
+    part["row"] += 0.76 * (beside.cumcount() + 0.5) / beside.transform("size") - 0.38
     shades = dict(zip(marks, (SKY, NEUTRAL, "black", "black"), strict=False))
     for kind, tests in part.groupby("verdict"):
-        axis.hlines(tests.row, tests.low.clip(-edge, edge), tests.high.clip(-edge, edge), color=shades[kind], linewidth=0.8)
+        ends = (tests[end].clip(-edge, edge) for end in ("low", "high"))
+        axis.hlines(tests.row, *ends, color=shades[kind], linewidth=0.8)
     for kind, mark in marks.items():
         tests, filled = part[part.verdict == kind], "none" if mark == "o" else shades[kind]
         axis.scatter(
