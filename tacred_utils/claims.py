@@ -129,7 +129,7 @@ def verdicts(frame: pd.DataFrame) -> pd.DataFrame:
     for claim in declared()[0]:
         found = tests.verdict[tests.claim == claim.claim]
         lacking = frame.measured[(frame.claim == claim.claim) & frame.value.isna()]
-        counts = {"for": [SUPPORTED], "open": [UNDECIDED], "against": [NOT_SUPPORTED, CONTRADICTED]}
+        counts = {"supporting": [SUPPORTED], "open": [UNDECIDED], "against": [NOT_SUPPORTED, CONTRADICTED]}
         outcome = {name: int(found.isin(kinds).sum()) for name, kinds in counts.items()}
         about = {"claim": claim.claim, "section": claim.section, "says": claim.says, "name": claim.short}
         rows.append(about | {"verdict": judge(found)} | outcome | {"missing": "; ".join(dict.fromkeys(lacking))})
@@ -137,35 +137,45 @@ def verdicts(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def view(frame: pd.DataFrame, names: Sequence[str] = (), origins: Sequence[str] = ()) -> pd.DataFrame:
-    """The evidence as it is shown: that of some claims, and of some origins, or all; what is missing left out."""
+    """The evidence as it is shown: that of some claims, and of some origins, or all.
+
+    What is missing is left out, as are the interval of an exact figure and the range of what decides nothing.
+    """
     shown = frame[frame.value.notna()]
     shown = shown[shown.claim.isin(names)] if names else shown
     shown = shown[shown.origin.isin(origins)] if origins else shown
     columns = ["claim", "measured", "origin", "value", "low", "high", "n", "needed", "verdict", "source"]
     shown = shown[columns].sort_values("claim", key=lambda claims: claims.str[1:].astype(int), kind="stable")
+    exact, context = shown.low == shown.high, shown.verdict == ""
+    if (whole := exact & (shown.value % 1 == 0)).any():  # counts
+        shown = shown.assign(value=shown.value.astype(object).mask(whole, shown.value[whole].astype(int)))
+    shown = shown.assign(low=shown.low.mask(exact), high=shown.high.mask(exact), needed=shown.needed.mask(context, ""))
     return shown.astype({"n": "Int64"}).rename(columns={"origin": "data"})
 
 
-def quote(frame: pd.DataFrame, claim: str, measured: str, origin: str = "") -> str:
+def quote(frame: pd.DataFrame, claim: str, measured: str, origin: str = "", decimals: int = 3) -> str:
     """`−0.030 [−0.036, −0.023]`: the first evidence whose text begins so; says so where there is none."""
     found = frame[(frame.claim == claim) & frame.measured.str.startswith(measured) & frame.value.notna()]
     found = found[found.origin == origin] if origin else found
     if found.empty:
         return "(not measured here)"
-    row = found.iloc[0]
-    exact = f"{row.value:.3f}" if row.low == row.high else f"{row.value:.3f} [{row.low:.3f}, {row.high:.3f}]"
-    return exact.replace("-", "−")
+    value, low, high = (f"{found[name].iloc[0]:.{decimals}f}" for name in ("value", "low", "high"))
+    return (value if low == high else f"{value} [{low}, {high}]").replace("-", "−")
 
 
-def sentence(row: pd.Series) -> str:
-    """One claim and its verdict as an item of Markdown, with links to the notebooks that hold the details."""
-    [claim] = [claim for claim in declared()[0] if claim.claim == row.claim]
+def sentences(answers: pd.DataFrame, names: Sequence[str]) -> str:
+    """Claims with their verdicts as a list in Markdown, each with links to the notebooks that hold the details."""
+    about = {claim.claim: claim for claim in declared()[0]}
     there = {path.name[:2]: path.name for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))}
-    links = ", ".join(f"[{there[n][:-6]}]({there[n]})" for n in claim.notebooks if n in there)
-    counted = f"tests: {row['for']} for, {row.open} open, {row.against} against"
-    missing = f" Missing: {row.missing}." if row.missing else ""
-    about = f"**{row.claim}** (section {row.section}), {row.says}"
-    return f"- {about}: **{row.verdict}** ({counted}).{missing} Details: {links}."
+    items = []
+    for row in answers[answers.claim.isin(names)].itertuples():
+        links = ", ".join(f"[{there[n][:-6]}]({there[n]})" for n in about[row.claim].notebooks if n in there)
+        links = f" Details: {links}." if links else ""
+        counted = f"tests: {row.supporting} for, {row.open} open, {row.against} against"
+        missing = f" Missing: {row.missing}." if row.missing else ""
+        what = f"**{row.claim}** ({row.section}), {row.says}"
+        items.append(f"- {what}: **{row.verdict}** ({counted}).{missing}{links}")
+    return "\n".join(items)
 
 
 def _in_words(least: float, most: float) -> str:
@@ -173,7 +183,7 @@ def _in_words(least: float, most: float) -> str:
         return f"above {least:.4g}"
     if most - least < 1e-4:
         return f"{(least + most) / 2:,.6g}"
-    return f"below {most:.4g}" if math.isinf(least) else f"{least:.6g} to {most:.6g}"
+    return (f"below {most:.4g}" if math.isinf(least) else f"{least:.6g} to {most:.6g}").replace("-", "−")
 
 
 def measured_as(

@@ -277,13 +277,20 @@ def no_relation_excess(tally: Tally) -> np.ndarray:
 
 
 def unevenness(tally: Tally) -> np.ndarray:
-    """Standard deviation of F1 over relations; those that a draw has lost are left out."""
-    return np.nanstd(_relation_f1(tally), axis=-1)
+    """Standard deviation of F1 over relations."""
+    f1, there = _relation_f1(tally)
+    return np.sqrt(_mean((f1 - _mean(f1, there)[..., None]) ** 2, there))
 
 
-def _relation_f1(tally: Tally) -> np.ndarray:
+def _relation_f1(tally: Tally) -> tuple[np.ndarray, np.ndarray]:
+    """F1 (..., relations), and whether a relation occurs: one that a draw has lost has no F1."""
     relation = np.array([label != NO_RELATION for label in tally.labels])
-    return np.where(tally.gold + tally.predicted > 0, tally.f1, np.nan)[..., relation]
+    return tally.f1[..., relation], (tally.gold + tally.predicted > 0)[..., relation]
+
+
+def _mean(values: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """Mean over the last axis of what is there; 0 where nothing is."""
+    return (values * there).sum(axis=-1) / np.maximum(there.sum(axis=-1), 1)
 
 
 def _frequent_minus_rare(systems: Sequence[System], shelf: Shelf | None, draws: int) -> Estimate:
@@ -293,8 +300,8 @@ def _frequent_minus_rare(systems: Sequence[System], shelf: Shelf | None, draws: 
     frequent, rare = np.split(order, [len(order) // 2])
 
     def gap(tally: Tally) -> np.ndarray:
-        f1 = _relation_f1(tally)
-        return np.nanmean(f1[..., frequent], axis=-1) - np.nanmean(f1[..., rare], axis=-1)
+        f1, there = _relation_f1(tally)
+        return _mean(f1[..., frequent], there[..., frequent]) - _mean(f1[..., rare], there[..., rare])
 
     return _difference(estimates(systems, gap, draws=draws))
 
