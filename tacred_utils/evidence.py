@@ -182,12 +182,15 @@ def open_texts(data_dir: Path, names: Sequence[str] = ("conll04", "kbp37")) -> l
 
 
 def _changed(run: Run) -> str | None:
+    """What differs from the profile's settings, as JSON; None for a family, variant or setting that is not known."""
     try:
         usual = _usual(run.info["profile"], run.info["family"], run.info["variant"])
     except UserError:
         return None
-    settings = run.info["settings"]
-    return json.dumps({key: value for key, value in settings.items() if usual.get(key) != value}, sort_keys=True)
+    if run.settings is None:
+        return None
+    settings = msgspec.to_builtins(run.settings)
+    return json.dumps({key: value for key, value in settings.items() if usual[key] != value}, sort_keys=True)
 
 
 @lru_cache
