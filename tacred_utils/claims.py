@@ -97,13 +97,18 @@ def verdict(low: float, high: float, needs: Range, printed: bool = False) -> str
 
 
 def judge(verdicts: Iterable[str]) -> str:
-    """The verdict on a claim from those of its tests: the first of these that occurs, and not testable without tests.
+    """The verdict on a claim from those of its tests, the missing ones (not testable) among them.
 
-    Contradicted, not supported, undecided, supported: a claim is borne out only if every test bears it out.
+    Contradicted or not supported if any test is, in this order; supported if all are; not testable here if none could
+    be made; else undecided. So a claim is borne out only if every test of it was made and bears it out.
     """
     found = set(verdicts)
-    order = (CONTRADICTED, NOT_SUPPORTED, UNDECIDED, SUPPORTED)
-    return next((name for name in order if name in found), NOT_TESTABLE)
+    for grave in (CONTRADICTED, NOT_SUPPORTED):
+        if grave in found:
+            return grave
+    if found <= {NOT_TESTABLE}:
+        return NOT_TESTABLE
+    return SUPPORTED if found == {SUPPORTED} else UNDECIDED
 
 
 def table(rows: Iterable[Evidence]) -> pd.DataFrame:
@@ -124,7 +129,7 @@ def table(rows: Iterable[Evidence]) -> pd.DataFrame:
 
 def verdicts(frame: pd.DataFrame) -> pd.DataFrame:
     """The claims with their verdict, the number of tests by outcome, and what is missing, from a frame of `table`."""
-    tests = frame[frame.decides & frame.value.notna()]
+    tests = frame[frame.decides]
     rows = []
     for claim in declared()[0]:
         found = tests.verdict[tests.claim == claim.claim]
@@ -196,8 +201,15 @@ def measured_as(
 # Evidence that is declared: published predictions and our runs
 
 
-def from_predictions(frame: pd.DataFrame, draws: int = 1000) -> Iterator[Evidence]:
-    """Evidence from published systems on TACRED's test split; `frame` is that of `published.system_predictions`."""
+def from_predictions(frame: pd.DataFrame | None, draws: int = 1000) -> Iterator[Evidence]:
+    """Evidence from published systems on TACRED's test split; `frame` is that of `published.system_predictions`.
+
+    Without a frame every test on them is one that is missing.
+    """
+    if frame is None:
+        for test, name in _tests(published=True):
+            yield _of_test(test, name, TACRED, None, note="published predictions on TACRED")
+        return
     gold = frame.gold.to_numpy()
     support = metrics.per_class(gold, gold).set_index("label").support
     trained = published.table_12() - support  # train and dev together: the paper prints no counts of train alone

@@ -51,7 +51,9 @@ def test_a_test_is_decided_by_its_interval_and_the_range(low, high, needs, own, 
         ([SUPPORTED, UNDECIDED], UNDECIDED),
         ([SUPPORTED, UNDECIDED, NOT_SUPPORTED], NOT_SUPPORTED),
         ([SUPPORTED, NOT_SUPPORTED, CONTRADICTED], CONTRADICTED),
-        ([NOT_TESTABLE], NOT_TESTABLE),
+        ([NOT_TESTABLE, NOT_TESTABLE], NOT_TESTABLE),
+        ([SUPPORTED, NOT_TESTABLE], UNDECIDED),  # a test that was not made does not bear it out
+        ([NOT_SUPPORTED, NOT_TESTABLE], NOT_SUPPORTED),
     ],
 )
 def test_a_claim_takes_the_gravest_verdict_of_its_tests(verdicts, expected):
@@ -68,7 +70,8 @@ def test_margins_are_positive_inside_the_range_and_only_tests_have_verdicts():
     assert table.verdict.tolist() == [SUPPORTED, "", NOT_TESTABLE]
     assert table.value_margin[:2].tolist() == pytest.approx([0.1, -0.1])
     answer = claims.verdicts(table).set_index("claim").loc["C8"]
-    assert (answer.verdict, answer.supporting, answer.open, answer.against) == (SUPPORTED, 1, 0, 0)
+    assert (answer.verdict, answer.supporting, answer.open, answer.against) == (UNDECIDED, 1, 0, 0)
+    assert claims.verdicts(table[:2]).set_index("claim").verdict["C8"] == SUPPORTED
     assert answer.missing == "c" and claims.view(table).measured.tolist() == ["a", "b"]
     assert claims.quote(table, "C8", "b") == "0.100 [0.050, 0.150]" and "not measured" in claims.quote(table, "C8", "c")
 
@@ -191,6 +194,13 @@ def test_published_predictions_speak_on_tacred(data_dir):
     assert (lstm.verdict == SUPPORTED).all() and len(lstm) == 5
     rho = found[(found.claim == "C11") & found.measured.str.startswith(published.PAPER_BERT)].value.iloc[0]
     assert rho == pytest.approx(0.23, abs=0.005)
+
+
+def test_without_published_predictions_their_tests_are_missing():
+    found = claims.table(claims.from_predictions(None))
+    assert (found.verdict == NOT_TESTABLE).all() and set(found.origin) == {claims.TACRED}
+    answers = claims.verdicts(found).set_index("claim")
+    assert answers.missing["C18"] == "published predictions on TACRED" and answers.verdict["C18"] == NOT_TESTABLE
 
 
 # Estimates
