@@ -12,6 +12,7 @@ import pytest
 from tacred_utils import claims, consistency, evidence, metrics, plots, printed, published, summaries
 from tacred_utils.claims import CONTRADICTED, NOT_SUPPORTED, NOT_TESTABLE, SUPPORTED, UNDECIDED, Evidence
 from tacred_utils.evidence import Missing, System
+from tacred_utils.labels import TASKS
 from tacred_utils.runs import publish
 from tacred_utils.settings import parse_overrides
 from tacred_utils.study import Study
@@ -391,9 +392,8 @@ def test_coverage_keeps_only_answers_that_dev_says_are_precise_enough():
 def test_a_summary_has_every_task_its_scores_and_the_trivial_systems(runs, shelf_root):
     shelf = evidence.shelves([(runs, None)], [shelf_root[1]])["sample"]
     table = summaries.summary(shelf, ["micro_f1", "macro_f1", "directional_macro_f1"])
-    assert table.groupby("task", sort=False).system.apply(list).to_dict() == {
-        task: ["SVM", "always no_relation", "majority per type pair"] for task in ("joint", "detection", "relation_only")
-    }
+    named = ["SVM", "always no_relation", "majority per type pair"]
+    assert table.groupby("task", sort=False).system.apply(list).to_dict() == dict.fromkeys(TASKS, named)
     joint = next(run for run in shelf.frame.run if run.info["task"] == "joint")
     assert table.micro_f1[0] == f"{joint.metrics['test']['micro_f1']:.3f}" and "directional_macro_f1" not in table
     assert table.micro_f1[table.system == "always no_relation"].tolist() == ["0.000"] * 3
