@@ -81,6 +81,10 @@ class Tally:
             result["directional_macro_f1"] = self._directional()
         return result
 
+    def macro_f1_over(self, classes: np.ndarray) -> np.ndarray:
+        """Mean F1 of the classes (L,) that are True and have rows, gold or predicted; 0 where there is none."""
+        return _mean(self.f1, (self.gold + self.predicted > 0) & classes)
+
     def _directional(self) -> np.ndarray:
         """SemEval-2010 Task 8's official score (Hendrickx et al. 2010): macro F1 over relations without
         direction.
@@ -104,7 +108,21 @@ def tally(gold: Sequence[str], pred: Sequence[str], labels: Sequence[str] | None
     """
     labels = _label_list(labels, gold, pred)
     codes = [_encode(column, labels) for column in (gold, pred)]
-    return _tally(*_same_length(codes), np.ones(len(codes[0])), labels)
+    return tally_cells(*_same_length(codes), np.ones(len(codes[0])), labels)
+
+
+def tally_cells(gold: np.ndarray, pred: np.ndarray, weights: np.ndarray, labels: list[str]) -> Tally:
+    """Counts of K cells (gold and predicted class, as places in `labels`), each seen `weights` times: (..., K)."""
+    relation = np.array([label != NO_RELATION for label in labels])
+    size = len(labels)
+    return Tally(
+        labels,
+        correct=_sum_by(gold, weights * (gold == pred), size),
+        gold=_sum_by(gold, weights, size),
+        predicted=_sum_by(pred, weights, size),
+        both=weights @ (relation[gold] & relation[pred]).astype(float),
+        observed=np.isin(np.arange(size), np.concatenate([gold, pred])),
+    )
 
 
 def scores(gold: Sequence[str], pred: Sequence[str], labels: Sequence[str] | None = None) -> dict[str, float]:
@@ -123,15 +141,35 @@ def per_class(gold: Sequence[str], pred: Sequence[str], labels: Sequence[str] | 
 
 def resample(
     gold: Sequence[str], predictions: Sequence[Sequence[str]], labels: Sequence[str] | None = None,
-    draws: int = 1000, seed: int = 0,
+    draws: int = 1000, seed: int = 0, units: Sequence[object] | None = None,
 ) -> list[Tally]:  # fmt: skip
-    """Bootstrap test rows: a `Tally` of shape (draws, L) for each system, all over the same draws of rows."""
+    """Bootstrap test rows: a `Tally` of shape (draws, L) for each system, all over the same draws of rows.
+
+    `units` says what each row belongs to, where rows are no independent witnesses (those of one sentence, say): whole
+    units are drawn then.
+    """
     labels = _label_list(labels, gold, *predictions)
     codes = _same_length([_encode(column, labels) for column in (gold, *predictions)])
-    cells, counts = np.unique(np.column_stack(codes), axis=0, return_counts=True)  # (K, 1 + systems), (K,)
-    rows, rng = counts.sum(), np.random.default_rng(seed)
-    weights = rng.multinomial(rows, counts / rows, size=draws)  # (draws, K)
-    return [_tally(cells[:, 0], cells[:, system], weights, labels) for system in range(1, cells.shape[1])]
+    cells, cell, counts = np.unique(np.column_stack(codes), axis=0, return_inverse=True, return_counts=True)
+    if units is None:  # cells is (K, 1 + systems), counts (K,)
+        rows, rng = counts.sum(), np.random.default_rng(seed)
+        weights = rng.multinomial(rows, counts / rows, size=draws)  # (draws, K)
+    else:
+        unit = number_units(units)  # (rows,)
+        held = sparse.csr_array((np.ones(len(unit)), (unit, cell.ravel())), shape=(unit.max() + 1, len(cells)))
+        weights = draw_units(unit.max() + 1, draws, seed) @ held  # (draws, units) @ (units, K)
+    return [tally_cells(cells[:, 0], cells[:, n], weights, labels) for n in range(1, cells.shape[1])]
+
+
+def number_units(units: Sequence[object]) -> np.ndarray:
+    """(rows,) a number from 0 on for the unit of each row."""
+    return pd.factorize(pd.Series(list(units)))[0]
+
+
+def draw_units(size: int, draws: int, seed: int) -> np.ndarray:
+    """(draws, size) how often each of `size` units is drawn when as many are drawn with replacement."""
+    chosen = np.random.default_rng(seed).integers(size, size=(draws, size))
+    return np.array([np.bincount(draw, minlength=size) for draw in chosen])
 
 
 def bootstrap(
@@ -150,15 +188,15 @@ def bootstrap(
 
 def paired_bootstrap(
     gold: Sequence[str], pred_a: Sequence[str], pred_b: Sequence[str], name: str = "micro_f1",
-    labels: Sequence[str] | None = None, draws: int = 1000, seed: int = 0,
+    labels: Sequence[str] | None = None, draws: int = 1000, seed: int = 0, units: Sequence[object] | None = None,
 ) -> dict[str, float]:  # fmt: skip
-    """Does system b differ from system a on these rows? Both are scored on the same draws of rows.
+    """Does system b differ from system a on these rows? Both are scored on the same draws of rows (or of `units`).
 
     Returns difference (b − a), its 95 % interval low, high, and a two-sided p_value: twice the smaller share
     of draws at or beyond 0, counting the observed sample as one draw (so it is never below 2 / (draws + 1)).
     """
     labels = _label_list(labels, gold, pred_a, pred_b)
-    drawn = resample(gold, [pred_a, pred_b], labels, draws, seed)
+    drawn = resample(gold, [pred_a, pred_b], labels, draws, seed, units)
     drawn_a, drawn_b = (counts.scores()[name] for counts in drawn)
     differences = drawn_b - drawn_a  # (draws,)
     tail = min((differences <= 0).sum(), (differences >= 0).sum())
@@ -266,20 +304,6 @@ def _same_length(codes: list[np.ndarray]) -> list[np.ndarray]:
         numbers = f"{lengths[0]:,} and {lengths[-1]:,}"
         raise UserError(f"Gold and predicted labels differ in number ({numbers}); give one of each a row.")
     return codes
-
-
-def _tally(gold: np.ndarray, pred: np.ndarray, weights: np.ndarray, labels: list[str]) -> Tally:
-    """Counts of K cells (gold, pred), each seen `weights` times; `weights` is (K,) or (draws, K)."""
-    relation = np.array([label != NO_RELATION for label in labels])
-    size = len(labels)
-    return Tally(
-        labels,
-        correct=_sum_by(gold, weights * (gold == pred), size),
-        gold=_sum_by(gold, weights, size),
-        predicted=_sum_by(pred, weights, size),
-        both=weights @ (relation[gold] & relation[pred]).astype(float),
-        observed=np.isin(np.arange(size), np.concatenate([gold, pred])),
-    )
 
 
 def _mean(values: np.ndarray, counted: np.ndarray) -> np.ndarray:
