@@ -88,7 +88,7 @@ class BilstmSettings(TrainingSettings, frozen=True, kw_only=True, forbid_unknown
     pos_dim: Annotated[int, Meta(ge=0)]
     ner_dim: Annotated[int, Meta(ge=0)]
     type_dim: Annotated[int, Meta(ge=0)]  # of each entity's type, beside the sentence vector
-    mark_dim: Annotated[int, Meta(ge=0)] = 0  # at each word: whether it belongs to the subject or object, and of what type
+    mark_dim: Annotated[int, Meta(ge=0)] = 0  # at each word: role and type of the entity that it belongs to
     shape_dim: Annotated[int, Meta(ge=0)] = 0  # of the pattern of capitals, digits and signs in each word
     position_dim: Annotated[int, Meta(ge=0)]  # of each of the two distances
     positions: Literal["input", "attention", "both"]  # where distances are read

@@ -88,11 +88,9 @@ def test_the_largest_states_are_taken_from_one_entity_to_the_other_and_nowhere_e
     settings = replace(ATTENTIVE, between_states=True, dropout=0.0)
     reader = Reader(Encoder({}, {}, {}, 60, settings.max_distance, True, "span", False), 2, settings)
     states = torch.tensor([[9.0, 1, 2, 5, 3, 8], [9.0, 6, 2, 5, 3, 8]])[:, :, None]  # (B, T, 1)
-    tokens, at = np.arange(6), [((1, 1), (3, 4)), ((2, 4), (4, 4))]  # in turn; one within the other
-    subject, objekt = (
-        torch.from_numpy(np.stack([position_ids(span_distance(tokens, *spans[role]), reader.settings.max_distance) for spans in at]))
-        for role in (0, 1)
-    )  # fmt: skip
+    at = [((1, 1), (3, 4)), ((2, 4), (4, 4))]  # in turn; one within the other
+    distances = np.array([[span_distance(np.arange(6), *span) for span in spans] for spans in at])  # (B, 2, T)
+    subject, objekt = torch.from_numpy(position_ids(distances, settings.max_distance)).unbind(1)
     for pair in ((subject, objekt), (objekt, subject)):
         assert reader.largest_between(states, *pair).tolist() == [[5.0], [5.0]]
 
