@@ -72,6 +72,8 @@ def load_pretrained(name: str, own: OwnModel, corpus: Corpus, cache: Path, prefi
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
         more = {} if config.model_type == "bert" else {"add_prefix_space": prefix_space}  # byte-pair vocabularies need it
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, **(more if name not in OWN else {}))
+        if name in OWN:  # a tokenizer of no named class, which takes no such option
+            tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix_space)
         backbone = AutoModel.from_pretrained(
             folder, local_files_only=True, dtype=torch.float32, use_safetensors=True
         )
