@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from tacred_utils.paths import PACKAGE, atomic_path
 
@@ -256,6 +256,35 @@ def top_features(weights: pd.DataFrame, family: str, title: str = "", xlabel: st
         axis.axvline(0, color=NEUTRAL, linewidth=0.5)
         axis.set(xlabel=xlabel)
         axis.set_title(_text(name), loc="right")  # grows to the left, over the room that the names take
+    return figure
+
+
+def shares_by_epoch(
+    histories: Mapping[str, pd.DataFrame], families: Families, gold: float, title: str = "", reference: str = ""
+) -> Figure:
+    """Share of dev rows answered `no_relation` by epoch, a panel a run; dotted: the share that is gold.
+
+    Each history has epoch and dev_no_relation. The run named `reference` has no panel: it is grey in all of them,
+    unless it is the only one.
+    """
+    panels = {name: history for name, history in histories.items() if name != reference} or dict(histories)
+    columns = min(4, len(panels))
+    rows = -(-len(panels) // columns)
+    figure, axes = _panels(len(panels), PAGE, 0.8 + 1.15 * rows, title, columns=columns, sharex=True, sharey=True)
+    lowest = min(gold, *(history["dev_no_relation"].min() for history in histories.values()))
+    for axis, (name, history) in zip(axes, panels.items(), strict=True):
+        axis.axhline(gold, color="black", linewidth=0.8, linestyle=":", label="gold")
+        if reference in histories:
+            axis.plot(*histories[reference][["epoch", "dev_no_relation"]].T.values, color="#9E9E9E", label=reference)
+        axis.plot(history["epoch"], history["dev_no_relation"], "o-", ms=3, color=_colour(name, families))
+        axis.set_title(_text(name), fontsize=7)
+        axis.set(xlim=(0.5, None), ylim=(max(0.0, lowest - 0.05), 1.02))
+        axis.xaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
+        axis.tick_params(labelbottom=True)  # where the row below has no panel, too
+    for axis in axes[::columns]:
+        axis.set_ylabel("no_relation")
+    figure.supxlabel("epoch", size=8)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower left", ncols=2)
     return figure
 
 

@@ -37,6 +37,7 @@ def figures() -> dict[str, Figure]:
     found = classes([20, 3, 0, 1], [0.9, 0.5, 0.2, 0])
     history = pd.DataFrame({"epoch": [1, 2, 3], "train_loss": [2, 1, 0.5], "dev_loss": [2, 1.5, 1.8]})
     history = history.assign(train_macro_f1=[0.1, 0.4, 0.8], dev_macro_f1=[0.1, 0.3, 0.2])
+    shares = pd.DataFrame({"epoch": [1, 2], "dev_no_relation": [0.9, 0.7]})
     return {
         "class_frequencies": plots.class_frequencies(counts, "Classes"),
         "sentence_lengths": plots.sentence_lengths(lengths, "Lengths"),
@@ -51,6 +52,9 @@ def figures() -> dict[str, Figure]:
         "curves": plots.curves(curve.assign(mark=["", "chosen", ""]), "recall", "precision", FAMILIES, "PR"),
         "reliability": plots.curves(bins, "p", "right", FAMILIES, marker="o", diagonal=True),
         "learning_curves": plots.learning_curves({"joint": history, "relations": history}, "bilstm", "Curves"),
+        "shares_by_epoch": plots.shares_by_epoch(
+            {"plain": shares, "stalled": shares.assign(dev_no_relation=1.0)}, {"stalled": "gpt2"}, 0.8, "S", "plain"
+        ),
         "heatmap": plots.heatmap(square, "kappa"),
         "top_features": plots.top_features(pd.DataFrame(weights), "svm", "Features"),
     }  # fmt: skip
@@ -152,6 +156,15 @@ def test_learning_curves_show_both_splits_and_mark_the_best_epoch():
     assert [line.get_ydata().tolist() for line in loss.lines] == [[2, 1, 0.5], [2, 1.5, 1.8]]
     assert [line.get_ydata().tolist() for line in f1.lines] == [[0.1, 0.4, 0.8], [0.1, 0.3, 0.2], [0.3]]
     assert f1.lines[2].get_xdata().tolist() == [2]
+
+
+def test_shares_by_epoch_have_a_panel_a_run_with_the_reference_and_gold_in_each():
+    [axis] = figures()["shares_by_epoch"].axes
+    assert [list(line.get_ydata()) for line in axis.lines] == [[0.8, 0.8], [0.9, 0.7], [1.0, 1.0]]
+    assert axis.get_title(loc="left") == "stalled" and axis.lines[2].get_color() == plots.COLOURS["gpt2"]
+    assert axis.get_ylim()[0] < 0.7 and len(figures()["shares_by_epoch"].legends) == 1
+    alone = {"plain": pd.DataFrame({"epoch": [1], "dev_no_relation": [0.9]})}
+    assert len(plots.shares_by_epoch(alone, {}, 0.8, reference="plain").axes) == 1
 
 
 def test_missing_cells_of_a_heatmap_are_empty():
