@@ -1,6 +1,7 @@
 """What a notebook holds: titles carry the stamp, products go where they belong, and a notebook can end early."""
 
 import json
+import shlex
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
@@ -8,6 +9,7 @@ from matplotlib.figure import Figure
 
 from tacred_utils import readme, study
 from tacred_utils.errors import UserError
+from tacred_utils.runs import publish
 from tacred_utils.study import Study
 
 
@@ -46,6 +48,46 @@ def test_a_stopped_notebook_passes_over_its_cells_until_a_study_is_made(smoke, m
     shell.run_cell("Study()")
     shell.run_cell("seen.append(2)")
     assert shell.user_ns["seen"] == [2]
+
+
+def test_find_reads_what_is_done_and_trains_nothing(smoke, tmp_path):
+    assert smoke.find("svm", "detection") is None and not list(tmp_path.rglob("run.json"))
+    run = smoke.run("svm", "detection", seed=7)
+    reader = Study("06", "smoke", results=str(tmp_path))
+    assert reader.find("svm", "detection", seed=8) is None and reader.find("svm", "detection", seed=7, c=3.0) is None
+    assert not reader._runs
+    assert reader.find("svm", "detection", seed=7).folder == run.folder
+    assert reader._runs == {f"sample/{run.folder.name}"}
+
+
+def test_find_takes_a_published_copy(smoke, tmp_path):
+    run = smoke.run("svm", "detection")
+    publish([run], tmp_path / "published")
+    found = Study("06", "smoke", results=str(tmp_path / "published")).find("svm", "detection")
+    assert found.folder == tmp_path / "published" / "sample" / run.folder.name
+
+
+def test_systems_are_those_declared_without_ablations_and_hold_what_is_done(smoke, tmp_path):
+    runs = [smoke.run("svm", "joint", seed=seed) for seed in (5, 7)] + [smoke.run("svm", "detection", seed=7)]
+    smoke.run("svm", "joint", "paper", seed=5)
+    systems = {system.name: system for system in Study("06", "smoke", results=str(tmp_path), seeds=[5, 7]).systems()}
+    assert {"SVM", "SVM paper", "BiLSTM", "BiLSTM pa_lstm"} <= set(systems)
+    assert not [name for name in systems if "pos_dim" in name]
+    svm = systems["SVM"]
+    assert [run.folder for run in svm.runs.values()] == [run.folder for run in runs]
+    assert svm.first("joint").folder == runs[0].folder and svm.first("relation_only") is None
+    assert svm.paired("joint") == [5, 7] and svm.paired("joint", "detection") == [7]
+    assert svm.declared == ("joint", "detection", "relation_only") and not systems["BiLSTM"].runs
+
+
+def test_what_is_lacking_is_told_with_a_command_that_the_shell_takes(tmp_path, capsys):
+    from tacred_utils.__main__ import main
+
+    reader = Study("06", "smoke", results=str(tmp_path / "no runs"), seeds=[3])
+    assert "plan --profile smoke --corpus sample --seeds 3" in reader.lacking
+    command = shlex.split(reader.lacking.split("`")[1])
+    assert main(command[3:]) == 0
+    assert "train --family svm" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
