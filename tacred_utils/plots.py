@@ -15,13 +15,14 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import FuncFormatter
 
 from tacred_utils.paths import PACKAGE, atomic_path
 
 COLUMN, PAGE = 3.35, 6.9  # inches: the column and the text width of a two-column page
 ROW = 0.14  # inches: one line of 7 pt type
+SIGNS_A_LINE = 122  # of 6.5 pt monospaced type on the width of a page
 INTERVAL = "score (bars: 95 % interval over test rows)"
 
 # One colour per model family, from Okabe and Ito's palette, the same in every figure.
@@ -341,6 +342,30 @@ def learning_curves(histories: Mapping[str, pd.DataFrame], family: str, title: s
     return figure
 
 
+def shaded_text(texts: Mapping[str, pd.DataFrame], label: str, title: str = "") -> Figure:
+    """Texts in which a score shades each piece: blue above 0, orange below, in each text up to its largest size.
+
+    `texts` maps a heading to a frame with columns piece and score; `label` says what the scores are.
+    """
+    lines = {name: _broken(frame["piece"].map(str), SIGNS_A_LINE) for name, frame in texts.items()}
+    number = sum(line.max(initial=0) + 2.5 for _, line in lines.values())  # a line for the heading, and some room
+    figure, (axis,) = _panels(1, PAGE, 0.35 + 0.17 * number, title)
+    axis.set(xlim=(0, SIGNS_A_LINE), ylim=(number - 0.7, -0.7))
+    axis.axis("off")
+    top, shades = 0.0, matplotlib.colormaps["PuOr"]
+    for name, frame in texts.items():
+        columns, rows = lines[name]
+        axis.text(0, top, _text(name), weight="bold", va="center", fontsize=7)
+        largest = frame["score"].abs().max() or 1.0
+        for piece, score, column, row in zip(frame["piece"], frame["score"], columns, rows, strict=True):
+            box = (column - 0.3, top + row + 0.55), len(piece) + 0.6, 0.9
+            axis.add_patch(Rectangle(*box, color=shades(0.5 + 0.4 * score / largest), linewidth=0))
+            axis.text(column, top + row + 1, _text(piece), family="monospace", va="center", fontsize=6.5)
+        top += rows.max(initial=0) + 2.5
+    axis.set_title(_text(label), fontsize=7, loc="left")
+    return figure
+
+
 # What the figures share
 
 
@@ -374,6 +399,18 @@ def _line_styles(systems: Sequence[str], families: Families) -> dict[str, str]:
         styles[system] = ("-", "--", "-.", ":")[drawn.count(_colour(system, families)) % 4]
         drawn.append(_colour(system, families))
     return styles
+
+
+def _broken(words: Sequence[str], width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Column and line at which each word begins, one sign apart, in lines of `width` signs."""
+    columns, lines, column, line = [], [], 0, 0
+    for word in words:
+        if column and column + len(word) > width:
+            column, line = 0, line + 1
+        columns.append(column)
+        lines.append(line)
+        column += len(word) + 1
+    return np.array(columns, dtype=int), np.array(lines, dtype=int)
 
 
 def _count_ticks(axis: Axis) -> None:
