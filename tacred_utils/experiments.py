@@ -106,7 +106,7 @@ def entry(run: Run, profile: Profile) -> Experiment | None:
     for experiment in declared():
         if (experiment.family, experiment.variant) == (run.info["family"], run.info["variant"]):
             settings = profile.settings(experiment.family, experiment.variant, experiment.set)
-            if msgspec.to_builtins(settings) == run.info["settings"]:
+            if settings == run.settings:
                 return experiment
     return None
 

@@ -28,7 +28,7 @@ from tacred_utils.labels import NO_RELATION, TASKS, task_classes, task_label
 from tacred_utils.metrics import scores
 from tacred_utils.paths import ROOT, read_bytes, write_bytes, write_text
 from tacred_utils.predictions import read_predictions
-from tacred_utils.settings import VERSIONS, known_family
+from tacred_utils.settings import FAMILIES, VERSIONS, known_family
 
 # Each has fit(corpus, task, settings, seed, folder) -> Outcome, and load(folder) -> a model that can score Examples.
 MODULES = {
@@ -99,6 +99,14 @@ class Run:
     @property
     def classes(self) -> list[str]:
         return self.info["classes"]
+
+    @property
+    def settings(self) -> msgspec.Struct | None:
+        """The settings as their family's type, with defaults for what came later; None where they no longer fit it."""
+        try:
+            return msgspec.convert(self.info["settings"], FAMILIES[self.info["family"]])
+        except (KeyError, msgspec.ValidationError):
+            return None
 
     @cached_property
     def metrics(self) -> dict[str, dict[str, float]]:
