@@ -139,16 +139,16 @@ def runs_list(options: argparse.Namespace) -> None:
 def runs_publish(options: argparse.Namespace) -> None:
     """Copy the runs that the notebooks show, without weights, to data/runs, and renew the README's results."""
     from tacred_utils import readme
-    from tacred_utils.experiments import belongs_to_study
+    from tacred_utils.experiments import entry, publishes_log_probs
     from tacred_utils.runs import find_runs, publish
     from tacred_utils.settings import load_profile
 
     shown = [
         run
         for run in find_runs(options.results, options.corpus)
-        if run.info["profile"] != "smoke" and belongs_to_study(run, load_profile(run.info["profile"]))
+        if run.info["profile"] != "smoke" and entry(run, load_profile(run.info["profile"]))
     ]
-    for folder in publish(shown, options.to):
+    for folder in publish(shown, options.to, lambda run: publishes_log_probs(run, load_profile(run.info["profile"]))):
         print(folder)
     if options.to == PUBLISHED_RUNS:
         readme.refresh()

@@ -14,6 +14,9 @@ from tacred_utils.runs import Run, Spec, is_done
 from tacred_utils.settings import Profile
 
 
+FAMILY_NAMES = {"svm": "SVM", "bilstm": "BiLSTM", "bert": "BERT", "gpt2": "GPT-2"}  # as tables write them
+
+
 class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One entry of experiments.toml: a family and variant on some tasks, with settings that differ from the profile's."""
 
@@ -31,6 +34,17 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         further = corpus.name in profile.further_corpora
         wanted = [task for task in named if not further or task == "joint" and not self.ablation]
         return [task for task in wanted if task in corpus.tasks]
+
+    @property
+    def headline(self) -> bool:
+        """Whether it is a system of the study, and not one that an ablation changed for its own sake."""
+        return not self.ablation
+
+    @property
+    def system(self) -> str:
+        """`BiLSTM pa_lstm, words=minilm`: how tables and figures name it."""
+        title = f"{FAMILY_NAMES[self.family]}{f' {self.variant}' if self.variant else ''}"
+        return ", ".join([title, *(f"{key}={value}" for key, value in self.set.items() if value is not False)])
 
 
 @dataclass(frozen=True)
@@ -87,11 +101,21 @@ def command(run: Planned, options: dict[str, object]) -> str:
     return shlex.join(words)
 
 
-def belongs_to_study(run: Run, profile: Profile) -> bool:
-    """Whether a finished run is one that the notebooks show under this profile, so that it is worth publishing."""
+def entry(run: Run, profile: Profile) -> Experiment | None:
+    """The declared experiment that a finished run belongs to under this profile; None for any other run."""
     for experiment in declared():
         if (experiment.family, experiment.variant) == (run.info["family"], run.info["variant"]):
             settings = profile.settings(experiment.family, experiment.variant, experiment.set)
             if settings == run.settings:
-                return True
-    return False
+                return experiment
+    return None
+
+
+def publishes_log_probs(run: Run, profile: Profile) -> bool:
+    """Whether its matrix is published too: of joint systems, whose answers are not the whole story, for one seed.
+
+    A detector's probability and a classifier's answer stand in the predictions themselves.
+    """
+    found = entry(run, profile)
+    first = run.info["seed"] == profile.seeds[0]
+    return bool(found and found.headline and first and run.info["task"] == "joint")

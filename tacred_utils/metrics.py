@@ -81,6 +81,10 @@ class Tally:
             result["directional_macro_f1"] = self._directional()
         return result
 
+    def macro_f1_over(self, classes: np.ndarray) -> np.ndarray:
+        """Mean F1 of the classes (L,) that are True and have rows, gold or predicted; 0 where there is none."""
+        return _mean(self.f1, (self.gold + self.predicted > 0) & classes)
+
     def _directional(self) -> np.ndarray:
         """SemEval-2010 Task 8's official score (Hendrickx et al. 2010): macro F1 over relations without
         direction.
@@ -96,15 +100,32 @@ class Tally:
         return _mean(_ratio(2 * self.correct @ member, rows), ~absent)
 
 
-def tally(gold: Sequence[str], pred: Sequence[str], labels: Sequence[str] | None = None) -> Tally:
+def tally(
+    gold: Sequence[str], pred: Sequence[str], labels: Sequence[str] | None = None,
+    weights: Sequence[float] | None = None,
+) -> Tally:  # fmt: skip
     """Count gold and predicted labels (equally long, by row) over the fixed list `labels`.
 
-    Without `labels` the list is the union of both. Raises `UserError` for no rows, for unequal lengths and
-    for a label that is not in the list.
+    Without `labels` the list is the union of both; `weights` let a row count for more or less than one. Raises
+    `UserError` for no rows, for unequal lengths and for a label that is not in the list.
     """
     labels = _label_list(labels, gold, pred)
     codes = [_encode(column, labels) for column in (gold, pred)]
-    return _tally(*_same_length(codes), np.ones(len(codes[0])), labels)
+    return tally_cells(*_same_length(codes), np.ones(len(codes[0])) if weights is None else weights, labels)
+
+
+def tally_cells(gold: np.ndarray, pred: np.ndarray, weights: np.ndarray, labels: list[str]) -> Tally:
+    """Counts of K cells (gold and predicted class, as places in `labels`), each seen `weights` times: (..., K)."""
+    relation = np.array([label != NO_RELATION for label in labels])
+    size = len(labels)
+    return Tally(
+        labels,
+        correct=_sum_by(gold, weights * (gold == pred), size),
+        gold=_sum_by(gold, weights, size),
+        predicted=_sum_by(pred, weights, size),
+        both=weights @ (relation[gold] & relation[pred]).astype(float),
+        observed=np.isin(np.arange(size), np.concatenate([gold, pred])),
+    )
 
 
 def scores(gold: Sequence[str], pred: Sequence[str], labels: Sequence[str] | None = None) -> dict[str, float]:
@@ -123,15 +144,22 @@ def per_class(gold: Sequence[str], pred: Sequence[str], labels: Sequence[str] | 
 
 def resample(
     gold: Sequence[str], predictions: Sequence[Sequence[str]], labels: Sequence[str] | None = None,
-    draws: int = 1000, seed: int = 0,
+    draws: int = 1000, seed: int = 0, weights: Sequence[float] | None = None,
 ) -> list[Tally]:  # fmt: skip
-    """Bootstrap test rows: a `Tally` of shape (draws, L) for each system, all over the same draws of rows."""
+    """Bootstrap test rows: a `Tally` of shape (draws, L) for each system, all over the same draws of rows.
+
+    `weights` are those of the rows, as `tally` takes them; they do not change how often a row is drawn.
+    """
     labels = _label_list(labels, gold, *predictions)
     codes = _same_length([_encode(column, labels) for column in (gold, *predictions)])
+    if weights is not None:
+        codes.append(np.unique(weights, return_inverse=True)[1])  # rows of one cell weigh the same
     cells, counts = np.unique(np.column_stack(codes), axis=0, return_counts=True)  # (K, 1 + systems), (K,)
     rows, rng = counts.sum(), np.random.default_rng(seed)
-    weights = rng.multinomial(rows, counts / rows, size=draws)  # (draws, K)
-    return [_tally(cells[:, 0], cells[:, system], weights, labels) for system in range(1, cells.shape[1])]
+    drawn = rng.multinomial(rows, counts / rows, size=draws)  # (draws, K)
+    if weights is not None:
+        drawn = drawn * np.unique(weights)[cells[:, -1]]
+    return [tally_cells(cells[:, 0], cells[:, n], drawn, labels) for n in range(1, len(predictions) + 1)]
 
 
 def bootstrap(
@@ -266,20 +294,6 @@ def _same_length(codes: list[np.ndarray]) -> list[np.ndarray]:
         numbers = f"{lengths[0]:,} and {lengths[-1]:,}"
         raise UserError(f"Gold and predicted labels differ in number ({numbers}); give one of each a row.")
     return codes
-
-
-def _tally(gold: np.ndarray, pred: np.ndarray, weights: np.ndarray, labels: list[str]) -> Tally:
-    """Counts of K cells (gold, pred), each seen `weights` times; `weights` is (K,) or (draws, K)."""
-    relation = np.array([label != NO_RELATION for label in labels])
-    size = len(labels)
-    return Tally(
-        labels,
-        correct=_sum_by(gold, weights * (gold == pred), size),
-        gold=_sum_by(gold, weights, size),
-        predicted=_sum_by(pred, weights, size),
-        both=weights @ (relation[gold] & relation[pred]).astype(float),
-        observed=np.isin(np.arange(size), np.concatenate([gold, pred])),
-    )
 
 
 def _mean(values: np.ndarray, counted: np.ndarray) -> np.ndarray:

@@ -15,12 +15,14 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from tacred_utils.paths import PACKAGE, atomic_path
 
 COLUMN, PAGE = 3.35, 6.9  # inches: the column and the text width of a two-column page
 ROW = 0.14  # inches: one line of 7 pt type
+SIGNS_A_LINE = 122  # of 6.5 pt monospaced type on the width of a page
 INTERVAL = "score (bars: 95 % interval over test rows)"
 
 # One colour per model family, from Okabe and Ito's palette, the same in every figure.
@@ -126,8 +128,69 @@ def intervals(
         part = frame[frame["score"] == score].set_index("system").reindex(systems)
         colours = [_colour(name, families) for name in systems]
         _interval_rows(axis, systems, part.value, part.low, part.high, colours)
+        if part.low.min() < 0:  # a difference: where it is none
+            axis.axvline(0, color=NEUTRAL, linewidth=0.6)
         axis.set_title(_text(score))
     figure.supxlabel(xlabel, size=8)
+    return figure
+
+
+def by_bin(
+    panels: Mapping[str, pd.DataFrame], families: Families, title: str = "", xlabel: str = "", ylabel: str = ""
+) -> Figure:
+    """A score by groups of rows, a line a system with intervals, panels below each other.
+
+    A panel's frame has columns bin (in order), system, value, low, high; a group without a value leaves a gap.
+    """
+    height = 0.9 + 1.75 * len(panels)
+    figure, axes = _panels(len(panels), PAGE, height, title, columns=1)
+    for axis, (name, frame) in zip(axes, panels.items(), strict=True):
+        bins, systems = frame["bin"].unique(), frame["system"].unique()
+        shifts = np.linspace(-0.3, 0.3, len(systems)) if len(systems) > 1 else [0.0]
+        styles = _line_styles(systems, families)
+        for system, shift in zip(systems, shifts, strict=True):
+            part = frame[frame["system"] == system].set_index("bin").reindex(bins)
+            colour, places = _colour(system, families), np.arange(len(bins)) + shift
+            axis.plot(places, part["value"], "o", ls=styles[system], color=colour, ms=3, lw=0.8, label=_text(system))
+            axis.vlines(places, part["low"], part["high"], color=colour, alpha=0.45, linewidth=1.5)
+        axis.set_xticks(range(len(bins)), [_text(group) for group in bins])
+        axis.set(xlim=(-0.5, len(bins) - 0.5), ylabel=ylabel, title=_text(name) if len(panels) > 1 else "")
+        axis.grid(axis="y")
+    axes[-1].set_xlabel(xlabel)
+    handles = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles.keys(), loc="outside lower left", ncols=min(3, len(handles)))
+    return figure
+
+
+def gains(panels: Mapping[str, pd.DataFrame], families: Families, title: str = "") -> Figure:
+    """From the joint score to the composed one, step by step, a panel a score and five bars a system.
+
+    A panel's frame has columns system, joint, restricted, oracle, composed: the scores (a), (d), (b), (c) of notebook
+    06. A bar reaches from the score before a step to the one after it; without `restricted` its steps are not drawn.
+    """
+    systems = next(iter(panels.values()))["system"]
+    figure, axes = _panels(len(panels), PAGE, 1.25 + 0.52 * len(systems), title, columns=len(panels), sharey=True)
+    steps = [
+        ("oracle gain (a → b)", "joint", "oracle", "white"),
+        ("of it: fewer rows and classes (a → d)", "joint", "restricted", PALE),
+        ("of it: trained on relations alone (d → b)", "restricted", "oracle", SKY),
+        ("what detection loses (b → c)", "oracle", "composed", NEUTRAL),
+    ]
+    for axis, (name, frame) in zip(axes, panels.items(), strict=True):
+        rows = _name_rows(axis, systems)
+        for lane, (step, before, after, colour) in enumerate(steps):
+            width, place = frame[after] - frame[before], rows + 0.15 * (lane - 2)
+            axis.barh(place, width, 0.14, frame[before], color=colour, edgecolor=NEUTRAL, linewidth=0.4, label=step)
+        colours = [_colour(system, families) for system in systems]
+        axis.barh(rows + 0.3, frame["composed"] - frame["joint"], 0.14, frame["joint"], color=colours)
+        axis.vlines(frame["joint"], rows - 0.4, rows + 0.4, color="black", linewidth=1, label="joint score (a)")
+        low, high = np.nanmin(frame.drop(columns="system")), np.nanmax(frame.drop(columns="system"))
+        margin = 0.04 * (high - low) or 0.01
+        axis.set(xlabel=_text(name), xlim=(low - margin, high + margin))
+        axis.grid(axis="x")
+    handles, names = axes[0].get_legend_handles_labels()
+    left = Patch(color=colours[0])
+    figure.legend([*handles, left], [*names, "what is left (a → c), in the family's colour"], loc="outside lower left", ncols=2)
     return figure
 
 
@@ -206,12 +269,10 @@ def curves(
     """
     figure, (axis,) = _panels(1, COLUMN, 2.6, title)
     axis.set(xlim=(0, 1), ylim=(0, 1.02), xlabel=xlabel or x, ylabel=ylabel or y)
-    drawn: list[str] = []
+    styles = _line_styles(frame["system"].unique(), families)
     for system, part in frame.groupby("system", sort=False):
         colour = _colour(system, families)
-        style = ("-", "--", "-.", ":")[drawn.count(colour) % 4]  # tells systems of one family apart
-        drawn.append(colour)
-        axis.plot(part[x], part[y], marker=marker, color=colour, linestyle=style, label=_text(system))
+        axis.plot(part[x], part[y], marker=marker, color=colour, linestyle=styles[system], label=_text(system))
         if "low" in part:
             axis.vlines(part[x], part["low"], part["high"], color=colour, alpha=0.4)
     if diagonal:
@@ -239,6 +300,7 @@ def heatmap(frame: pd.DataFrame, label: str, title: str = "") -> Figure:
         yticklabels=[_text(name) for name in frame.index],
     )  # fmt: skip
     axis.tick_params(length=0, labelsize=7 if small else 5)
+    axis.tick_params(axis="y", labelrotation=0)
     upright = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if small else {"rotation": 90}
     axis.set_xticks(axis.get_xticks(), [text.get_text() for text in axis.get_xticklabels()], **upright)
     return figure
@@ -309,6 +371,30 @@ def learning_curves(histories: Mapping[str, pd.DataFrame], family: str, title: s
     return figure
 
 
+def shaded_text(texts: Mapping[str, pd.DataFrame], label: str, title: str = "") -> Figure:
+    """Texts in which a score shades each piece: blue above 0, orange below, in each text up to its largest size.
+
+    `texts` maps a heading to a frame with columns piece and score; `label` says what the scores are.
+    """
+    lines = {name: _broken(frame["piece"].map(str), SIGNS_A_LINE) for name, frame in texts.items()}
+    number = sum(line.max(initial=0) + 2.5 for _, line in lines.values())  # a line for the heading, and some room
+    figure, (axis,) = _panels(1, PAGE, 0.35 + 0.17 * number, title)
+    axis.set(xlim=(0, SIGNS_A_LINE), ylim=(number - 0.7, -0.7))
+    axis.axis("off")
+    top, shades = 0.0, matplotlib.colormaps["PuOr"]
+    for name, frame in texts.items():
+        columns, rows = lines[name]
+        axis.text(0, top, _text(name), weight="bold", va="center", fontsize=7)
+        largest = frame["score"].abs().max() or 1.0
+        for piece, score, column, row in zip(frame["piece"], frame["score"], columns, rows, strict=True):
+            box = (column - 0.3, top + row + 0.55), len(piece) + 0.6, 0.9
+            axis.add_patch(Rectangle(*box, color=shades(0.5 + 0.4 * score / largest), linewidth=0))
+            axis.text(column, top + row + 1, _text(piece), family="monospace", va="center", fontsize=6.5)
+        top += rows.max(initial=0) + 2.5
+    axis.set_title(_text(label), fontsize=7, loc="left")
+    return figure
+
+
 # What the figures share
 
 
@@ -333,6 +419,27 @@ def _text(text: object) -> str:
 
 def _colour(system: str, families: Families) -> str:
     return COLOURS[families.get(system, "published")]
+
+
+def _line_styles(systems: Sequence[str], families: Families) -> dict[str, str]:
+    """A line style for each system that tells it from others of its colour."""
+    styles, drawn = {}, []
+    for system in systems:
+        styles[system] = ("-", "--", "-.", ":")[drawn.count(_colour(system, families)) % 4]
+        drawn.append(_colour(system, families))
+    return styles
+
+
+def _broken(words: Sequence[str], width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Column and line at which each word begins, one sign apart, in lines of `width` signs."""
+    columns, lines, column, line = [], [], 0, 0
+    for word in words:
+        if column and column + len(word) > width:
+            column, line = 0, line + 1
+        columns.append(column)
+        lines.append(line)
+        column += len(word) + 1
+    return np.array(columns, dtype=int), np.array(lines, dtype=int)
 
 
 def _count_ticks(axis: Axis) -> None:

@@ -30,6 +30,7 @@ REFERENCES = ("authors", "retacred", "tacrev")  # read beside the corpus, from t
 ADDED = {"injected-parameters", "papermill-error-cell-tag"}  # tags of cells that papermill adds
 VOLATILE = {"papermill", "execution", "widgets", "language_info"}  # parts of a notebook that are not kept
 WIDGET = "application/vnd.jupyter.widget-view+json"
+READS = re.compile(r"study\.(find|systems)\(")  # marks a notebook that reads runs and trains none
 HINTS = {  # where the error itself says little
     "SystemExit": "sys.exit leaves the cells below undone; raise an error instead",
     "DeadKernelError": "the kernel died, most often because memory ran out",
@@ -45,16 +46,24 @@ STATUS = {UserError: 2, NotebookFailed: 1, KeyboardInterrupt: 130}
 
 @dataclass(frozen=True)
 class Job:
-    """One notebook with its parameters; `inputs` is the digest of all that it is made from."""
+    """One notebook with its parameters; `given` is the digest of all that it is made from, but for runs."""
 
     source: Path
     where: Places
     parameters: dict[str, object]
-    inputs: str
+    given: str
+    reads: Path | None = None  # the folder of the runs that it reads and does not train
 
     @property
     def number(self) -> str:
         return self.source.name[:2]
+
+    @property
+    def inputs(self) -> str:
+        """The digest of all that it is made from; for a reader of runs it changes with the runs that are there."""
+        runs = sorted(self.reads.glob("*/run.json")) if self.reads else []
+        parts = [self.given, *(f"{run.parent.name} {_digest(run)}" for run in runs)]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     @property
     def stamp(self) -> Path:
@@ -145,7 +154,8 @@ def plan(options: argparse.Namespace) -> list[Job]:
     corpus = options.corpus or load_profile(options.profile).corpus
     if corpus not in corpora():
         corpus = str(_folder(corpus))  # notebooks do not work in the caller's folder
-    where = places(options.profile, options.results, corpus_name(corpus, data, options.labels))
+    name = corpus_name(corpus, data, options.labels)
+    where = places(options.profile, options.results, name)
     _fetch(corpus, data)
     folder = options.data_dir and _portable(options.data_dir)
     parameters = {
@@ -153,9 +163,13 @@ def plan(options: argparse.Namespace) -> list[Job]:
         "seeds": options.seeds and checked_seeds(options.seeds), "results": _portable(options.results),
     }  # fmt: skip
     shared = [parameters, sys.version_info[:2], _digests(corpus, data)]
-    inputs = [json.dumps([_cells(source, parameters), *shared]).encode() for source in sources]
-    sums = [hashlib.sha256(text).hexdigest() for text in inputs]
-    return [Job(source, where, parameters, digest) for source, digest in zip(sources, sums, strict=True)]
+    jobs = []
+    for source in sources:
+        cells = _cells(source, parameters)
+        digest = hashlib.sha256(json.dumps([cells, *shared]).encode()).hexdigest()
+        reads = options.results / name if any(map(READS.search, cells)) else None
+        jobs.append(Job(source, where, parameters, digest, reads))
+    return jobs
 
 
 def _chosen(options: argparse.Namespace) -> list[Path]:
@@ -214,7 +228,7 @@ def run_jobs(jobs: list[Job], force: bool, arguments: list[str]) -> int:
     start = time.monotonic()
     for place, job in enumerate(jobs, start=1):
         head = f"[{place}/{len(jobs)}] {job.source.stem:<24}"
-        if job.number not in expected:
+        if not force and job.is_current():  # asked again: the notebooks before it may have made runs that it reads
             print(head, "up to date", flush=True)
             continue
         left = _clock(sum(expected.values()))
@@ -223,7 +237,7 @@ def run_jobs(jobs: list[Job], force: bool, arguments: list[str]) -> int:
         except tuple(STATUS) as stop:
             cause = str(stop) or f"Stopped by Ctrl-C in {job.source.name}."
             raise type(stop)(f"{cause}\nTo resume: {_resume(arguments, job.number)}") from stop
-        del expected[job.number]
+        expected.pop(job.number, None)
         left = f"about {_clock(sum(expected.values()))} left" if expected else "finished"
         elapsed = _clock(time.monotonic() - start)
         print(f"{head} done in {_clock(seconds)} (elapsed {elapsed}, {left})", flush=True)

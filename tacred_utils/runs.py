@@ -10,6 +10,7 @@ import resource
 import shutil
 import subprocess
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -121,13 +122,28 @@ class Run:
         return read_predictions(_predictions_file(self.folder, split))
 
     def log_probs(self, split: str = "test") -> np.ndarray:
-        """(rows, classes) log-probabilities, rows in file order, columns in the order of `classes`."""
-        from safetensors.numpy import load_file
+        """(rows, classes) log-probabilities, rows in file order, columns in the order of `classes`, float32.
 
-        path = self.folder / "predictions" / f"{split}.safetensors"
-        if not path.exists():
-            raise UserError(f"{path}: is not there (published runs keep none); train the run to get its probabilities.")
-        return load_file(path)["log_probs"]
+        A published copy has them to float16's precision. Raises `UserError` when the run has none.
+        """
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
+
+        path = _log_probs_file(self.folder, split)
+        if path is None:
+            place = self.folder / "predictions" / f"{split}.safetensors"
+            raise UserError(f"{place}: is not there (few published runs keep it); train the run to get probabilities.")
+        data = read_bytes(path)
+        try:
+            data = gzip.decompress(data) if path.suffix == ".gz" else data
+            return load(data)["log_probs"].astype(np.float32)
+        except (OSError, EOFError, zlib.error, SafetensorError) as error:
+            raise UserError(f"{path}: is damaged ({error}); delete the folder and train the run again.") from None
+
+    @property
+    def has_log_probs(self) -> bool:
+        """Whether `log_probs` has something to read: always, but for a published copy without them."""
+        return all(_log_probs_file(self.folder, split) for split in SCORED)
 
 
 def train(
@@ -194,8 +210,11 @@ def task_scores(task: str, gold: list[str], predicted: list[str], classes: list[
     return scores([task_label(task, label) for label in gold], predicted, classes)
 
 
-def publish(runs: list[Run], target: Path) -> list[Path]:
-    """Copy run.json, metrics, history and gzipped predictions of runs to `target`/<corpus>/<run>/; returns the folders."""
+def publish(runs: list[Run], target: Path, log_probs: Callable[[Run], bool] = lambda run: False) -> list[Path]:
+    """Copy description, scores, history and gzipped predictions of runs to `target`/<corpus>/<run>/; returns the folders.
+
+    Where `log_probs` says so their matrices go with them, as float16 (half a per mille) and gzipped.
+    """
     published = []
     for run in runs:
         folder = target / run.folder.parent.name / run.folder.name
@@ -204,6 +223,9 @@ def publish(runs: list[Run], target: Path) -> list[Path]:
         for split in SCORED:
             text = _predictions_bytes(run.predictions(split))
             write_bytes(folder / "predictions" / f"{split}.jsonl.gz", _gzipped(text))
+            if run.has_log_probs and log_probs(run):
+                matrix = _log_probs_bytes(run.log_probs(split).astype(np.float16))
+                write_bytes(folder / "predictions" / f"{split}.safetensors.gz", _gzipped(matrix))
         write_bytes(folder / "run.json", (run.folder / "run.json").read_bytes())  # last: it makes the copy count
         published.append(folder)
     return published
@@ -292,8 +314,6 @@ def _write_predictions(
     task: str, corpus: Corpus, split: str, outcome: Outcome, classes: list[str], folder: Path
 ) -> dict[str, float]:
     """Write one split's predictions and log-probabilities; returns its scores."""
-    from safetensors.numpy import save
-
     examples, log_probs = corpus.split(split), np.ascontiguousarray(outcome.log_probs[split], dtype=np.float32)
     assert log_probs.shape == (len(examples), len(classes)), "a model must answer every row with every class"
     best = log_probs.argmax(axis=1)  # (rows,)
@@ -304,12 +324,18 @@ def _write_predictions(
         "p": np.exp(log_probs[np.arange(len(best)), best].astype(np.float64)).round(6),
     })  # fmt: skip
     write_bytes(folder / "predictions" / f"{split}.jsonl", _predictions_bytes(frame))
-    write_bytes(folder / "predictions" / f"{split}.safetensors", save({"log_probs": log_probs}))
+    write_bytes(folder / "predictions" / f"{split}.safetensors", _log_probs_bytes(log_probs))
     return task_scores(task, frame.label_true.tolist(), frame.label_pred.tolist(), classes)
 
 
 def _predictions_bytes(frame: pd.DataFrame) -> bytes:
     return msgspec.json.Encoder().encode_lines(frame[["id", "label_true", "label_pred", "p"]].to_dict("records"))
+
+
+def _log_probs_bytes(matrix: np.ndarray) -> bytes:
+    from safetensors.numpy import save
+
+    return save({"log_probs": matrix})
 
 
 def _gzipped(data: bytes) -> bytes:
@@ -325,6 +351,12 @@ def _has_predictions(folder: Path, split: str) -> bool:
 def _predictions_file(folder: Path, split: str) -> Path:
     plain = folder / "predictions" / f"{split}.jsonl"
     return plain if plain.exists() else plain.with_suffix(".jsonl.gz")
+
+
+def _log_probs_file(folder: Path, split: str) -> Path | None:
+    """The matrix of a split as it was written, or as it was published; None if there is neither."""
+    files = (folder / "predictions" / f"{split}.safetensors{suffix}" for suffix in ("", ".gz"))
+    return next((file for file in files if file.exists()), None)
 
 
 def _read_json(path: Path) -> dict:

@@ -1,8 +1,10 @@
 """What a notebook holds in its hand: one corpus under one profile, its runs, and where figures and tables go."""
 
 import os
+import shlex
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -12,14 +14,34 @@ from IPython.display import HTML, Image, Markdown, display
 from matplotlib.figure import Figure
 
 from tacred_utils import outputs, plots, tables
-from tacred_utils.corpus import Corpus
-from tacred_utils.labels import SPLITS
-from tacred_utils.paths import RESULTS, ROOT
+from tacred_utils.corpus import Corpus, Example
+from tacred_utils.encoding import window
+from tacred_utils.experiments import Experiment, declared
+from tacred_utils.labels import NO_RELATION, SPLITS
+from tacred_utils.paths import DATA, RESULTS, ROOT
 from tacred_utils.registry import data_folder, load_corpus
-from tacred_utils.runs import Run, Spec, git_commit, train
+from tacred_utils.runs import Run, Spec, git_commit, is_done, train
 from tacred_utils.settings import checked_seeds, load_profile
 
 SCREEN = 140  # pixels an inch of a figure on a screen: 8 pt type then reads like the prose around it
+
+
+@dataclass(frozen=True)
+class System:
+    """A declared system with those of its runs that are done."""
+
+    name: str
+    family: str
+    declared: tuple[str, ...]  # the tasks that it is trained on in this study
+    runs: dict[tuple[str, int], Run]  # by task and seed
+
+    def first(self, task: str) -> Run | None:
+        """The run of a task with the first of the seeds that are done; systems are compared by it."""
+        return next((run for (known, _), run in self.runs.items() if known == task), None)
+
+    def paired(self, *tasks: str) -> list[int]:
+        """The seeds for which all of these tasks are done."""
+        return [seed for known, seed in self.runs if known == tasks[0] and all((t, seed) in self.runs for t in tasks)]
 
 
 class Study:
@@ -86,15 +108,56 @@ class Study:
         **overrides: object,
     ) -> Run:
         """Train or re-use one run under the profile, with settings overridden by name."""
-        spec = Spec(
-            family,
-            task,
-            self.seeds[0] if seed is None else seed,
-            self.profile.settings(family, variant, overrides),
-            variant,
-        )
+        spec = self._spec(family, task, variant, seed, overrides)
         force = os.environ.get("TACRED_STUDY_FORCE") == "1"
         run = train(spec, self.corpus, self.results, self.profile.name, keep_model=keep_model, force=force)
+        return self._used(run)
+
+    def find(
+        self, family: str, task: str, variant: str | None = None, seed: int | None = None, **overrides: object
+    ) -> Run | None:
+        """The run that `run` would give, if it is done (a published copy will do), else None: nothing is trained."""
+        folder = self._spec(family, task, variant, seed, overrides).folder(self.corpus, self.results)
+        return self._used(Run(folder)) if is_done(folder) else None
+
+    def systems(self) -> list[System]:
+        """The systems that the study declares, ablations left out, with the runs that are there; trains nothing."""
+        tasks: dict[tuple[str, str], dict[str, Experiment]] = {}
+        for experiment in filter(lambda experiment: experiment.headline, declared()):
+            of_system = tasks.setdefault((experiment.system, experiment.family), {})
+            of_system |= {task: experiment for task in experiment.tasks if task in self.corpus.tasks}
+        systems = []
+        for (name, family), entries in tasks.items():
+            wanted = [(task, seed, entry) for task, entry in entries.items() for seed in self.seeds]
+            found = {(task, seed): self.find(family, task, entry.variant, seed, **entry.set) for task, seed, entry in wanted}
+            done = {key: run for key, run in found.items() if run}
+            systems.append(System(name, family, tuple(entries), done))
+        return systems
+
+    @property
+    def lacking(self) -> str:
+        """One sentence for `stop` where runs are not there: the command that says how to get them."""
+        options = {
+            "profile": self.profile.name,
+            "corpus": self._name,
+            "data-dir": None if self.data == DATA else self.data,
+            "labels": None if self.labels == "tacred" else self.labels,
+            "seeds": None if self.seeds == self.profile.seeds else ",".join(map(str, self.seeds)),
+            "results": None if self.results == RESULTS else self.results,
+        }
+        given = " ".join(f"--{name} {shlex.quote(str(value))}" for name, value in options.items() if value)
+        return (
+            f"Runs that it reads are missing below {self.results}: `python -m tacred_utils plan {given}` prints, "
+            "one a line, the commands that train them."
+        )
+
+    def _spec(
+        self, family: str, task: str, variant: str | None, seed: int | None, overrides: dict[str, object]
+    ) -> Spec:
+        settings = self.profile.settings(family, variant, overrides)
+        return Spec(family, task, self.seeds[0] if seed is None else seed, settings, variant)
+
+    def _used(self, run: Run) -> Run:
         self._runs.add(f"{run.folder.parent.name}/{run.folder.name}")
         return run
 
@@ -121,10 +184,42 @@ class Study:
 
     def stop(self, sentence: str) -> None:
         """End the notebook here with one sentence: the cells below are passed over, until a Study is made anew."""
-        display(Markdown(f"**This notebook ends here.** {sentence}"))
-        shell = get_ipython()
-        if shell is not None:
-            shell.input_transformers_cleanup.append(_pass_over)
+        _leave_out(f"**This notebook ends here.** {sentence}", _to_the_end)
+
+    def skip(self, sentence: str) -> None:
+        """Pass over the cells below with one sentence, up to one that calls `study.resume()`."""
+        _leave_out(f"**Passed over here.** {sentence}", _to_the_next_part)
+
+    def resume(self) -> None:
+        """Cells run again from here on, if `skip` left some out."""
+        _run_cells_again(_to_the_next_part)
+
+    def sentence(self, example: Example, longest: int = 26) -> str:
+        """A sentence with its [S subject] and [O object], cut to so many words; nothing of a licensed text."""
+        if self.corpus.gated:
+            return "(licensed)"
+        spans = {"S": (example.subj_start, example.subj_end), "O": (example.obj_start, example.obj_end)}
+        words, before = [], -1
+        for place in window(len(example.token), list(spans.values()), longest).tolist():
+            role = "".join(name for name, (start, end) in spans.items() if start <= place <= end)
+            words += ["…"] * (place > before + 1)
+            words.append(f"[{role} {example.token[place]}]" if role else example.token[place])
+            before = place
+        return " ".join(words + ["…"] * (before + 1 < len(example.token)))
+
+    def both_ends(self, run: Run, rows: int = 6) -> pd.DataFrame:
+        """Test rows that a run answers wrongly with the highest probability, and relations rightly with the lowest.
+
+        Columns end, id, types, label_true, label_pred, p, sentence.
+        """
+        answers, examples = run.predictions("test"), self.corpus.test
+        right = answers.label_pred == answers.label_true
+        worst = answers[~right].nlargest(rows, "p").assign(end="confident and wrong")
+        doubt = answers[right & (answers.label_true != NO_RELATION)].nsmallest(rows, "p").assign(end="doubtful and right")
+        frame = pd.concat([worst, doubt])
+        frame["types"] = [f"{examples[row].subj_type} → {examples[row].obj_type}" for row in frame.index]
+        frame["sentence"] = [self.sentence(examples[row]) for row in frame.index]
+        return frame[["end", "id", "types", "label_true", "label_pred", "p", "sentence"]]
 
     def _folder(self, published: bool) -> Path:
         name = "published" if published else self.corpus.name
@@ -136,15 +231,24 @@ class Study:
         print(f"{shown.with_suffix('')}: {', '.join(file.suffix[1:] for file in files)}")
 
 
-def _pass_over(lines: list[str]) -> list[str]:
-    """Turn a cell into nothing, unless it makes a Study: then cells run again."""
-    if any("Study(" in line for line in lines):
-        return lines
-    return []
+def _unless(*signals: str) -> Callable[[list[str]], list[str]]:
+    """What turns a cell into nothing, unless a line of it has one of the signals."""
+    return lambda lines: lines if any(signal in line for line in lines for signal in signals) else []
 
 
-def _run_cells_again() -> None:
+_to_the_end = _unless("Study(")
+_to_the_next_part = _unless("Study(", "study.resume()")
+
+
+def _leave_out(sentence: str, passing: Callable[[list[str]], list[str]]) -> None:
+    display(Markdown(sentence))
     shell = get_ipython()
     if shell is not None:
-        while _pass_over in shell.input_transformers_cleanup:
-            shell.input_transformers_cleanup.remove(_pass_over)
+        shell.input_transformers_cleanup.append(passing)
+
+
+def _run_cells_again(*passing: Callable[[list[str]], list[str]]) -> None:
+    shell = get_ipython()
+    for transformer in passing or (_to_the_end, _to_the_next_part):
+        while shell is not None and transformer in shell.input_transformers_cleanup:
+            shell.input_transformers_cleanup.remove(transformer)

@@ -34,6 +34,7 @@ def figures() -> dict[str, Figure]:
     weights = {"group": ["a", "a", "b"], "feature": ["$", "of", "née"], "weight": [1.0, -2.0, 0.5]}
     square = pd.DataFrame([[np.nan, 0.5], [0.3, np.nan]], index=["a", "b"], columns=["a", "b"])
     parts = pd.DataFrame({"kept": [0.75, 0.5], "changed": [0.25, 0.5]}, index=["one", "two"])
+    shaded = pd.DataFrame({"piece": ["chief", "$", "word" * 29, "of"], "score": [1.0, -0.5, 0.0, 0.2]})
     found = classes([20, 3, 0, 1], [0.9, 0.5, 0.2, 0])
     history = pd.DataFrame({"epoch": [1, 2, 3], "train_loss": [2, 1, 0.5], "dev_loss": [2, 1.5, 1.8]})
     history = history.assign(train_macro_f1=[0.1, 0.4, 0.8], dev_macro_f1=[0.1, 0.3, 0.2])
@@ -56,6 +57,7 @@ def figures() -> dict[str, Figure]:
             {"plain": shares, "stalled": shares.assign(dev_no_relation=1.0)}, {"stalled": "gpt2"}, 0.8, "S", "plain"
         ),
         "heatmap": plots.heatmap(square, "kappa"),
+        "shaded_text": plots.shaded_text({"answer: per:title": shaded, "empty": shaded[:0]}, "score", "Saliency"),
         "top_features": plots.top_features(pd.DataFrame(weights), "svm", "Features"),
     }  # fmt: skip
 
@@ -188,3 +190,13 @@ def test_families_have_distinct_colours():
     assert set(plots.COLOURS) == {"svm", "bilstm", "bert", "gpt2", "published", "trivial"}
     assert len(set(plots.COLOURS.values())) == 6
     assert all(re.fullmatch("#[0-9A-F]{6}", colour) for colour in plots.COLOURS.values())
+
+
+def test_shaded_pieces_are_all_there_in_lines_that_fit_and_coloured_by_their_sign():
+    axis = figures()["shaded_text"].axes[0]
+    texts = {text.get_text(): text for text in axis.texts}
+    assert {"chief", r"\$", "of", "answer: per:title"} <= texts.keys()
+    chief, long, of = (texts[name].get_position() for name in ("chief", "word" * 29, "of"))
+    assert chief[1] < long[1] == of[1] and of[0] + 2 <= plots.SIGNS_A_LINE
+    colours = [patch.get_facecolor() for patch in axis.patches]
+    assert colours[0][2] > colours[0][0] and colours[1][0] > colours[1][2], "blue above 0, orange below"

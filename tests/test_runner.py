@@ -79,6 +79,16 @@ def test_runs_then_skips_then_reruns_only_what_changed(study: Copy):
     assert (executed / "01_one.ipynb").read_bytes() == before["01_one.ipynb"]  # same outputs, same bytes
 
 
+def test_a_reader_of_runs_is_run_again_when_there_are_other_runs(study: Copy):
+    made = "results/smoke/sample/a-run/run.json"
+    study.notebook("01_trains.ipynb", f"import pathlib\npath = pathlib.Path('{made}')", "path.parent.mkdir(parents=True)\npath.touch()")
+    study.notebook("02_reads.ipynb", "# study.find(", "1")
+    assert study.run().returncode == 0
+    assert study.run().stdout.count("up to date") == 2
+    (study.root / made).write_text("another run")
+    assert ["up to date" in line for line in study.run().stdout.splitlines()] == [True, False]
+
+
 def test_outputs_that_a_notebook_no_longer_makes_go(study: Copy):
     make = (
         "from pathlib import Path\nfrom tacred_utils.outputs import record, places\n"

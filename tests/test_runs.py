@@ -181,8 +181,33 @@ def test_published_runs_read_like_the_originals_and_are_the_same_bytes(model, tm
     assert Run(copy).predictions("test").equals(run.predictions("test")) and is_done(copy)
     publish([run], tmp_path / "runs")
     assert {path: path.read_bytes() for path in first} == first
-    with pytest.raises(UserError, match="published runs keep none"):
+    with pytest.raises(UserError, match="few published runs keep it"):
         Run(copy).log_probs("test")
+    assert run.has_log_probs and not Run(copy).has_log_probs
+
+
+def test_published_log_probabilities_are_the_originals_to_half_a_per_mille(model, tmp_path):
+    run = train(spec(), make_corpus(), tmp_path / "results", "sample")
+    [copy] = publish([run], tmp_path / "runs", lambda run: True)
+    files = sorted(path.name for path in (copy / "predictions").iterdir())
+    assert files == ["dev.jsonl.gz", "dev.safetensors.gz", "test.jsonl.gz", "test.safetensors.gz"]
+    assert Run(copy).has_log_probs and Run(copy).log_probs("test").dtype == np.float32
+    assert np.allclose(Run(copy).log_probs("test"), run.log_probs("test"), rtol=5e-4, atol=0)
+    first = (copy / "predictions" / "test.safetensors.gz").read_bytes()
+    publish([run], tmp_path / "runs", lambda run: True)
+    assert (copy / "predictions" / "test.safetensors.gz").read_bytes() == first
+    (copy / "predictions" / "test.safetensors.gz").write_bytes(first[:40])
+    with pytest.raises(UserError, match="is damaged"):
+        Run(copy).log_probs("test")
+
+
+def test_matrices_are_published_of_joint_headline_rows_for_one_seed(model, tmp_path):
+    profile, corpus = load_profile("open"), make_corpus()
+    done = [train(run.spec, corpus, tmp_path, "open") for run in experiments.planned(profile, corpus) if run.spec.family == "svm"]
+    chosen = [run.folder.name.rsplit("-", 1)[0] for run in done if experiments.publishes_log_probs(run, profile)]
+    assert chosen == ["svm-joint-s13", "svm-paper-joint-s13"]
+    other = Spec("svm", "joint", 13, profile.settings("svm", None, {"c": 7.0}))
+    assert not experiments.publishes_log_probs(train(other, corpus, tmp_path, "open"), profile)
 
 
 def test_the_plan_lists_what_is_missing_and_its_commands_train_it(model, tmp_path):
@@ -194,7 +219,7 @@ def test_the_plan_lists_what_is_missing_and_its_commands_train_it(model, tmp_pat
     assert missing == planned[1:]
     line = experiments.command(missing[0], {"corpus": "a b", "results": None})
     assert line == "python -m tacred_utils train --family svm --task detection --seed 13 --corpus 'a b'"
-    assert experiments.belongs_to_study(find_runs(tmp_path)[0], profile)
+    assert experiments.entry(find_runs(tmp_path)[0], profile) == experiments.declared()[0]
 
 
 def test_shared_modules_do_not_import_torch():
