@@ -57,6 +57,8 @@ def load_pretrained(name: str, own: OwnModel, corpus: Corpus, cache: Path, prefi
 
     Raises `UserError` for a name that neither a folder nor the hub has, an unreachable hub, and damaged weights.
     """
+    transformers.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
     facts: dict[str, object] = {"model": name}
     if name in OWN:
         folder, facts["pretraining"] = pretrain(name, own, corpus.train, cache)
@@ -67,8 +69,6 @@ def load_pretrained(name: str, own: OwnModel, corpus: Corpus, cache: Path, prefi
     else:
         folder, facts["revision"] = _from_hub(name)
     try:
-        transformers.logging.set_verbosity_error()
-        transformers.utils.logging.disable_progress_bar()
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
         more = {} if config.model_type == "bert" else {"add_prefix_space": prefix_space}  # byte-pair vocabularies need it
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, **(more if name not in OWN else {}))
