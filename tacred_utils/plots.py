@@ -340,7 +340,7 @@ def shares_by_epoch(
             axis.plot(*histories[reference][["epoch", "dev_no_relation"]].T.values, color="#9E9E9E", label=reference)
         axis.plot(history["epoch"], history["dev_no_relation"], "o-", ms=3, color=_colour(name, families))
         axis.set_title(_text(name), fontsize=7)
-        axis.set(xlim=(0.5, None), ylim=(max(0.0, lowest - 0.05), 1.02))
+        axis.set(xlim=(0.5, None), ylim=(max(0.0, lowest - 0.05), 1.04))
         axis.xaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
         axis.tick_params(labelbottom=True)  # where the row below has no panel, too
     for axis in axes[::columns]:
