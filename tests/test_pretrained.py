@@ -1,9 +1,9 @@
 """The study's own small models, as notebook 05 compares and spoils them."""
 
+from test_bilstm import corpus
+
 from tacred_utils.models.pretrained import load_pretrained, own_model
 from tacred_utils.settings import OwnModel
-
-from test_bilstm import corpus
 
 OWN = OwnModel(layers=2, width=32, heads=2, pieces=330, steps=0, learning_rate=1e-3, batch_size=8)
 
