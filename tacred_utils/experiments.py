@@ -38,7 +38,7 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     @property
     def headline(self) -> bool:
         """Whether it is a system of the study, and not one that an ablation changed for its own sake."""
-        return self.every_seed or not self.set
+        return not self.ablation
 
     @property
     def system(self) -> str:

@@ -15,13 +15,14 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter
+from matplotlib.patches import Patch, Rectangle
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from tacred_utils.paths import PACKAGE, atomic_path
 
 COLUMN, PAGE = 3.35, 6.9  # inches: the column and the text width of a two-column page
 ROW = 0.14  # inches: one line of 7 pt type
+SIGNS_A_LINE = 122  # of 6.5 pt monospaced type on the width of a page
 INTERVAL = "score (bars: 95 % interval over test rows)"
 
 # One colour per model family, from Okabe and Ito's palette, the same in every figure.
@@ -358,6 +359,35 @@ def top_features(weights: pd.DataFrame, family: str, title: str = "", xlabel: st
     return figure
 
 
+def shares_by_epoch(
+    histories: Mapping[str, pd.DataFrame], families: Families, gold: float, title: str = "", reference: str = ""
+) -> Figure:
+    """Share of dev rows answered `no_relation` by epoch, a panel a run; dotted: the share that is gold.
+
+    Each history has epoch and dev_no_relation. The run named `reference` has no panel: it is grey in all of them,
+    unless it is the only one.
+    """
+    panels = {name: history for name, history in histories.items() if name != reference} or dict(histories)
+    columns = min(4, len(panels))
+    rows = -(-len(panels) // columns)
+    figure, axes = _panels(len(panels), PAGE, 0.8 + 1.15 * rows, title, columns=columns, sharex=True, sharey=True)
+    lowest = min(gold, *(history["dev_no_relation"].min() for history in histories.values()))
+    for axis, (name, history) in zip(axes, panels.items(), strict=True):
+        axis.axhline(gold, color="black", linewidth=0.8, linestyle=":", label="gold")
+        if reference in histories:
+            axis.plot(*histories[reference][["epoch", "dev_no_relation"]].T.values, color="#9E9E9E", label=reference)
+        axis.plot(history["epoch"], history["dev_no_relation"], "o-", ms=3, color=_colour(name, families))
+        axis.set_title(_text(name), fontsize=7)
+        axis.set(xlim=(0.5, None), ylim=(max(0.0, lowest - 0.05), 1.04))
+        axis.xaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
+        axis.tick_params(labelbottom=True)  # where the row below has no panel, too
+    for axis in axes[::columns]:
+        axis.set_ylabel("no_relation")
+    figure.supxlabel("epoch", size=8)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower left", ncols=2)
+    return figure
+
+
 def learning_curves(histories: Mapping[str, pd.DataFrame], family: str, title: str = "") -> Figure:
     """Loss and macro F1 by epoch, train (dashed) against dev (solid), a column of panels for each run by name.
 
@@ -376,6 +406,30 @@ def learning_curves(histories: Mapping[str, pd.DataFrame], family: str, title: s
     axes[0].set(ylabel="weighted loss", ylim=(0, None))  # for the row, once everything is drawn
     axes[columns].set_ylabel("macro F1")
     figure.legend(*axes[-1].get_legend_handles_labels(), loc="outside upper right", ncols=3)
+    return figure
+
+
+def shaded_text(texts: Mapping[str, pd.DataFrame], label: str, title: str = "") -> Figure:
+    """Texts in which a score shades each piece: blue above 0, orange below, in each text up to its largest size.
+
+    `texts` maps a heading to a frame with columns piece and score; `label` says what the scores are.
+    """
+    lines = {name: _broken(frame["piece"].map(str), SIGNS_A_LINE) for name, frame in texts.items()}
+    number = sum(line.max(initial=0) + 2.5 for _, line in lines.values())  # a line for the heading, and some room
+    figure, (axis,) = _panels(1, PAGE, 0.35 + 0.17 * number, title)
+    axis.set(xlim=(0, SIGNS_A_LINE), ylim=(number - 0.7, -0.7))
+    axis.axis("off")
+    top, shades = 0.0, matplotlib.colormaps["PuOr"]
+    for name, frame in texts.items():
+        columns, rows = lines[name]
+        axis.text(0, top, _text(name), weight="bold", va="center", fontsize=7)
+        largest = frame["score"].abs().max() or 1.0
+        for piece, score, column, row in zip(frame["piece"], frame["score"], columns, rows, strict=True):
+            box = (column - 0.3, top + row + 0.55), len(piece) + 0.6, 0.9
+            axis.add_patch(Rectangle(*box, color=shades(0.5 + 0.4 * score / largest), linewidth=0))
+            axis.text(column, top + row + 1, _text(piece), family="monospace", va="center", fontsize=6.5)
+        top += rows.max(initial=0) + 2.5
+    axis.set_title(_text(label), fontsize=7, loc="left")
     return figure
 
 
@@ -412,6 +466,18 @@ def _line_styles(systems: Sequence[str], families: Families) -> dict[str, str]:
         styles[system] = ("-", "--", "-.", ":")[drawn.count(_colour(system, families)) % 4]
         drawn.append(_colour(system, families))
     return styles
+
+
+def _broken(words: Sequence[str], width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Column and line at which each word begins, one sign apart, in lines of `width` signs."""
+    columns, lines, column, line = [], [], 0, 0
+    for word in words:
+        if column and column + len(word) > width:
+            column, line = 0, line + 1
+        columns.append(column)
+        lines.append(line)
+        column += len(word) + 1
+    return np.array(columns, dtype=int), np.array(lines, dtype=int)
 
 
 def _count_ticks(axis: Axis) -> None:

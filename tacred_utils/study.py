@@ -3,7 +3,7 @@
 import os
 import shlex
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,9 +14,10 @@ from IPython.display import HTML, Image, Markdown, display
 from matplotlib.figure import Figure
 
 from tacred_utils import outputs, plots, tables
-from tacred_utils.corpus import Corpus
+from tacred_utils.corpus import Corpus, Example
+from tacred_utils.encoding import window
 from tacred_utils.experiments import Experiment, declared
-from tacred_utils.labels import SPLITS
+from tacred_utils.labels import NO_RELATION, SPLITS
 from tacred_utils.paths import DATA, RESULTS, ROOT
 from tacred_utils.registry import data_folder, load_corpus
 from tacred_utils.runs import Run, Spec, git_commit, is_done, train
@@ -183,10 +184,42 @@ class Study:
 
     def stop(self, sentence: str) -> None:
         """End the notebook here with one sentence: the cells below are passed over, until a Study is made anew."""
-        display(Markdown(f"**This notebook ends here.** {sentence}"))
-        shell = get_ipython()
-        if shell is not None:
-            shell.input_transformers_cleanup.append(_pass_over)
+        _leave_out(f"**This notebook ends here.** {sentence}", _to_the_end)
+
+    def skip(self, sentence: str) -> None:
+        """Pass over the cells below with one sentence, up to one that calls `study.resume()`."""
+        _leave_out(f"**Passed over here.** {sentence}", _to_the_next_part)
+
+    def resume(self) -> None:
+        """Cells run again from here on, if `skip` left some out."""
+        _run_cells_again(_to_the_next_part)
+
+    def sentence(self, example: Example, longest: int = 26) -> str:
+        """A sentence with its [S subject] and [O object], cut to so many words; nothing of a licensed text."""
+        if self.corpus.gated:
+            return "(licensed)"
+        spans = {"S": (example.subj_start, example.subj_end), "O": (example.obj_start, example.obj_end)}
+        words, before = [], -1
+        for place in window(len(example.token), list(spans.values()), longest).tolist():
+            role = "".join(name for name, (start, end) in spans.items() if start <= place <= end)
+            words += ["…"] * (place > before + 1)
+            words.append(f"[{role} {example.token[place]}]" if role else example.token[place])
+            before = place
+        return " ".join(words + ["…"] * (before + 1 < len(example.token)))
+
+    def both_ends(self, run: Run, rows: int = 6) -> pd.DataFrame:
+        """Test rows that a run answers wrongly with the highest probability, and relations rightly with the lowest.
+
+        Columns end, id, types, label_true, label_pred, p, sentence.
+        """
+        answers, examples = run.predictions("test"), self.corpus.test
+        right = answers.label_pred == answers.label_true
+        worst = answers[~right].nlargest(rows, "p").assign(end="confident and wrong")
+        doubt = answers[right & (answers.label_true != NO_RELATION)].nsmallest(rows, "p").assign(end="doubtful and right")
+        frame = pd.concat([worst, doubt])
+        frame["types"] = [f"{examples[row].subj_type} → {examples[row].obj_type}" for row in frame.index]
+        frame["sentence"] = [self.sentence(examples[row]) for row in frame.index]
+        return frame[["end", "id", "types", "label_true", "label_pred", "p", "sentence"]]
 
     def _folder(self, published: bool) -> Path:
         name = "published" if published else self.corpus.name
@@ -198,15 +231,24 @@ class Study:
         print(f"{shown.with_suffix('')}: {', '.join(file.suffix[1:] for file in files)}")
 
 
-def _pass_over(lines: list[str]) -> list[str]:
-    """Turn a cell into nothing, unless it makes a Study: then cells run again."""
-    if any("Study(" in line for line in lines):
-        return lines
-    return []
+def _unless(*signals: str) -> Callable[[list[str]], list[str]]:
+    """What turns a cell into nothing, unless a line of it has one of the signals."""
+    return lambda lines: lines if any(signal in line for line in lines for signal in signals) else []
 
 
-def _run_cells_again() -> None:
+_to_the_end = _unless("Study(")
+_to_the_next_part = _unless("Study(", "study.resume()")
+
+
+def _leave_out(sentence: str, passing: Callable[[list[str]], list[str]]) -> None:
+    display(Markdown(sentence))
     shell = get_ipython()
     if shell is not None:
-        while _pass_over in shell.input_transformers_cleanup:
-            shell.input_transformers_cleanup.remove(_pass_over)
+        shell.input_transformers_cleanup.append(passing)
+
+
+def _run_cells_again(*passing: Callable[[list[str]], list[str]]) -> None:
+    shell = get_ipython()
+    for transformer in passing or (_to_the_end, _to_the_next_part):
+        while shell is not None and transformer in shell.input_transformers_cleanup:
+            shell.input_transformers_cleanup.remove(transformer)

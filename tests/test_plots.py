@@ -34,6 +34,7 @@ def figures() -> dict[str, Figure]:
     weights = {"group": ["a", "a", "b"], "feature": ["$", "of", "née"], "weight": [1.0, -2.0, 0.5]}
     square = pd.DataFrame([[np.nan, 0.5], [0.3, np.nan]], index=["a", "b"], columns=["a", "b"])
     parts = pd.DataFrame({"kept": [0.75, 0.5], "changed": [0.25, 0.5]}, index=["one", "two"])
+    shaded = pd.DataFrame({"piece": ["chief", "$", "word" * 29, "of"], "score": [1.0, -0.5, 0.0, 0.2]})
     found = classes([20, 3, 0, 1], [0.9, 0.5, 0.2, 0])
     history = pd.DataFrame({"epoch": [1, 2, 3], "train_loss": [2, 1, 0.5], "dev_loss": [2, 1.5, 1.8]})
     history = history.assign(train_macro_f1=[0.1, 0.4, 0.8], dev_macro_f1=[0.1, 0.3, 0.2])
@@ -41,6 +42,7 @@ def figures() -> dict[str, Figure]:
     groups = groups.assign(value=[0.5, np.nan, 0.4, 0.3], low=[0.4, np.nan, 0.3, 0.2], high=[0.6, np.nan, 0.5, 0.4])
     steps = pd.DataFrame({"system": ["ours", "SVM"], "joint": [0.4, 0.5], "restricted": [0.7, np.nan]})
     steps = steps.assign(oracle=[0.75, 0.8], composed=[0.45, 0.48])
+    shares = pd.DataFrame({"epoch": [1, 2], "dev_no_relation": [0.9, 0.7]})
     return {
         "by_bin": plots.by_bin({"joint": groups, "relations": groups}, FAMILIES, "Length", "words", "macro F1"),
         "gains": plots.gains({"macro F1": steps, "micro F1": steps}, FAMILIES, "Gains"),
@@ -57,7 +59,11 @@ def figures() -> dict[str, Figure]:
         "curves": plots.curves(curve.assign(mark=["", "chosen", ""]), "recall", "precision", FAMILIES, "PR"),
         "reliability": plots.curves(bins, "p", "right", FAMILIES, marker="o", diagonal=True),
         "learning_curves": plots.learning_curves({"joint": history, "relations": history}, "bilstm", "Curves"),
+        "shares_by_epoch": plots.shares_by_epoch(
+            {"plain": shares, "stalled": shares.assign(dev_no_relation=1.0)}, {"stalled": "gpt2"}, 0.8, "S", "plain"
+        ),
         "heatmap": plots.heatmap(square, "kappa"),
+        "shaded_text": plots.shaded_text({"answer: per:title": shaded, "empty": shaded[:0]}, "score", "Saliency"),
         "top_features": plots.top_features(pd.DataFrame(weights), "svm", "Features"),
     }  # fmt: skip
 
@@ -160,6 +166,15 @@ def test_learning_curves_show_both_splits_and_mark_the_best_epoch():
     assert f1.lines[2].get_xdata().tolist() == [2]
 
 
+def test_shares_by_epoch_have_a_panel_a_run_with_the_reference_and_gold_in_each():
+    [axis] = figures()["shares_by_epoch"].axes
+    assert [list(line.get_ydata()) for line in axis.lines] == [[0.8, 0.8], [0.9, 0.7], [1.0, 1.0]]
+    assert axis.get_title(loc="left") == "stalled" and axis.lines[2].get_color() == plots.COLOURS["gpt2"]
+    assert axis.get_ylim()[0] < 0.7 and len(figures()["shares_by_epoch"].legends) == 1
+    alone = {"plain": pd.DataFrame({"epoch": [1], "dev_no_relation": [0.9]})}
+    assert len(plots.shares_by_epoch(alone, {}, 0.8, reference="plain").axes) == 1
+
+
 def test_missing_cells_of_a_heatmap_are_empty():
     assert names(figures()["heatmap"].axes[0].texts) == ["0.50", "0.30"]
 
@@ -207,3 +222,13 @@ def test_families_have_distinct_colours():
     assert set(plots.COLOURS) == {"svm", "bilstm", "bert", "gpt2", "published", "trivial"}
     assert len(set(plots.COLOURS.values())) == 6
     assert all(re.fullmatch("#[0-9A-F]{6}", colour) for colour in plots.COLOURS.values())
+
+
+def test_shaded_pieces_are_all_there_in_lines_that_fit_and_coloured_by_their_sign():
+    axis = figures()["shaded_text"].axes[0]
+    texts = {text.get_text(): text for text in axis.texts}
+    assert {"chief", r"\$", "of", "answer: per:title"} <= texts.keys()
+    chief, long, of = (texts[name].get_position() for name in ("chief", "word" * 29, "of"))
+    assert chief[1] < long[1] == of[1] and of[0] + 2 <= plots.SIGNS_A_LINE
+    colours = [patch.get_facecolor() for patch in axis.patches]
+    assert colours[0][2] > colours[0][0] and colours[1][0] > colours[1][2], "blue above 0, orange below"

@@ -1,6 +1,7 @@
 """What a notebook holds: titles carry the stamp, products go where they belong, and a notebook can end early."""
 
 import json
+from dataclasses import replace
 import shlex
 
 import pytest
@@ -88,6 +89,34 @@ def test_what_is_lacking_is_told_with_a_command_that_the_shell_takes(tmp_path, c
     command = shlex.split(reader.lacking.split("`")[1])
     assert main(command[3:]) == 0
     assert "train --family svm" in capsys.readouterr().out
+
+
+def test_a_part_is_passed_over_up_to_the_next_and_not_beyond_the_end(smoke, monkeypatch):
+    shell = InteractiveShell.instance()
+    monkeypatch.setattr(study, "get_ipython", lambda: shell)
+    shell.user_ns |= {"seen": [], "study": smoke}
+    smoke.skip("Not on this corpus.")
+    for cell in ("seen.append(1)", "study.resume()", "seen.append(2)"):
+        assert shell.run_cell(cell).success
+    assert shell.user_ns["seen"] == [2]
+    smoke.stop("There is nothing here.")
+    smoke.skip("Nor here.")
+    for cell in ("study.resume()", "seen.append(3)"):
+        shell.run_cell(cell)
+    assert shell.user_ns["seen"] == [2], "what follows the end is no next part"
+    study._run_cells_again()
+
+
+def test_both_ends_show_errors_and_doubts_but_nothing_of_a_licensed_text(smoke):
+    run = smoke.run("svm", "joint")
+    ends = smoke.both_ends(run, rows=2)
+    wrong, doubt = (ends[ends.end == name] for name in ("confident and wrong", "doubtful and right"))
+    assert (wrong.label_true != wrong.label_pred).all() and (doubt.label_true == doubt.label_pred).all()
+    answers = run.predictions("test")
+    assert wrong.p.max() == answers[answers.label_true != answers.label_pred].p.max()
+    assert all(["[S" in text and "O " in text and len(text.split()) <= 40 for text in ends.sentence])
+    smoke.corpus = replace(smoke.corpus, gated=True)
+    assert set(smoke.both_ends(run).sentence) == {"(licensed)"}
 
 
 @pytest.mark.parametrize(
