@@ -90,7 +90,7 @@ def drawn_scores(
     Beside the scores of `metrics` there are four macro averages of F1. `macro_f1`: over the classes that occur in the
     group, gold or answered, as scikit-learn does when it is given no list; `macro_f1_gold`: over its gold classes;
     `macro_f1_common`: over those that are gold in every group; `macro_f1_all`: over all labels, where a class that
-    the group lacks counts 0. An empty group has NaN.
+    the group lacks counts 0. An empty group has NaN, and so has an average over no class.
     """
     codes = {name: _codes(column, labels) for name, column in answers.items()}
     gold_codes, unit_codes = _codes(gold, labels), _numbered(units, len(gold))
@@ -228,5 +228,6 @@ def _group_scores(counts: Tally, present: np.ndarray, common: np.ndarray) -> dic
     scores = counts.scores()
     return scores | {
         "macro_f1": counts.macro_f1_over(counts.observed), "macro_f1_gold": counts.macro_f1_over(present),
-        "macro_f1_common": counts.macro_f1_over(common), "macro_f1_all": scores["macro_f1"],
+        "macro_f1_common": counts.macro_f1_over(common) if common.any() else np.full_like(counts.both, np.nan, float),
+        "macro_f1_all": scores["macro_f1"],
     }  # fmt: skip

@@ -145,7 +145,8 @@ def by_bin(
     figure, axes = _panels(len(panels), PAGE, height, title, columns=1)
     for axis, (name, frame) in zip(axes, panels.items(), strict=True):
         bins, systems = frame["bin"].unique(), frame["system"].unique()
-        shifts = np.linspace(-0.3, 0.3, len(systems)) if len(systems) > 1 else [0.0]
+        reach = min(0.3, 0.06 * (len(systems) - 1))
+        shifts = np.linspace(-reach, reach, len(systems))  # beside each other
         styles = _line_styles(systems, families)
         for system, shift in zip(systems, shifts, strict=True):
             part = frame[frame["system"] == system].set_index("bin").reindex(bins)
@@ -153,6 +154,7 @@ def by_bin(
             axis.plot(places, part["value"], "o", ls=styles[system], color=colour, ms=3, lw=0.8, label=_text(system))
             axis.vlines(places, part["low"], part["high"], color=colour, alpha=0.45, linewidth=1.5)
         axis.set_xticks(range(len(bins)), [_text(group) for group in bins])
+        axis.set_ylim(top=min(axis.get_ylim()[1], 1.02))
         axis.set(xlim=(-0.5, len(bins) - 0.5), ylabel=ylabel, title=_text(name) if len(panels) > 1 else "")
         axis.grid(axis="y")
     axes[-1].set_xlabel(xlabel)

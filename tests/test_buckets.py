@@ -81,6 +81,11 @@ def test_absent_classes_count_in_one_macro_average_and_not_in_the_others():
     assert drawn["macro_f1_common"][0].tolist() == [1, 1]
 
 
+def test_where_no_class_is_common_to_all_groups_there_is_no_average_over_them():
+    drawn = scores_of(["a", "b"], ["a", "b"], Bins(["one", "two"], np.array([0, 1])), ["a", "b"], draws=5)
+    assert np.isnan(drawn["macro_f1_common"]).all() and drawn["macro_f1"][0].tolist() == [1, 1]
+
+
 def test_a_class_answered_in_vain_counts_where_gold_or_answered_ones_do():
     drawn = scores_of(["a", "a"], ["a", "b"], Bins(["one"], np.array([0, 0])), ["a", "b"], draws=5)
     assert drawn["macro_f1"][0, 0] == pytest.approx(1 / 3)
