@@ -23,9 +23,17 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     notebook: str
     family: str
     variant: str | None = None
-    tasks: tuple[str, ...] = TASKS
+    tasks: tuple[str, ...] = TASKS  # "ablation" stands for the profile's ablation_task
     set: dict[str, object] = {}
-    every_seed: bool = False  # headline rows run once for each seed of the profile, ablations for the first only
+    every_seed: bool = False  # headline rows run once for each seed of the profile, others for the first only
+    ablation: bool = False  # not run on the further corpora of a profile
+
+    def tasks_on(self, corpus: Corpus, profile: Profile) -> list[str]:
+        """The tasks that the study runs on a corpus: all that are declared and possible, fewer on further corpora."""
+        named = [profile.ablation_task if task == "ablation" else task for task in self.tasks]
+        further = corpus.name in profile.further_corpora
+        wanted = [task for task in named if not further or task == "joint" and not self.ablation]
+        return [task for task in wanted if task in corpus.tasks]
 
     @property
     def headline(self) -> bool:
@@ -59,7 +67,7 @@ def planned(profile: Profile, corpus: Corpus, seeds: list[int] | None = None) ->
     for experiment in declared():
         settings = profile.settings(experiment.family, experiment.variant, experiment.set)
         for seed in (seeds or profile.seeds)[: None if experiment.every_seed else 1]:
-            for task in (task for task in experiment.tasks if task in corpus.tasks):
+            for task in experiment.tasks_on(corpus, profile):
                 spec = Spec(experiment.family, task, seed, settings, experiment.variant)
                 runs.append(Planned(spec, experiment.set))
     return runs
@@ -98,7 +106,7 @@ def entry(run: Run, profile: Profile) -> Experiment | None:
     for experiment in declared():
         if (experiment.family, experiment.variant) == (run.info["family"], run.info["variant"]):
             settings = profile.settings(experiment.family, experiment.variant, experiment.set)
-            if msgspec.to_builtins(settings) == run.info["settings"]:
+            if settings == run.settings:
                 return experiment
     return None
 

@@ -206,6 +206,44 @@ def against_others(frame: pd.DataFrame, system: str, families: Families, title: 
     return figure
 
 
+def evidence(
+    frame: pd.DataFrame, claims: pd.DataFrame, marks: Mapping[str, str], title: str = "", edge: float = 0.6
+) -> Figure:
+    """Claims as rows, and in each its tests: how far estimate and interval lie within what the claim needs.
+
+    `frame` has claim, verdict, value, low, high, the last three 0 at the edge of the needed range and positive within;
+    `claims` has claim, name and verdict (written at the right), in the order of the rows; `marks` maps the verdicts of
+    tests to Matplotlib's marks, in the order of the legend. What lies beyond `edge` is drawn there as an arrow.
+    """
+    figure, (axis,) = _panels(1, PAGE, 1.1 + 0.27 * len(claims), title)
+    places = dict(zip(claims.claim, _name_rows(axis, claims.claim + " " + claims.name), strict=True))
+    part = frame.assign(row=frame.claim.map(places).astype(float))
+    beside = part.groupby("claim").claim
+    part["row"] += 0.76 * (beside.cumcount() + 0.5) / beside.transform("size") - 0.38
+    shades = dict(zip(marks, (SKY, NEUTRAL, "black", "black"), strict=False))
+    for kind, tests in part.groupby("verdict"):
+        ends = (tests[end].clip(-edge, edge) for end in ("low", "high"))
+        axis.hlines(tests.row, *ends, color=shades[kind], linewidth=0.8)
+    for kind, mark in marks.items():
+        tests, filled = part[part.verdict == kind], "none" if mark == "o" else shades[kind]
+        axis.scatter(
+            tests.value.clip(-edge, edge), tests.row, s=16, marker=mark, facecolors=filled, edgecolors=shades[kind],
+            linewidths=0.8, zorder=3, label=_text(kind),
+        )  # fmt: skip
+    for side, far in ((-1, part.value < -edge), (1, part.value > edge)):
+        arrow = "<" if side < 0 else ">"
+        axis.plot(np.full(far.sum(), side * edge * 1.04), part.row[far], arrow, color=NEUTRAL, ms=2.5, clip_on=False)
+    for place, answer in zip(places.values(), claims.verdict, strict=True):
+        axis.text(edge * 1.12, place, answer.partition(" by ")[0], va="center", fontsize=7, color=NEUTRAL)
+        axis.axhline(place + 0.5, color="#DDDDDD", linewidth=0.4, zorder=0)
+    axis.axvline(0, color=NEUTRAL, linewidth=0.8, zorder=1)
+    axis.set(xlim=(-edge * 1.08, edge * 1.08))
+    axis.set_xlabel("estimate, from the edge of what the claim needs; right of 0: as claimed\n"
+                    "(bars: 95 % interval over test rows and seeds, or rounding of printed figures)")  # fmt: skip
+    figure.legend(loc="outside lower left", ncols=len(marks))
+    return figure
+
+
 def f1_by_count(
     panels: Mapping[str, pd.DataFrame], families: Families, xlabel: str, title: str = "", named: int = 5
 ) -> Figure:

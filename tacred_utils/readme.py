@@ -3,7 +3,6 @@
 from collections import defaultdict
 from pathlib import Path
 
-import msgspec
 import pandas as pd
 
 from tacred_utils.errors import UserError
@@ -60,7 +59,7 @@ def _on_most_data(runs: list[Run]) -> list[Run]:
 def _as_the_profile_says(run: Run) -> bool:
     """Whether the run is a headline row: its settings are its variant's, none overridden as in an ablation."""
     settings = load_profile(run.info["profile"]).settings(run.info["family"], run.info["variant"])
-    return msgspec.to_builtins(settings) == run.info["settings"]
+    return settings == run.settings
 
 
 def _corpus(runs: list[Run]) -> str:

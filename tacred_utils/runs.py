@@ -28,10 +28,13 @@ from tacred_utils.labels import NO_RELATION, TASKS, task_classes, task_label
 from tacred_utils.metrics import scores
 from tacred_utils.paths import ROOT, read_bytes, write_bytes, write_text
 from tacred_utils.predictions import read_predictions
-from tacred_utils.settings import VERSIONS, known_family
+from tacred_utils.settings import FAMILIES, VERSIONS, known_family
 
 # Each has fit(corpus, task, settings, seed, folder) -> Outcome, and load(folder) -> a model that can score Examples.
-MODULES = {"svm": "tacred_utils.models.svm", "bilstm": "tacred_utils.models.bilstm"}
+MODULES = {
+    "svm": "tacred_utils.models.svm", "bilstm": "tacred_utils.models.bilstm",
+    "bert": "tacred_utils.models.transformer", "gpt2": "tacred_utils.models.transformer",
+}  # fmt: skip
 RECORDED = ("numpy", "scipy", "scikit-learn", "imbalanced-learn", "torch", "transformers", "accelerate")
 SCORED = ("dev", "test")
 
@@ -62,13 +65,18 @@ class Spec:
         return f"{self.family}{f'-{self.variant}' if self.variant else ''}-{self.task}-s{self.seed}"
 
     def identity(self, corpus: Corpus) -> str:
-        """Ten hexadecimal digits over settings, data and the family's version: equal digits, equal predictions."""
+        """Ten hexadecimal digits over settings, data and the family's version: equal digits, equal predictions.
+
+        Settings that stand at their default do not count, so that a setting added later leaves older runs what they are.
+        """
+        defaults = {field.name: field.default for field in msgspec.structs.fields(self.settings)}
+        stated = msgspec.to_builtins(self.settings).items()
         facts = {
             "family": self.family,
             "version": VERSIONS[self.family],
             "task": self.task,
             "seed": self.seed,
-            "settings": msgspec.to_builtins(self.settings),
+            "settings": {name: value for name, value in stated if value != defaults[name]},
             "data": corpus.digests,
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:10]
@@ -91,6 +99,14 @@ class Run:
     @property
     def classes(self) -> list[str]:
         return self.info["classes"]
+
+    @property
+    def settings(self) -> msgspec.Struct | None:
+        """The settings as their family's type, with defaults for what came later; None where they no longer fit it."""
+        try:
+            return msgspec.convert(self.info["settings"], FAMILIES[self.info["family"]])
+        except (KeyError, msgspec.ValidationError):
+            return None
 
     @cached_property
     def metrics(self) -> dict[str, dict[str, float]]:

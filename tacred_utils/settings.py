@@ -16,6 +16,15 @@ from tacred_utils.paths import PACKAGE
 
 PROFILES = PACKAGE / "profiles"
 
+Defect = Literal[
+    "batch_as_time",  # D1: the extra layer attends from example to example, padding included
+    "word_positions",  # D2: positions of words are used as positions of word pieces
+    "cut_at_64",  # D3: cut at 64 pieces; entities beyond are read at the last one
+    "pool_padding",  # the last column is pooled, which is padding for all but the longest sentence of a batch
+    "left_padding",  # padded on the left, positions counted from the padding on
+    "glued_words",  # words joined without the blank that a byte-pair vocabulary needs
+]
+
 
 class Scales(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Size of each split as a share of TACRED's; 1 takes everything of a corpus other than `sample`."""
@@ -46,19 +55,23 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     epochs: Annotated[int, Meta(ge=1)]  # at the most
     batch_size: Annotated[int, Meta(ge=1)]
     accumulate: Annotated[int, Meta(ge=1)] = 1  # batches a step
+    precision: Literal["float32", "auto"] = "float32"  # auto: bfloat16 products where processor or GPU has them
     optimizer: Literal["adamw", "sgd"]
     learning_rate: Annotated[float, Meta(gt=0)]
     weight_decay: Annotated[float, Meta(ge=0)]
     max_grad_norm: Annotated[float, Meta(ge=0)]  # 0 clips nothing
-    schedule: Literal[
-        "constant", "plateau_loss", "plateau_score"
-    ]  # what makes the rate fall: dev loss, or the score below
-    plateau_factor: Annotated[float, Meta(gt=0, lt=1)]
-    plateau_patience: Annotated[int, Meta(ge=0)]  # epochs without improvement that are let pass
+    schedule: Literal["constant", "step", "linear", "plateau_loss", "plateau_score"]  # how the rate falls
+    warmup: Annotated[float, Meta(ge=0, lt=1)] = 0.0  # share of all steps in which the rate of step or linear rises
+    step_factor: Annotated[float, Meta(gt=0, le=1)] = 0.9  # step: the rate is multiplied by this
+    step_every: Annotated[int, Meta(ge=1)] = 500  # … after every so many steps
+    plateau_factor: Annotated[float, Meta(gt=0, lt=1)] = 0.5  # plateau: dev loss, or the score below, sets the rate
+    plateau_patience: Annotated[int, Meta(ge=0)] = 2  # epochs without improvement that are let pass
     patience: Annotated[int, Meta(ge=0)]  # epochs without a better score before training stops; 0 never stops
     select: Literal["macro_f1", "micro_f1"]  # the dev score that picks the best epoch
     restore: Literal["best", "last"]  # the epoch whose weights are kept; "last" is the published code's defect D4
     max_ratio: Annotated[float, Meta(ge=0)]  # under-sample to so many no_relation rows a relation row; 0 keeps all
+    redraw: bool = False  # draw the under-sampled no_relation rows anew for every epoch, so that all are seen in time
+    upsample: Annotated[float, Meta(ge=0, le=1)] = 0.0  # repeat rows up to N^(1-u) · (largest relation's N)^u a class
     balance: Annotated[float, Meta(ge=0, le=1)]  # loss weight of a class: N^-balance, with mean 1 over the rows
 
 
@@ -76,6 +89,8 @@ class BilstmSettings(TrainingSettings, frozen=True, kw_only=True, forbid_unknown
     pos_dim: Annotated[int, Meta(ge=0)]
     ner_dim: Annotated[int, Meta(ge=0)]
     type_dim: Annotated[int, Meta(ge=0)]  # of each entity's type, beside the sentence vector
+    mark_dim: Annotated[int, Meta(ge=0)] = 0  # at each word: role and type of the entity that it belongs to
+    shape_dim: Annotated[int, Meta(ge=0)] = 0  # of the pattern of capitals, digits and signs in each word
     position_dim: Annotated[int, Meta(ge=0)]  # of each of the two distances
     positions: Literal["input", "attention", "both"]  # where distances are read
     distance: Literal["centre", "span"]  # to an entity's centre, or to its nearest word
@@ -87,12 +102,41 @@ class BilstmSettings(TrainingSettings, frozen=True, kw_only=True, forbid_unknown
     pooling: Literal["last", "attention"]  # last states, or position-aware attention over all
     attention_dim: Annotated[int, Meta(ge=1)]
     entity_states: bool  # join the mean state of each entity's words (distance 0) to the sentence vector
+    between_states: bool = False  # join the largest states from one entity to the other
     head_dim: Annotated[int, Meta(ge=0)]  # hidden layer with batch norm; 0: linear
     dropout: Annotated[float, Meta(ge=0, lt=1)]
 
 
-FAMILIES: dict[str, type[msgspec.Struct]] = {"svm": SvmSettings, "bilstm": BilstmSettings}
-VERSIONS = {"svm": 1, "bilstm": 1}  # raised when a family's predictions change though its settings do not
+class OwnModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A small transformer that the study pre-trains itself on the training sentences (models/pretrained.py)."""
+
+    layers: Annotated[int, Meta(ge=1)]
+    width: Annotated[int, Meta(ge=1)]
+    heads: Annotated[int, Meta(ge=1)]
+    pieces: Annotated[int, Meta(ge=300)]  # size of its own byte-pair vocabulary; 256 are the bytes
+    steps: Annotated[int, Meta(ge=0)]  # batches of training sentences; 0 leaves the weights random
+    learning_rate: Annotated[float, Meta(gt=0)]
+    batch_size: Annotated[int, Meta(ge=1)]
+
+
+class TransformerSettings(TrainingSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A BERT- or GPT-2-like model with a classification head (models/transformer.py)."""
+
+    model: Annotated[str, Meta(min_length=1)]  # minilm, own_encoder, own_decoder, a folder, or a hub's NAME[@REVISION]
+    own: OwnModel  # what own_encoder and own_decoder are
+    marks: Literal["none", "mask", "marker", "marker_punct", "typed_marker_punct"]  # how a sentence shows its entities
+    pooling: Literal["starts", "means", "first", "last", "mean"]  # whose states the head reads: of both entities, …
+    extra_layer: bool  # one more transformer encoder layer on top
+    head_dim: Annotated[int, Meta(ge=0)]  # hidden layer with ReLU; 0: linear
+    dropout: Annotated[float, Meta(ge=0, lt=1)]  # of the extra layer and of the head
+    max_pieces: Annotated[int, Meta(ge=16)]  # word pieces; beyond, a window keeps both entities
+    defects: list[Defect] = []  # mistakes of the published code, or plausible ones, switched back on (models/defects.py)
+
+
+FAMILIES: dict[str, type[msgspec.Struct]] = {
+    "svm": SvmSettings, "bilstm": BilstmSettings, "bert": TransformerSettings, "gpt2": TransformerSettings,
+}  # fmt: skip
+VERSIONS = {"svm": 1, "bilstm": 1, "bert": 1, "gpt2": 1}  # raised when a family's predictions change though its settings do not
 
 
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -102,9 +146,12 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     corpus: str
     seeds: Annotated[list[Annotated[int, Meta(ge=0, lt=2**32)]], Meta(min_length=1)]
     scales: Scales
-    further_corpora: list[str]  # what `plan` covers beside `corpus`
+    further_corpora: list[str]  # what `plan` covers beside `corpus`: headline rows only, joint only
+    ablation_task: Literal["joint", "relation_only"]  # what transformers are taken apart on: few rows where time is short
     svm: dict[str, object]
     bilstm: dict[str, object]
+    bert: dict[str, object]
+    gpt2: dict[str, object]
 
     def settings(
         self, family: str, variant: str | None = None, overrides: Mapping[str, object] | None = None
@@ -118,7 +165,8 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if variant is not None and variant not in variants:
             choices = ", ".join(variants) or "none"
             raise UserError(f"--variant {variant}: unknown for {family}; it has: {choices}.")
-        table |= variants.get(variant, {})
+        chosen = dict(variants.get(variant, {}))
+        table |= variants.get(chosen.pop("base", None), {}) | chosen
         table |= overrides or {}
         return checked(table, FAMILIES[family], f"{family} in profile {self.name}")
 

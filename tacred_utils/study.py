@@ -72,6 +72,11 @@ class Study:
         scales = {split: getattr(self.profile.scales, split) for split in SPLITS}
         return load_corpus(self._name, self.data, self.labels, scales)
 
+    @property
+    def headline_only(self) -> bool:
+        """Whether this is a further corpus of the profile: headline rows, joint only, nothing taken apart."""
+        return self.corpus.name in self.profile.further_corpora
+
     def _repr_markdown_(self) -> str:
         rows = " / ".join(f"{len(self.corpus.split(split)):,}" for split in SPLITS)
         facts = [

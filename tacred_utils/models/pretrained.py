@@ -1,0 +1,214 @@
+"""Where a transformer's weights come from: a hub, a folder, the MiniLM that pip packages, or a short pre-training here.
+
+Only safetensors are read. A hub is asked for a pinned revision and what it sends is kept in its cache.
+"""
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import torch
+import transformers
+from filelock import FileLock
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import (
+    AutoModel, AutoTokenizer, BertConfig, BertForMaskedLM, DataCollatorForLanguageModeling, GPT2Config,
+    GPT2LMHeadModel, PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast, Trainer, TrainingArguments,
+    set_seed,
+)  # fmt: skip
+
+from tacred_utils.corpus import Corpus, Example
+from tacred_utils.errors import UserError
+from tacred_utils.settings import OwnModel
+from tacred_utils.training import compute_dtype
+from tacred_utils.vectors import minilm_folder
+
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+REVISIONS = {  # commits on the hub
+    MINILM: "c9745ed1d9f207416be6d2e6f8de32d1f16199bf",
+    "bert-base-uncased": "86b5e0934494bd15c9632b12f734a8a67f723594",
+    "gpt2": "607a30d783dfa663caf39e06633721c8d4cfcd7e",
+    "roberta-large": "722cf37b1afa9454edce342e7895e588b6ff1d59",
+}
+FILES = ["*.json", "*.safetensors", "vocab.txt", "merges.txt", "*.model"]
+OWN = ("own_encoder", "own_decoder")
+SPECIAL = {
+    "pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]",
+}  # fmt: skip
+LONGEST = 256  # pieces that an own model can read
+HUB_SECONDS = 10  # to wait for a hub's answer
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A backbone (token ids → states) with its tokenizer, and what run.json should say of them."""
+
+    tokenizer: PreTrainedTokenizerBase
+    backbone: PreTrainedModel
+    facts: dict[str, object]
+
+
+def load_pretrained(name: str, own: OwnModel, corpus: Corpus, cache: Path) -> Pretrained:
+    """The model that a setting `model` names, in float32; `cache` keeps the study's own ones.
+
+    Raises `UserError` for a name that neither a folder nor the hub has, an unreachable hub, and damaged weights.
+    """
+    transformers.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    facts: dict[str, object] = {"model": name}
+    if name in OWN:
+        folder, facts["pretraining"] = pretrain(name, own, corpus.train, cache)
+    elif Path(name).expanduser().is_dir():
+        folder = Path(name).expanduser()
+    elif name == "minilm":
+        folder = _minilm()
+    else:
+        folder, facts["revision"] = _from_hub(name)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        backbone = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32, use_safetensors=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{folder}: holds no transformer that can be read ({str(error).splitlines()[0]}); it needs config.json, "
+            "a tokenizer and model.safetensors."
+        ) from None
+    return Pretrained(_with_padding(tokenizer), _bare(backbone), facts)
+
+
+def _minilm() -> Path:
+    """The packaged MiniLM, or the hub's: the same file either way, by its checksum."""
+    try:
+        return minilm_folder()
+    except UserError as missing:
+        try:
+            folder, _ = _from_hub(MINILM)
+        except UserError:
+            raise missing from None
+        return minilm_folder(folder)
+
+
+def _from_hub(name: str) -> tuple[Path, str]:
+    """The folder of a hub model's snapshot and its revision."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    name, _, revision = name.partition("@")
+    revision = revision or REVISIONS.get(name)
+    try:
+        folder = snapshot_download(name, revision=revision, allow_patterns=FILES, etag_timeout=HUB_SECONDS)
+    except LocalEntryNotFoundError:
+        raise UserError(
+            f"--set model={name}: the model hub cannot be reached and its cache lacks the model; connect, or name a "
+            "folder with its files, minilm or own_encoder."
+        ) from None
+    except HFValidationError:
+        raise UserError(f"--set model={name}: is neither a folder nor a name that a model hub could know.") from None
+    except HfHubHTTPError as error:
+        raise UserError(
+            f"--set model={name}: the model hub does not give it ({str(error).splitlines()[0]}); check the name, and "
+            "log in where the model is gated."
+        ) from None
+    return Path(folder), Path(folder).name
+
+
+def _with_padding(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    """GPT-2 has no padding; a piece of its own keeps the end of text apart from it."""
+    if tokenizer.pad_token is None:
+        tokenizer.add_special_tokens({"pad_token": "[PAD]"})
+    return tokenizer
+
+
+def _bare(backbone: PreTrainedModel) -> PreTrainedModel:
+    """Without what no head here reads: a pooler and, in a decoder, the cache of earlier states."""
+    if getattr(backbone, "pooler", None) is not None:
+        backbone.pooler = None
+    backbone.config.use_cache = False
+    return backbone
+
+
+# A model of the study's own: real code for smoke tests, and equal terms for encoder and decoder
+
+
+def pretrain(name: str, own: OwnModel, examples: list[Example], cache: Path) -> tuple[Path, dict[str, object]]:
+    """Pre-train an own model on the distinct sentences of the training split, once for all runs of a corpus.
+
+    own_encoder fills in masked pieces (15 %, as BERT), own_decoder the next piece. Returns its folder below `cache`
+    and the loss of the last steps.
+    """
+    sentences = sorted({tuple(example.token) for example in examples})
+    facts = {"name": name, "own": msgspec.to_builtins(own), "sentences": sentences}
+    digest = hashlib.sha256(json.dumps(facts, ensure_ascii=False).encode()).hexdigest()[:10]
+    folder = Path(cache) / f"{name}-{digest}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):  # runs that start together wait for one of them
+        if not folder.is_dir():
+            building = folder.with_suffix(".part")
+            shutil.rmtree(building, ignore_errors=True)
+            _pretrain(name, own, [list(sentence) for sentence in sentences], building)
+            building.rename(folder)
+    return folder, json.loads((folder / "pretraining.json").read_text(encoding="utf-8"))
+
+
+def _pretrain(name: str, own: OwnModel, sentences: list[list[str]], folder: Path) -> None:
+    set_seed(0)  # one pre-training for all seeds, as with weights from a hub
+    tokenizer = byte_pairs(sentences, own.pieces)
+    model = own_model(name, own, len(tokenizer), tokenizer.pad_token_id)
+    facts: dict[str, object] = {"sentences": len(sentences), "pieces": len(tokenizer), "steps": own.steps}
+    if own.steps:
+        rows = tokenizer([_text(sentence) for sentence in sentences], truncation=True, max_length=LONGEST)["input_ids"]
+        arguments = TrainingArguments(
+            str(folder), max_steps=own.steps, per_device_train_batch_size=own.batch_size, seed=0,
+            learning_rate=own.learning_rate, lr_scheduler_type="linear", warmup_steps=0.1, weight_decay=0.01,
+            save_strategy="no", logging_strategy="steps", logging_steps=max(1, own.steps // 10), report_to="none",
+            disable_tqdm=True, log_level="error", dataloader_pin_memory=False,
+            train_sampling_strategy="group_by_length", bf16=compute_dtype("auto") == torch.bfloat16,
+            use_cpu=not torch.cuda.is_available(),
+        )  # fmt: skip
+        arguments._n_gpu = min(arguments.n_gpu, 1)
+        collator = DataCollatorForLanguageModeling(tokenizer, mlm=name == "own_encoder", seed=0)
+        trainer = Trainer(model, arguments, collator, train_dataset=[{"input_ids": row} for row in rows])
+        trainer.remove_callback(transformers.PrinterCallback)
+        trainer.train()
+        losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
+        facts |= {"loss_first": losses[0], "loss_last": losses[-1]}
+    model.base_model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (folder / "pretraining.json").write_text(json.dumps(facts), encoding="utf-8")
+
+
+def own_model(name: str, own: OwnModel, pieces: int, padding: int) -> PreTrainedModel:
+    """A small BERT or GPT-2 with random weights and its language-model head; the same sizes in both."""
+    if name == "own_encoder":
+        sizes = {"hidden_size": own.width, "num_hidden_layers": own.layers, "num_attention_heads": own.heads}
+        more = {"intermediate_size": 4 * own.width, "max_position_embeddings": LONGEST}
+        return BertForMaskedLM(BertConfig(vocab_size=pieces, pad_token_id=padding, **sizes, **more))
+    sizes = {"n_embd": own.width, "n_layer": own.layers, "n_head": own.heads, "n_positions": LONGEST}
+    ends = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": padding}
+    return GPT2LMHeadModel(GPT2Config(vocab_size=pieces, **sizes, **ends))
+
+
+def byte_pairs(sentences: list[list[str]], pieces: int) -> PreTrainedTokenizerFast:
+    """A lower-cased byte-pair vocabulary of the sentences' words; a text is [CLS] … [SEP] for encoder and decoder."""
+    tokenizer = Tokenizer(models.BPE(unk_token=SPECIAL["unk_token"]))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=pieces, special_tokens=list(SPECIAL.values()), show_progress=False,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )  # fmt: skip
+    tokenizer.train_from_iterator(map(_text, sentences), trainer)
+    ends = [(SPECIAL[end], tokenizer.token_to_id(SPECIAL[end])) for end in ("cls_token", "sep_token")]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{ends[0][0]} $A {ends[1][0]}", special_tokens=ends
+    )
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=LONGEST, **SPECIAL)
+
+
+def _text(sentence: list[str]) -> str:
+    """A blank before every word, the first one too, so that a word has the same pieces wherever it stands."""
+    return "".join(f" {word}" for word in sentence)

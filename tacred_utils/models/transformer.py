@@ -1,0 +1,204 @@
+"""BERT- and GPT-2-like models with a head that reads the states of the entities, or of one piece (the paper, 3.2).
+
+Entities are told to the model by where the head reads, by marks in the sentence, or by both; see pieces.py.
+"""
+
+import json
+import time
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers import AutoConfig, AutoModel, AutoTokenizer, BertConfig, BertModel, PreTrainedModel, set_seed
+
+from tacred_utils.corpus import Corpus, Example
+from tacred_utils.errors import UserError
+from tacred_utils.labels import SPLITS, task_classes
+from tacred_utils.models import defects
+from tacred_utils.models.pretrained import Pretrained, load_pretrained
+from tacred_utils.paths import atomic_path, write_text
+from tacred_utils.pieces import PieceEncoder, new_words
+from tacred_utils.runs import Outcome
+from tacred_utils.settings import TransformerSettings
+from tacred_utils.training import compute_dtype, fit_network, labelled, log_probs, score
+
+FEED_FORWARD = 4  # times as wide as the states, as in BERT and in the paper's added layer
+JOINED = {"starts": 2, "means": 2}  # pooled vectors that the head gets; 1 for the other ways of pooling
+
+
+class Classifier(nn.Module):
+    """Ids of pieces (B, T), lengths (B,) and the entities' first and last piece (B, 2) each → logits (B, K)."""
+
+    def __init__(self, backbone: PreTrainedModel, classes: int, settings: TransformerSettings) -> None:
+        super().__init__()
+        self.backbone, self.settings, self.dtype = backbone, settings, compute_dtype(settings.precision)
+        width, heads = backbone.config.hidden_size, backbone.config.num_attention_heads
+        self.extra = added_layer(width, heads, settings.dropout) if settings.extra_layer else None
+        self.head = head(width * JOINED.get(settings.pooling, 1), settings.head_dim, classes, settings.dropout)
+
+    def forward(
+        self, input_ids: torch.Tensor, lengths: torch.Tensor, subject: torch.Tensor, object: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        shown = torch.arange(input_ids.shape[1], device=input_ids.device) < lengths[:, None]  # (B, T)
+        if "left_padding" in self.settings.defects:
+            input_ids, shown = defects.left_padded(input_ids, lengths)
+        with torch.autocast(input_ids.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            states = self.backbone(input_ids=input_ids, attention_mask=shown.long()).last_hidden_state  # (B, T, H)
+            if self.extra is not None and "batch_as_time" in self.settings.defects:
+                states = defects.batch_as_time(self.extra, states)
+            elif self.extra is not None:
+                states = self.extra(states, src_key_padding_mask=~shown)
+            return {"logits": self.head(self.pooled(states, shown, subject, object))}
+
+    def pooled(
+        self, states: torch.Tensor, shown: torch.Tensor, subject: torch.Tensor, object: torch.Tensor
+    ) -> torch.Tensor:
+        """What the head reads. (B, T, H) → (B, H), or (B, 2H) for subject and object joined"""
+        places = torch.arange(states.shape[1], device=states.device)  # (T,)
+        if self.settings.pooling == "starts":
+            rows = torch.arange(len(states), device=states.device)
+            return torch.cat([states[rows, subject[:, 0]], states[rows, object[:, 0]]], 1)
+        if self.settings.pooling == "means":
+            spans = [(places >= span[:, :1]) & (places <= span[:, 1:]) for span in (subject, object)]
+            return torch.cat([mean_over(states, span) for span in spans], 1)
+        if self.settings.pooling == "mean":
+            return mean_over(states, shown)
+        if self.settings.pooling == "first":
+            return states[:, 0]
+        if "pool_padding" in self.settings.defects:
+            return states[:, -1]
+        last = (shown * places).argmax(1)  # of the pieces that are no padding, on whichever side that is
+        return states[torch.arange(len(states), device=states.device), last]
+
+
+def added_layer(width: int, heads: int, dropout: float) -> nn.TransformerEncoderLayer:
+    """One more encoder layer, along the sentence (the paper's, with PyTorch's defaults: ReLU, norm after the sum)."""
+    return nn.TransformerEncoderLayer(width, heads, FEED_FORWARD * width, dropout, batch_first=True)
+
+
+def head(width: int, hidden: int, classes: int, dropout: float) -> nn.Sequential:
+    """Dropout, a hidden layer with ReLU if `hidden` is not 0, and the layer of logits."""
+    if not hidden:
+        return nn.Sequential(nn.Dropout(dropout), nn.Linear(width, classes))
+    return nn.Sequential(
+        nn.Dropout(dropout), nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, classes)
+    )
+
+
+def mean_over(states: torch.Tensor, span: torch.Tensor) -> torch.Tensor:
+    """Mean state of the pieces in a span. (B, T, H), (B, T) → (B, H)"""
+    inside = span[:, :, None].to(states.dtype)
+    return (states * inside).sum(1) / inside.sum(1)
+
+
+def parameter_summary(classes: int = 42, joined: int = 1) -> dict[str, int]:
+    """Parameters of the paper's BERT by the places of its Figure 2, counted from bert-base's configuration alone.
+
+    Nothing is downloaded and no memory is taken. `joined` is how many pooled vectors the head gets: the figure's
+    head takes 1, the paper's text and code join 2.
+    """
+    with torch.device("meta"):
+        bert, layer = BertModel(BertConfig()), added_layer(768, 12, 0.2)
+        hidden, logits = nn.Linear(joined * 768, 256), nn.Linear(256, classes)
+    embeddings, attention = bert.embeddings, layer.self_attn
+    parts = {
+        "3-1": embeddings.word_embeddings, "3-2": embeddings.token_type_embeddings,
+        "3-3": embeddings.position_embeddings, "3-4": embeddings.LayerNorm, "3-6": bert.encoder, "3-7": bert.pooler,
+        "2-4": attention, "2-6": layer.norm1, "2-7": layer.linear1, "2-9": layer.linear2, "2-11": layer.norm2,
+        "1-4": hidden, "1-6": logits,
+    }  # fmt: skip
+    return {place: sum(parameter.numel() for parameter in part.parameters()) for place, part in parts.items()}
+
+
+class TransformerModel:
+    """A trained classifier with all that is needed to score new Examples."""
+
+    def __init__(self, classifier: Classifier, encoder: PieceEncoder, known: list[str], classes: list[str]) -> None:
+        self.classifier, self.encoder, self.known, self.classes = classifier, encoder, known, classes
+
+    def log_probs(self, examples: list[Example]) -> np.ndarray:
+        """(rows, classes) log-probabilities, float32; a class that training lacks has -inf."""
+        return log_probs(score(self.classifier, self.encoder.encode(examples)), self.known, self.classes)
+
+    def save(self, folder: Path) -> None:
+        """Write the weights as model.safetensors; config.json, the tokenizer's files and model.json say how to read them."""
+        with atomic_path(Path(folder) / "model.safetensors") as temporary:
+            save_file({name: weight.contiguous() for name, weight in self.classifier.state_dict().items()}, temporary)
+        self.classifier.backbone.config.save_pretrained(folder)
+        self.encoder.tokenizer.save_pretrained(folder)
+        facts = {
+            "classes": self.classes, "known": self.known, "settings": msgspec.to_builtins(self.classifier.settings),
+            "typed": self.encoder.typed, "limit": self.encoder.limit,
+        }  # fmt: skip
+        write_text(Path(folder) / "model.json", json.dumps(facts, ensure_ascii=False))
+
+
+def load(folder: Path) -> TransformerModel:
+    """Read a saved model; raises `UserError` when its files are missing or damaged."""
+    try:
+        facts = json.loads((Path(folder) / "model.json").read_text(encoding="utf-8"))
+        settings = msgspec.convert(facts["settings"], TransformerSettings)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        backbone = AutoModel.from_config(AutoConfig.from_pretrained(folder, local_files_only=True))
+        if getattr(backbone, "pooler", None) is not None:
+            backbone.pooler = None
+        classifier = Classifier(backbone, len(facts["known"]), settings)
+        classifier.load_state_dict(load_file(Path(folder) / "model.safetensors"))
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, msgspec.ValidationError) as error:
+        raise UserError(f"{folder}: holds no readable transformer ({error}); train the run again.") from None
+    encoder = PieceEncoder(tokenizer, settings.marks, facts["typed"], facts["limit"], tuple(settings.defects))
+    return TransformerModel(classifier, encoder, facts["known"], facts["classes"])
+
+
+def fit(corpus: Corpus, task: str, settings: TransformerSettings, seed: int, folder: Path) -> Outcome:
+    """Train on one task of a corpus and answer every row of dev and test; checkpoints lie in `folder` meanwhile.
+
+    Models of the study's own are kept beside the runs of the corpus, where all of them find them.
+    """
+    clock = [time.perf_counter()]
+    cache = Path(folder).resolve().parent.parent / ".pretrained"
+    pretrained = load_pretrained(settings.model, settings.own, corpus, cache)
+    clock.append(time.perf_counter())
+    set_seed(seed)  # before anything is drawn: embeddings of new marks, the head
+    encoder, notes = make_encoder(corpus, settings, pretrained)
+    encoded = {split: encoder.encode(corpus.split(split)) for split in SPLITS}
+    data, known = labelled(corpus, task, encoded)
+    classifier = Classifier(pretrained.backbone, len(known), settings)
+    clock.append(time.perf_counter())
+    history, facts = fit_network(classifier, data, task, known, settings, seed, folder)
+    clock.append(time.perf_counter())
+    classes = task_classes(task, corpus.labels)
+    answers = {split: log_probs(score(classifier, encoded[split]), known, classes) for split in ("dev", "test")}
+    clock.append(time.perf_counter())
+    windowed = {split: encoded[split].windowed for split in SPLITS}
+    if any(windowed.values()):
+        notes.append(f"sentences beyond {encoder.limit} pieces are cut to a window around both entities: {windowed}")
+    details = facts | {
+        "pretrained": pretrained.facts, "windowed": windowed, "notes": notes, "marks_read": encoder.marks,
+        "pieces_a_row": round(float(encoded["train"].lengths.mean()), 1),
+        "seconds": dict(zip(("load", "encode", "fit", "predict"), np.diff(clock).round(3).tolist(), strict=True)),
+    }  # fmt: skip
+    return Outcome(answers, history, details, TransformerModel(classifier, encoder, known, classes).save)
+
+
+def make_encoder(
+    corpus: Corpus, settings: TransformerSettings, pretrained: Pretrained
+) -> tuple[PieceEncoder, list[str]]:
+    """The encoder, with new marks entered into the vocabulary and the backbone, and a sentence on what types there lack."""
+    typed = "types" in corpus.columns
+    notes = []
+    if not typed and settings.marks in ("mask", "typed_marker_punct"):
+        notes.append(f"corpus {corpus.name} has no entity types: names are read as they are, marks say no type")
+    kinds = sorted({kind for row in corpus.train for kind in (row.subj_type, row.obj_type)})
+    marks = new_words(settings.marks, kinds, typed)
+    pretrained.tokenizer.add_tokens(marks, special_tokens=True)
+    rows = pretrained.backbone.get_input_embeddings().num_embeddings
+    if len(pretrained.tokenizer) > rows:  # else the vocabulary has room for them
+        pretrained.backbone.resize_token_embeddings(len(pretrained.tokenizer), mean_resizing=False)
+    longest = getattr(pretrained.backbone.config, "max_position_embeddings", settings.max_pieces)
+    limit = min(settings.max_pieces, longest, pretrained.tokenizer.model_max_length)
+    return PieceEncoder(pretrained.tokenizer, settings.marks, typed, limit, tuple(settings.defects)), notes

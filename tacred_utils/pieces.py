@@ -1,0 +1,131 @@
+"""Sentences as word pieces: entity marks, the way from words to pieces, and windows that keep both entities.
+
+Every distinct word is cut into pieces once; a sentence is then put together from its words' pieces. So the place of
+each entity is known in pieces without searching for it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from tacred_utils.corpus import Example
+from tacred_utils.encoding import Encoded, window
+from tacred_utils.models import defects
+
+Span = tuple[int, int]  # first and last, inclusive
+SIGNS = {"subj": ("@", "*", "1"), "obj": ("#", "^", "2")}  # outer and inner sign of the punctuation marks, number
+
+
+def mark_words(marks: str, role: str, kind: str, typed: bool) -> tuple[list[str], list[str]]:
+    """What stands before and after an entity of a role ("subj", "obj") and type, under one of the settings' `marks`.
+
+    Without types in the corpus a mask has nothing to say and the names stay, and typed marks are plain ones.
+    """
+    outer, inner, number = SIGNS[role]
+    if marks == "mask":
+        return ([f"[{role.upper()}-{kind}]"], []) if typed else ([], [])
+    if marks == "marker":
+        return [f"[E{number}]"], [f"[/E{number}]"]
+    if marks == "typed_marker_punct" and typed:
+        return [outer, inner, *kind.lower().replace("_", " ").split(), inner], [outer]
+    return ([], []) if marks == "none" else ([outer], [outer])
+
+
+def new_words(marks: str, kinds: Sequence[str], typed: bool) -> list[str]:
+    """The marks that are to enter the vocabulary whole: those in brackets."""
+    sides = [mark_words(marks, role, kind, typed) for role in SIGNS for kind in kinds]
+    return sorted({word for before, after in sides for word in (*before, *after) if word.startswith("[")})
+
+
+@dataclass(frozen=True)
+class PieceEncoder:
+    """What a transformer must know to read an Example; its tokenizer and these settings are saved with the model."""
+
+    tokenizer: PreTrainedTokenizerBase
+    marks: str
+    typed: bool  # whether the corpus has entity types
+    limit: int  # word pieces, the tokenizer's own first and last ones included
+    defects: tuple[str, ...] = ()
+
+    def marked(self, example: Example) -> tuple[list[str], Span, Span]:
+        """The words with marks, and the places of subject and object in them, marks included; spans may overlap."""
+        spans = {role: (getattr(example, f"{role}_start"), getattr(example, f"{role}_end")) for role in SIGNS}
+        sides = {role: mark_words(self.marks, role, getattr(example, f"{role}_type"), self.typed) for role in SIGNS}
+        outer_first = sorted(SIGNS, key=lambda role: spans[role][0] - spans[role][1])
+        masked, words, start, end = self.marks == "mask" and self.typed, [], {}, {}
+        for place, word in enumerate(example.token):
+            for role in outer_first:
+                if place == spans[role][0]:
+                    start[role] = len(words)
+                    words += sides[role][0]
+            if not (masked and any(first <= place <= last for first, last in spans.values())):
+                words.append(word)
+            for role in reversed(outer_first):
+                if place == spans[role][1]:
+                    words += sides[role][1]
+                    end[role] = len(words) - 1
+        return words, (start["subj"], end["subj"]), (start["obj"], end["obj"])
+
+    def encode(self, examples: Sequence[Example]) -> Encoded:
+        """Column input_ids, and for each row the first and last piece of subject and object, (N, 2)."""
+        marked = [self.marked(example) for example in examples]
+        pieces = self._pieces({word for words, _, _ in marked for word in words})
+        first, last = self._ends()
+        ids, lengths, spans, windowed = [], [], {"subject": [], "object": []}, 0
+        for words, *places in marked:
+            parts = [pieces[word] for word in words]
+            ends = np.cumsum([len(first), *map(len, parts)])
+            row = np.array([*first, *(piece for part in parts for piece in part), *last])
+            inside = [(int(ends[start]), int(ends[end + 1]) - 1) for start, end in places]
+            if "word_positions" in self.defects:
+                inside = defects.word_positions(places, len(row))
+            row, inside, cut = self._shortened(row, inside, len(first), len(last))
+            windowed += cut
+            ids.append(row)
+            lengths.append(len(row))
+            for role, span in zip(spans, inside, strict=True):
+                spans[role].append(span)
+        flat = {"input_ids": np.append(np.concatenate(ids), self.tokenizer.pad_token_id)}
+        fixed = {role: np.array(places) for role, places in spans.items()}
+        return Encoded(np.append(0, np.cumsum(lengths)), flat, fixed, windowed)
+
+    def _shortened(
+        self, row: np.ndarray, spans: list[Span], first: int, last: int
+    ) -> tuple[np.ndarray, list[Span], bool]:
+        """At most `limit` pieces of a row, with where the entities then are, and whether something was cut.
+
+        The `first` and `last` pieces, which are the tokenizer's own, always stay.
+        """
+        if "cut_at_64" in self.defects:
+            return defects.cut_at_64(row, spans)
+        if len(row) <= self.limit:
+            return row, spans, False
+        room = self.limit - first - last
+        spans = [(start, min(end, start + room // 2 - 1)) for start, end in spans]  # two endless entities fit as well
+        inside = window(len(row) - first - last, [(start - first, end - first) for start, end in spans], room) + first
+        kept = np.concatenate([np.arange(first), inside, np.arange(len(row) - last, len(row))])
+        return row[kept], [tuple(np.searchsorted(kept, span).tolist()) for span in spans], True
+
+    @cached_property
+    def blank(self) -> str:
+        """What a byte-pair vocabulary needs before a word, or its words run together; nothing for other vocabularies."""
+        words = self.tokenizer(["met", "them"], add_special_tokens=False)["input_ids"]
+        runs_together = " " not in self.tokenizer.decode([piece for word in words for piece in word]).strip()
+        return " " if runs_together and "glued_words" not in self.defects else ""
+
+    def _pieces(self, words: set[str]) -> dict[str, list[int]]:
+        """Piece ids of each word by itself; a word without any, such as a control character, is the unknown one."""
+        whole, ordered = self.tokenizer.get_added_vocab(), sorted(words)
+        texts = [word if word in whole else self.blank + word for word in ordered]
+        cut = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
+        unknown = [self.tokenizer.unk_token_id or self.tokenizer.pad_token_id]
+        return {word: ids or unknown for word, ids in zip(ordered, cut, strict=True)}
+
+    def _ends(self) -> tuple[list[int], list[int]]:
+        """The pieces that the tokenizer puts before and after every text: [CLS] and [SEP] for BERT, none for GPT-2."""
+        whole, bare = (self.tokenizer("a", add_special_tokens=special)["input_ids"] for special in (True, False))
+        at = whole.index(bare[0])
+        return whole[:at], whole[at + len(bare) :]
