@@ -97,12 +97,12 @@ def test_empty_groups_have_no_score_and_stop_nothing():
     bins = Bins(["one", "none", "two"], np.repeat([0, 2], 30))
     drawn = scores_of(gold, pred, bins, LABELS, draws=20)
     assert np.isnan(drawn["macro_f1"][:, 1]).all() and np.isfinite(drawn["macro_f1"][:, [0, 2]]).all()
-    last = buckets.last_against_others(drawn["macro_f1"])
+    last = buckets.last_against_others(drawn["macro_f1"], bins)
     assert last["value"] == pytest.approx(drawn["macro_f1"][0, 2] - drawn["macro_f1"][0, 0])
     assert np.isfinite(buckets.same_mix(bins, gold)).all()
     assert 0 < buckets.spread_by_chance(gold, pred, bins, LABELS, 50)["p_value"] <= 1
     single = scores_of(gold, pred, Bins(["all", "none"], np.zeros(60, int)), LABELS, draws=5)
-    assert np.isnan(buckets.last_against_others(single["macro_f1"])["value"])
+    assert np.isnan(buckets.last_against_others(single["macro_f1"], Bins(["all", "none"], np.zeros(60, int)))["value"])
 
 
 def test_a_planted_fall_in_the_last_group_is_found():
@@ -110,7 +110,7 @@ def test_a_planted_fall_in_the_last_group_is_found():
     bins = buckets.by_size(length)
     worse = np.where(bins.codes == 4, np.random.default_rng(1).choice(LABELS, len(gold)), pred)
     assert buckets.spread_by_chance(gold, worse, bins, LABELS, 200)["p_value"] == pytest.approx(1 / 201)
-    assert buckets.last_against_others(scores_of(gold, worse, bins, LABELS, 200)["macro_f1"])["high"] < 0
+    assert buckets.last_against_others(scores_of(gold, worse, bins, LABELS, 200)["macro_f1"], bins)["high"] < 0
 
 
 def test_where_length_does_nothing_the_permutation_test_seldom_says_otherwise():
@@ -128,10 +128,10 @@ def test_a_fall_that_comes_from_the_label_mix_goes_when_the_mix_is_held_equal():
     other = {NO_RELATION: "a", "a": NO_RELATION}
     pred = np.array([label if rng.random() < right[label] else other[label] for label in gold])
     bins, labels = Bins(["short", "long"], np.repeat([0, 1], 1500)), [NO_RELATION, "a"]
-    raw = buckets.last_against_others(scores_of(gold, pred, bins, labels, 300)["micro_f1"])
+    raw = buckets.last_against_others(scores_of(gold, pred, bins, labels, 300)["micro_f1"], bins)
     weights = buckets.same_mix(bins, gold)
     held = buckets.last_against_others(
-        scores_of(gold, pred, bins, labels, 300, weights=weights)["micro_f1"]
+        scores_of(gold, pred, bins, labels, 300, weights=weights)["micro_f1"], bins
     )
     assert raw["high"] < 0 and held["low"] < 0 < held["high"]
 
@@ -144,6 +144,17 @@ def test_standardised_groups_have_the_mix_of_all_rows_and_drop_what_some_group_l
     shares = [{name: value / sum(mix.values()) for name, value in mix.items()} for mix in mixes]
     assert shares[0] == pytest.approx(shares[1]) and shares[0]["c"] == 0
     assert shares[0]["a"] == pytest.approx(3 / 7)
+
+
+def test_a_group_without_weight_has_no_score_and_is_not_mistaken_for_another():
+    gold, pred, length = random_rows(100)
+    bins = buckets.by_size(length)
+    drawn = scores_of(gold, pred, bins, LABELS, 20, weights=(bins.codes < 4).astype(float))["macro_f1"]
+    assert np.isnan(drawn[:, 4]).all() and np.isfinite(drawn[:, :4]).all()
+    assert np.isnan(buckets.last_against_others(drawn, bins)["value"])
+    first = scores_of(gold, pred, bins, LABELS, 20, weights=(bins.codes > 0).astype(float))["macro_f1"]
+    assert buckets.last_against_others(first, bins)["value"] == pytest.approx(first[0, 4] - first[0, 1:4].mean())
+    assert np.isnan(scores_of(gold, pred, bins, LABELS, 5, weights=np.zeros(100))["macro_f1_common"]).all()
 
 
 def test_weights_that_are_one_change_nothing():
