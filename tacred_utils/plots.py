@@ -191,7 +191,8 @@ def gains(panels: Mapping[str, pd.DataFrame], families: Families, title: str = "
         axis.grid(axis="x")
     handles, names = axes[0].get_legend_handles_labels()
     left = Patch(color=colours[0])
-    figure.legend([*handles, left], [*names, "what is left (a → c), in the family's colour"], loc="outside lower left", ncols=2)
+    names = [*names, "what is left (a → c), in the family's colour"]
+    figure.legend([*handles, left], names, loc="outside lower left", ncols=2)
     return figure
 
 

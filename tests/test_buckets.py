@@ -30,8 +30,8 @@ def scores_of(gold, pred, bins: Bins, labels: list[str], draws: int, **options) 
 
 def test_what_is_measured_of_a_sentence():
     assert buckets.sentence_length(example(9, (0, 0), (1, 1))) == 9
-    assert buckets.entity_distance(example(9, (0, 1), (5, 6))) == 3 == buckets.entity_distance(example(9, (5, 6), (0, 1)))
-    assert buckets.entity_distance(example(9, (0, 3), (2, 5))) == 0 == buckets.entity_distance(example(9, (0, 3), (4, 5)))
+    spans = [((0, 1), (5, 6)), ((5, 6), (0, 1)), ((0, 3), (2, 5)), ((0, 3), (4, 5))]
+    assert [buckets.entity_distance(example(9, *pair)) for pair in spans] == [3, 3, 0, 0]
     assert buckets.type_pair(example(9, (0, 0), (1, 1))) == "PERSON → CITY"
 
 
@@ -172,12 +172,13 @@ def test_rows_of_one_sentence_are_drawn_and_shuffled_together():
     bins, units = buckets.by_size(length), np.arange(200)
     many = Bins(bins.names, np.repeat(bins.codes, 10))
     copies = [np.repeat(column, 10) for column in (gold, pred, units)]
-    plain, cheating = (scores_of(*columns[:2], groups, LABELS, 300)["accuracy"] for columns, groups in (((gold, pred), bins), (copies, many)))
+    plain = scores_of(gold, pred, bins, LABELS, 300)["accuracy"]
+    cheating = scores_of(*copies[:2], many, LABELS, 300)["accuracy"]
     honest = scores_of(*copies[:2], many, LABELS, 300, units=copies[2].tolist())["accuracy"]
     assert honest.std(axis=0) == pytest.approx(plain.std(axis=0), rel=0.01)
     assert (cheating.std(axis=0) < 0.5 * plain.std(axis=0)).all()
-    test, same = (buckets.spread_by_chance(*columns, LABELS, 200, units=unit) for columns, unit in (((gold, pred, bins), None), ((*copies[:2], many), copies[2].tolist())))
-    assert same == pytest.approx(test)
+    test = buckets.spread_by_chance(gold, pred, bins, LABELS, 200)
+    assert buckets.spread_by_chance(*copies[:2], many, LABELS, 200, units=copies[2].tolist()) == pytest.approx(test)
     assert buckets.spread_by_chance(*copies[:2], many, LABELS, 200)["chance"] < 0.6 * test["chance"]
 
 
