@@ -13,7 +13,9 @@ import pandas as pd
 
 from tacred_utils.corpus import Example
 from tacred_utils.labels import NO_RELATION
-from tacred_utils.metrics import Tally, draw_units, number_units, resample, tally, tally_cells
+from tacred_utils.metrics import SCORES, Tally, draw_units, number_units, resample, tally, tally_cells
+
+MACROS = ("macro_f1", "macro_f1_gold", "macro_f1_common", "macro_f1_all")  # see `drawn_scores`
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def drawn_scores(
     Beside the scores of `metrics` there are four macro averages of F1. `macro_f1`: over the classes that occur in the
     group, gold or answered, as scikit-learn does when it is given no list; `macro_f1_gold`: over its gold classes;
     `macro_f1_common`: over those that are gold in every group; `macro_f1_all`: over all labels, where a class that
-    the group lacks counts 0. An empty group has NaN.
+    the group lacks counts 0. A group without rows or without weight has NaN, and so has an average over no class.
     """
     codes = {name: _codes(column, labels) for name, column in answers.items()}
     gold_codes, unit_codes = _codes(gold, labels), _numbered(units, len(gold))
@@ -98,14 +100,15 @@ def drawn_scores(
     present = np.zeros((len(bins), len(labels)), dtype=bool)  # gold in the group
     present[bins.codes, gold_codes] = True
     common = present[bins.sizes > 0].all(axis=0)
+    weighty = np.flatnonzero(np.bincount(bins.codes, weights, minlength=len(bins)))
     columns: dict[str, list[dict[str, np.ndarray]]] = {name: [] for name in answers}
-    for place in np.flatnonzero(bins.sizes):
+    for place in weighty:
         rows = np.flatnonzero(bins.codes == place)
         drawn = _drawn_rows(unit_codes[rows], draws, seed + place) * weights[rows]  # (1 + draws, rows)
         for name, code in codes.items():
             counts = tally_cells(gold_codes[rows], code[rows], drawn, list(labels))
             columns[name].append(_group_scores(counts, present[place], common))
-    return {name: _by_group(scored, bins, draws) for name, scored in columns.items()}
+    return {name: _by_group(scored, weighty, (1 + draws, len(bins))) for name, scored in columns.items()}
 
 
 def summary(values: np.ndarray, bins: Bins) -> pd.DataFrame:
@@ -114,15 +117,17 @@ def summary(values: np.ndarray, bins: Bins) -> pd.DataFrame:
     return pd.DataFrame({"bin": bins.names, "value": values[0], "low": low, "high": high})
 
 
-def last_against_others(values: np.ndarray) -> dict[str, float]:
+def last_against_others(values: np.ndarray, bins: Bins) -> dict[str, float]:
     """The last group's score minus the mean of the others', from (1 + draws, bins): value, low, high.
 
-    Groups have no row in common, so that their draws are independent. Empty groups are passed over.
+    Groups have no row in common, so that their draws are independent. Empty groups are passed over, and others without
+    a score; NaN where the last one that holds rows has none.
     """
-    held = values[:, ~np.isnan(values[0])]
-    if held.shape[1] < 2:
+    *others, last = np.flatnonzero(bins.sizes)
+    known = [place for place in others if not np.isnan(values[0, place])]
+    if not known:
         return dict.fromkeys(("value", "low", "high"), float("nan"))
-    differences = held[:, -1] - held[:, :-1].mean(axis=1)
+    differences = values[:, last] - values[:, known].mean(axis=1)
     low, high = np.quantile(differences[1:], [0.025, 0.975])
     return {"value": float(differences[0]), "low": float(low), "high": float(high)}
 
@@ -215,10 +220,13 @@ def _drawn_rows(units: np.ndarray, draws: int, seed: int) -> np.ndarray:
     return np.vstack([np.ones(len(units)), draw_units(numbers.max() + 1, draws, seed)[:, numbers]])
 
 
-def _by_group(scored: list[dict[str, np.ndarray]], bins: Bins, draws: int) -> dict[str, np.ndarray]:
-    """Scores of the groups that have rows, side by side; NaN for those that have none."""
-    result = {name: np.full((1 + draws, len(bins)), np.nan) for name in scored[0]}
-    for place, scores in zip(np.flatnonzero(bins.sizes), scored, strict=True):
+def _by_group(
+    scored: list[dict[str, np.ndarray]], places: np.ndarray, shape: tuple[int, int]
+) -> dict[str, np.ndarray]:
+    """Scores of the groups at these places side by side, of shape (1 + draws, bins); NaN at the others."""
+    names = scored[0] if scored else (*SCORES, *MACROS)
+    result = {name: np.full(shape, np.nan) for name in names}
+    for place, scores in zip(places, scored, strict=True):
         for name, values in scores.items():
             result[name][:, place] = values
     return result
@@ -228,5 +236,6 @@ def _group_scores(counts: Tally, present: np.ndarray, common: np.ndarray) -> dic
     scores = counts.scores()
     return scores | {
         "macro_f1": counts.macro_f1_over(counts.observed), "macro_f1_gold": counts.macro_f1_over(present),
-        "macro_f1_common": counts.macro_f1_over(common), "macro_f1_all": scores["macro_f1"],
+        "macro_f1_common": counts.macro_f1_over(common) if common.any() else np.full_like(counts.both, np.nan, float),
+        "macro_f1_all": scores["macro_f1"],
     }  # fmt: skip

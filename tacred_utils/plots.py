@@ -146,7 +146,8 @@ def by_bin(
     figure, axes = _panels(len(panels), PAGE, height, title, columns=1)
     for axis, (name, frame) in zip(axes, panels.items(), strict=True):
         bins, systems = frame["bin"].unique(), frame["system"].unique()
-        shifts = np.linspace(-0.3, 0.3, len(systems)) if len(systems) > 1 else [0.0]
+        reach = min(0.3, 0.06 * (len(systems) - 1))
+        shifts = np.linspace(-reach, reach, len(systems))  # beside each other
         styles = _line_styles(systems, families)
         for system, shift in zip(systems, shifts, strict=True):
             part = frame[frame["system"] == system].set_index("bin").reindex(bins)
@@ -154,6 +155,7 @@ def by_bin(
             axis.plot(places, part["value"], "o", ls=styles[system], color=colour, ms=3, lw=0.8, label=_text(system))
             axis.vlines(places, part["low"], part["high"], color=colour, alpha=0.45, linewidth=1.5)
         axis.set_xticks(range(len(bins)), [_text(group) for group in bins])
+        axis.set_ylim(top=min(axis.get_ylim()[1], 1.02))
         axis.set(xlim=(-0.5, len(bins) - 0.5), ylabel=ylabel, title=_text(name) if len(panels) > 1 else "")
         axis.grid(axis="y")
     axes[-1].set_xlabel(xlabel)
@@ -190,7 +192,8 @@ def gains(panels: Mapping[str, pd.DataFrame], families: Families, title: str = "
         axis.grid(axis="x")
     handles, names = axes[0].get_legend_handles_labels()
     left = Patch(color=colours[0])
-    figure.legend([*handles, left], [*names, "what is left (a → c), in the family's colour"], loc="outside lower left", ncols=2)
+    names = [*names, "what is left (a → c), in the family's colour"]
+    figure.legend([*handles, left], names, loc="outside lower left", ncols=2)
     return figure
 
 

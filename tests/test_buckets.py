@@ -30,8 +30,8 @@ def scores_of(gold, pred, bins: Bins, labels: list[str], draws: int, **options) 
 
 def test_what_is_measured_of_a_sentence():
     assert buckets.sentence_length(example(9, (0, 0), (1, 1))) == 9
-    assert buckets.entity_distance(example(9, (0, 1), (5, 6))) == 3 == buckets.entity_distance(example(9, (5, 6), (0, 1)))
-    assert buckets.entity_distance(example(9, (0, 3), (2, 5))) == 0 == buckets.entity_distance(example(9, (0, 3), (4, 5)))
+    spans = [((0, 1), (5, 6)), ((5, 6), (0, 1)), ((0, 3), (2, 5)), ((0, 3), (4, 5))]
+    assert [buckets.entity_distance(example(9, *pair)) for pair in spans] == [3, 3, 0, 0]
     assert buckets.type_pair(example(9, (0, 0), (1, 1))) == "PERSON → CITY"
 
 
@@ -81,6 +81,11 @@ def test_absent_classes_count_in_one_macro_average_and_not_in_the_others():
     assert drawn["macro_f1_common"][0].tolist() == [1, 1]
 
 
+def test_where_no_class_is_common_to_all_groups_there_is_no_average_over_them():
+    drawn = scores_of(["a", "b"], ["a", "b"], Bins(["one", "two"], np.array([0, 1])), ["a", "b"], draws=5)
+    assert np.isnan(drawn["macro_f1_common"]).all() and drawn["macro_f1"][0].tolist() == [1, 1]
+
+
 def test_a_class_answered_in_vain_counts_where_gold_or_answered_ones_do():
     drawn = scores_of(["a", "a"], ["a", "b"], Bins(["one"], np.array([0, 0])), ["a", "b"], draws=5)
     assert drawn["macro_f1"][0, 0] == pytest.approx(1 / 3)
@@ -92,12 +97,12 @@ def test_empty_groups_have_no_score_and_stop_nothing():
     bins = Bins(["one", "none", "two"], np.repeat([0, 2], 30))
     drawn = scores_of(gold, pred, bins, LABELS, draws=20)
     assert np.isnan(drawn["macro_f1"][:, 1]).all() and np.isfinite(drawn["macro_f1"][:, [0, 2]]).all()
-    last = buckets.last_against_others(drawn["macro_f1"])
+    last = buckets.last_against_others(drawn["macro_f1"], bins)
     assert last["value"] == pytest.approx(drawn["macro_f1"][0, 2] - drawn["macro_f1"][0, 0])
     assert np.isfinite(buckets.same_mix(bins, gold)).all()
     assert 0 < buckets.spread_by_chance(gold, pred, bins, LABELS, 50)["p_value"] <= 1
     single = scores_of(gold, pred, Bins(["all", "none"], np.zeros(60, int)), LABELS, draws=5)
-    assert np.isnan(buckets.last_against_others(single["macro_f1"])["value"])
+    assert np.isnan(buckets.last_against_others(single["macro_f1"], Bins(["all", "none"], np.zeros(60, int)))["value"])
 
 
 def test_a_planted_fall_in_the_last_group_is_found():
@@ -105,7 +110,7 @@ def test_a_planted_fall_in_the_last_group_is_found():
     bins = buckets.by_size(length)
     worse = np.where(bins.codes == 4, np.random.default_rng(1).choice(LABELS, len(gold)), pred)
     assert buckets.spread_by_chance(gold, worse, bins, LABELS, 200)["p_value"] == pytest.approx(1 / 201)
-    assert buckets.last_against_others(scores_of(gold, worse, bins, LABELS, 200)["macro_f1"])["high"] < 0
+    assert buckets.last_against_others(scores_of(gold, worse, bins, LABELS, 200)["macro_f1"], bins)["high"] < 0
 
 
 def test_where_length_does_nothing_the_permutation_test_seldom_says_otherwise():
@@ -123,10 +128,10 @@ def test_a_fall_that_comes_from_the_label_mix_goes_when_the_mix_is_held_equal():
     other = {NO_RELATION: "a", "a": NO_RELATION}
     pred = np.array([label if rng.random() < right[label] else other[label] for label in gold])
     bins, labels = Bins(["short", "long"], np.repeat([0, 1], 1500)), [NO_RELATION, "a"]
-    raw = buckets.last_against_others(scores_of(gold, pred, bins, labels, 300)["micro_f1"])
+    raw = buckets.last_against_others(scores_of(gold, pred, bins, labels, 300)["micro_f1"], bins)
     weights = buckets.same_mix(bins, gold)
     held = buckets.last_against_others(
-        scores_of(gold, pred, bins, labels, 300, weights=weights)["micro_f1"]
+        scores_of(gold, pred, bins, labels, 300, weights=weights)["micro_f1"], bins
     )
     assert raw["high"] < 0 and held["low"] < 0 < held["high"]
 
@@ -139,6 +144,17 @@ def test_standardised_groups_have_the_mix_of_all_rows_and_drop_what_some_group_l
     shares = [{name: value / sum(mix.values()) for name, value in mix.items()} for mix in mixes]
     assert shares[0] == pytest.approx(shares[1]) and shares[0]["c"] == 0
     assert shares[0]["a"] == pytest.approx(3 / 7)
+
+
+def test_a_group_without_weight_has_no_score_and_is_not_mistaken_for_another():
+    gold, pred, length = random_rows(100)
+    bins = buckets.by_size(length)
+    drawn = scores_of(gold, pred, bins, LABELS, 20, weights=(bins.codes < 4).astype(float))["macro_f1"]
+    assert np.isnan(drawn[:, 4]).all() and np.isfinite(drawn[:, :4]).all()
+    assert np.isnan(buckets.last_against_others(drawn, bins)["value"])
+    first = scores_of(gold, pred, bins, LABELS, 20, weights=(bins.codes > 0).astype(float))["macro_f1"]
+    assert buckets.last_against_others(first, bins)["value"] == pytest.approx(first[0, 4] - first[0, 1:4].mean())
+    assert np.isnan(scores_of(gold, pred, bins, LABELS, 5, weights=np.zeros(100))["macro_f1_common"]).all()
 
 
 def test_weights_that_are_one_change_nothing():
@@ -156,12 +172,13 @@ def test_rows_of_one_sentence_are_drawn_and_shuffled_together():
     bins, units = buckets.by_size(length), np.arange(200)
     many = Bins(bins.names, np.repeat(bins.codes, 10))
     copies = [np.repeat(column, 10) for column in (gold, pred, units)]
-    plain, cheating = (scores_of(*columns[:2], groups, LABELS, 300)["accuracy"] for columns, groups in (((gold, pred), bins), (copies, many)))
+    plain = scores_of(gold, pred, bins, LABELS, 300)["accuracy"]
+    cheating = scores_of(*copies[:2], many, LABELS, 300)["accuracy"]
     honest = scores_of(*copies[:2], many, LABELS, 300, units=copies[2].tolist())["accuracy"]
     assert honest.std(axis=0) == pytest.approx(plain.std(axis=0), rel=0.01)
     assert (cheating.std(axis=0) < 0.5 * plain.std(axis=0)).all()
-    test, same = (buckets.spread_by_chance(*columns, LABELS, 200, units=unit) for columns, unit in (((gold, pred, bins), None), ((*copies[:2], many), copies[2].tolist())))
-    assert same == pytest.approx(test)
+    test = buckets.spread_by_chance(gold, pred, bins, LABELS, 200)
+    assert buckets.spread_by_chance(*copies[:2], many, LABELS, 200, units=copies[2].tolist()) == pytest.approx(test)
     assert buckets.spread_by_chance(*copies[:2], many, LABELS, 200)["chance"] < 0.6 * test["chance"]
 
 

@@ -197,7 +197,7 @@ def test_groups_stand_in_order_with_a_point_a_system_and_a_gap_where_there_is_no
 
 def test_steps_reach_from_the_score_before_to_the_score_after():
     axis = figures()["gains"].axes[0]
-    bars = {container.get_label(): [(bar.get_x(), bar.get_width()) for bar in container] for container in axis.containers}
+    bars = {part.get_label(): [(bar.get_x(), bar.get_width()) for bar in part] for part in axis.containers}
     assert bars["oracle gain (a → b)"] == [pytest.approx((0.4, 0.35)), pytest.approx((0.5, 0.3))]
     assert bars["what detection loses (b → c)"] == [pytest.approx((0.75, -0.3)), pytest.approx((0.8, -0.32))]
     assert np.isnan(bars["of it: trained on relations alone (d → b)"][1][1]), "nothing is drawn without (d)"

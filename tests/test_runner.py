@@ -81,7 +81,8 @@ def test_runs_then_skips_then_reruns_only_what_changed(study: Copy):
 
 def test_a_reader_of_runs_is_run_again_when_there_are_other_runs(study: Copy):
     made = "results/smoke/sample/a-run/run.json"
-    study.notebook("01_trains.ipynb", f"import pathlib\npath = pathlib.Path('{made}')", "path.parent.mkdir(parents=True)\npath.touch()")
+    trains = f"import pathlib\npath = pathlib.Path('{made}')\npath.parent.mkdir(parents=True)\npath.touch()"
+    study.notebook("01_trains.ipynb", trains)
     study.notebook("02_reads.ipynb", "# study.find(", "1")
     assert study.run().returncode == 0
     assert study.run().stdout.count("up to date") == 2
