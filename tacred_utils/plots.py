@@ -343,7 +343,7 @@ def learning_curves(histories: Mapping[str, pd.DataFrame], family: str, title: s
 
 
 def shaded_text(texts: Mapping[str, pd.DataFrame], label: str, title: str = "") -> Figure:
-    """Texts in which a score shades each piece: blue above 0, orange below, in each text up to its largest size.
+    """Texts in which a score shades each piece: purple above 0, orange below, in each text up to its largest size.
 
     `texts` maps a heading to a frame with columns piece and score; `label` says what the scores are.
     """

@@ -127,7 +127,7 @@ def _chosen(train: Rows, task: str, every: np.ndarray, settings: TrainingSetting
     if settings.upsample:
         sizes = Counter(train.gold[row] for row in rows)
         largest = max(size for label, size in sizes.items() if label != NO_RELATION or len(sizes) == 1)
-        rows = upsample(train.target, rows, largest, settings.upsample, seed)
+        rows = upsample(train.target[rows], rows, largest, settings.upsample, seed)
     return rows
 
 

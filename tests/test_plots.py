@@ -186,4 +186,4 @@ def test_shaded_pieces_are_all_there_in_lines_that_fit_and_coloured_by_their_sig
     chief, long, of = (texts[name].get_position() for name in ("chief", "word" * 29, "of"))
     assert chief[1] < long[1] == of[1] and of[0] + 2 <= plots.SIGNS_A_LINE
     colours = [patch.get_facecolor() for patch in axis.patches]
-    assert colours[0][2] > colours[0][0] and colours[1][0] > colours[1][2], "blue above 0, orange below"
+    assert colours[0][2] > colours[0][0] and colours[1][0] > colours[1][2], "purple above 0, orange below"
