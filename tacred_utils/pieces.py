@@ -1,11 +1,12 @@
 """Sentences as word pieces: entity marks, the way from words to pieces, and windows that keep both entities.
 
-Every distinct word is cut into pieces once; a sentence is then put together from its words' pieces, which is what a
-tokenizer does with `is_split_into_words`. So the place of each entity is known in pieces without searching for it.
+Every distinct word is cut into pieces once; a sentence is then put together from its words' pieces. So the place of
+each entity is known in pieces without searching for it.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
@@ -108,18 +109,23 @@ class PieceEncoder:
         kept = np.concatenate([np.arange(first), inside, np.arange(len(row) - last, len(row))])
         return row[kept], [tuple(np.searchsorted(kept, span).tolist()) for span in spans], True
 
+    @cached_property
+    def blank(self) -> str:
+        """What a byte-pair vocabulary needs before a word, or its words run together; nothing for other vocabularies."""
+        words = self.tokenizer(["met", "them"], add_special_tokens=False)["input_ids"]
+        runs_together = " " not in self.tokenizer.decode([piece for word in words for piece in word]).strip()
+        return " " if runs_together and "glued_words" not in self.defects else ""
+
     def _pieces(self, words: set[str]) -> dict[str, list[int]]:
         """Piece ids of each word by itself; a word without any, such as a control character, is the unknown one."""
-        ordered = sorted(words)
-        cut = self.tokenizer([[word] for word in ordered], is_split_into_words=True, add_special_tokens=False)
+        whole, ordered = self.tokenizer.get_added_vocab(), sorted(words)
+        texts = [word if word in whole else self.blank + word for word in ordered]
+        cut = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
         unknown = [self.tokenizer.unk_token_id or self.tokenizer.pad_token_id]
-        return {word: ids or unknown for word, ids in zip(ordered, cut["input_ids"], strict=True)}
+        return {word: ids or unknown for word, ids in zip(ordered, cut, strict=True)}
 
     def _ends(self) -> tuple[list[int], list[int]]:
         """The pieces that the tokenizer puts before and after every text: [CLS] and [SEP] for BERT, none for GPT-2."""
-        whole, bare = (
-            self.tokenizer([["a"]], is_split_into_words=True, add_special_tokens=special)["input_ids"][0]
-            for special in (True, False)
-        )
+        whole, bare = (self.tokenizer("a", add_special_tokens=special)["input_ids"] for special in (True, False))
         at = whole.index(bare[0])
         return whole[:at], whole[at + len(bare) :]

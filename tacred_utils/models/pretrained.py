@@ -16,7 +16,7 @@ import transformers
 from filelock import FileLock
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
-    AutoConfig, AutoModel, AutoTokenizer, BertConfig, BertForMaskedLM, DataCollatorForLanguageModeling, GPT2Config,
+    AutoModel, AutoTokenizer, BertConfig, BertForMaskedLM, DataCollatorForLanguageModeling, GPT2Config,
     GPT2LMHeadModel, PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast, Trainer, TrainingArguments,
     set_seed,
 )  # fmt: skip
@@ -52,11 +52,13 @@ class Pretrained:
     facts: dict[str, object]
 
 
-def load_pretrained(name: str, own: OwnModel, corpus: Corpus, cache: Path, prefix_space: bool = True) -> Pretrained:
+def load_pretrained(name: str, own: OwnModel, corpus: Corpus, cache: Path) -> Pretrained:
     """The model that a setting `model` names, in float32; `cache` keeps the study's own ones.
 
     Raises `UserError` for a name that neither a folder nor the hub has, an unreachable hub, and damaged weights.
     """
+    transformers.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
     facts: dict[str, object] = {"model": name}
     if name in OWN:
         folder, facts["pretraining"] = pretrain(name, own, corpus.train, cache)
@@ -67,14 +69,8 @@ def load_pretrained(name: str, own: OwnModel, corpus: Corpus, cache: Path, prefi
     else:
         folder, facts["revision"] = _from_hub(name)
     try:
-        transformers.logging.set_verbosity_error()
-        transformers.utils.logging.disable_progress_bar()
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
-        more = {} if config.model_type == "bert" else {"add_prefix_space": prefix_space}  # byte-pair vocabularies need it
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, **(more if name not in OWN else {}))
-        backbone = AutoModel.from_pretrained(
-            folder, local_files_only=True, dtype=torch.float32, use_safetensors=True
-        )
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        backbone = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32, use_safetensors=True)
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
             f"{folder}: holds no transformer that can be read ({str(error).splitlines()[0]}); it needs config.json, "
@@ -163,7 +159,7 @@ def _pretrain(name: str, own: OwnModel, sentences: list[list[str]], folder: Path
     model = own_model(name, own, len(tokenizer), tokenizer.pad_token_id)
     facts: dict[str, object] = {"sentences": len(sentences), "pieces": len(tokenizer), "steps": own.steps}
     if own.steps:
-        rows = tokenizer(sentences, is_split_into_words=True, truncation=True, max_length=LONGEST)["input_ids"]
+        rows = tokenizer([_text(sentence) for sentence in sentences], truncation=True, max_length=LONGEST)["input_ids"]
         arguments = TrainingArguments(
             str(folder), max_steps=own.steps, per_device_train_batch_size=own.batch_size, seed=0,
             learning_rate=own.learning_rate, lr_scheduler_type="linear", warmup_steps=0.1, weight_decay=0.01,
@@ -199,15 +195,20 @@ def byte_pairs(sentences: list[list[str]], pieces: int) -> PreTrainedTokenizerFa
     """A lower-cased byte-pair vocabulary of the sentences' words; a text is [CLS] … [SEP] for encoder and decoder."""
     tokenizer = Tokenizer(models.BPE(unk_token=SPECIAL["unk_token"]))
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=pieces, special_tokens=list(SPECIAL.values()), show_progress=False,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
     )  # fmt: skip
-    tokenizer.train_from_iterator((" ".join(sentence) for sentence in sentences), trainer)
+    tokenizer.train_from_iterator(map(_text, sentences), trainer)
     ends = [(SPECIAL[end], tokenizer.token_to_id(SPECIAL[end])) for end in ("cls_token", "sep_token")]
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{ends[0][0]} $A {ends[1][0]}", special_tokens=ends
     )
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=LONGEST, **SPECIAL)
+
+
+def _text(sentence: list[str]) -> str:
+    """A blank before every word, the first one too, so that a word has the same pieces wherever it stands."""
+    return "".join(f" {word}" for word in sentence)

@@ -1,0 +1,184 @@
+"""Speed of BERT fine-tuning: the recipe as the published code pads it against ours, same rows and same weights.
+
+python benchmarks/transformer.py [kbp37|conll04|sample] [data folder] [rows] [model]
+
+Naive loops: a dict of tensors for each row, default collation, shuffled batches of 50, unfused AdamW, float32; padded
+to 64 pieces (the published code), to 512 (the paper's Figure 2; on few rows), or to the longest of each batch. Ours is
+the family's own training, in float32 and in bfloat16 where the machine has it. The share is that of the measured rate of
+matrix products in the arithmetic used; only products on real pieces count, padding is waste.
+"""
+
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace as replace_data
+from pathlib import Path
+
+import numpy as np
+import torch
+from msgspec.structs import replace
+from torch import nn
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.data import DataLoader
+from transformers import set_seed
+
+from tacred_utils.corpus import Corpus
+from tacred_utils.encoding import Encoded
+from tacred_utils.models import transformer
+from tacred_utils.models.pretrained import load_pretrained
+from tacred_utils.registry import load_corpus
+from tacred_utils.settings import TransformerSettings, load_profile
+from tacred_utils.training import compute_dtype, labelled
+
+SIZE, REPEATS = 2048, 8
+SEED = 13
+PARTS = {  # what the profiler's operators belong to
+    "matrix products": ("aten::mm", "aten::addmm", "aten::bmm", "scaled_dot_product", "mkldnn", "aten::linear"),
+    "random numbers of dropout": ("bernoulli",),
+    "optimiser and clipping": ("adam", "zero_grad", "linalg_vector_norm", "foreach"),
+    "moving and casting": ("copy_", "fill_", "empty", "cat", "to_copy", "index"),
+}
+
+
+def matrix_rate(dtype: torch.dtype) -> float:
+    """Floating-point operations a second of a square matrix product, the best of a few."""
+    left, right = (torch.randn(SIZE, SIZE).to(dtype) for _ in range(2))
+    seconds = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        left @ right
+        seconds.append(time.perf_counter() - start)
+    return 2 * SIZE**3 / min(seconds)
+
+
+def operations(model: transformer.Classifier, lengths: np.ndarray) -> float:
+    """Of the matrix products, forward, for rows of these lengths: layers' weights and attention."""
+    config = model.backbone.config
+    width, layers = config.hidden_size, config.num_hidden_layers + (model.extra is not None)
+    weights = layers * (4 * width**2 + 2 * width * config.intermediate_size)  # a piece
+    return float((2 * weights * lengths + 4 * layers * width * lengths.astype(float) ** 2).sum())
+
+
+def prepared(corpus: Corpus, settings: TransformerSettings) -> tuple[transformer.Classifier, dict[str, Encoded]]:
+    """The model with the same weights each time, and the splits encoded."""
+    loaded = load_pretrained(settings.model, settings.own, corpus, Path(tempfile.gettempdir()))
+    set_seed(SEED)
+    encoder, _ = transformer.make_encoder(corpus, settings, loaded)
+    encoded = {split: encoder.encode(corpus.split(split)) for split in ("train", "dev", "test")}
+    _, known = labelled(corpus, "joint", encoded)
+    return transformer.Classifier(loaded.backbone, len(known), settings), encoded
+
+
+def items(encoded: Encoded, target: np.ndarray, width: int) -> list[dict[str, torch.Tensor]]:
+    """Row by row: tensors padded to `width`."""
+    rows = []
+    for row in range(len(encoded)):
+        batch = encoded.batch(np.array([row]))
+        ids = torch.zeros(width, dtype=torch.long)
+        ids[: batch["lengths"][0]] = torch.from_numpy(batch["input_ids"][0][: batch["lengths"][0]])
+        spans = {name: torch.from_numpy(batch[name][0]) for name in ("subject", "object")}
+        rows.append(spans | {"input_ids": ids, "lengths": int(batch["lengths"][0]), "labels": int(target[row])})
+    return rows
+
+
+def to_longest(rows: list[dict]) -> dict[str, torch.Tensor]:
+    """Default collation, cut to the longest row of the batch."""
+    batch = torch.utils.data.default_collate(rows)
+    return batch | {"input_ids": batch["input_ids"][:, : int(batch["lengths"].max())]}
+
+
+def naive(corpus: Corpus, settings: TransformerSettings, width: int, collate: Callable | None = None) -> float:
+    """Examples a second of a plain float32 loop."""
+    defects = ["cut_at_64"] if width == 64 else []
+    model, encoded = prepared(corpus, replace(settings, precision="float32", defects=defects))
+    data, known = labelled(corpus, "joint", encoded)
+    rows = items(encoded["train"], data["train"].target, width)
+    optimizer = torch.optim.AdamW(model.parameters(), settings.learning_rate, weight_decay=0.01, fused=False, foreach=False)
+    model.train()
+    start = time.perf_counter()
+    for batch in DataLoader(rows, settings.batch_size, shuffle=True, collate_fn=collate):
+        optimizer.zero_grad()
+        labels = batch.pop("labels")
+        nn.functional.cross_entropy(model(**batch)["logits"], labels).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+    return len(rows) / (time.perf_counter() - start)
+
+
+def ours(corpus: Corpus, settings: TransformerSettings) -> tuple[float, float]:
+    """Examples a second of the family's own training and scoring; the scoring of epochs is taken out."""
+    with tempfile.TemporaryDirectory() as folder:
+        outcome = transformer.fit(corpus, "joint", settings, SEED, Path(folder) / "run" / "checkpoints")
+    scored = (len(corpus.dev) + len(corpus.test)) / outcome.details["seconds"]["predict"]
+    return outcome.details["fitted_rows"] / outcome.details["training_seconds"], scored
+
+
+def breakdown(corpus: Corpus, settings: TransformerSettings) -> str:
+    """Where the time of a few training steps goes, by the profiler."""
+    model, encoded = prepared(corpus, settings)
+    optimizer = torch.optim.AdamW(model.parameters(), settings.learning_rate, fused=True)
+    order = np.argsort(encoded["train"].lengths)[: 6 * settings.batch_size]
+
+    def step(rows: np.ndarray) -> None:
+        batch = {name: torch.from_numpy(values) for name, values in encoded["train"].batch(rows).items()}
+        optimizer.zero_grad()
+        model(**batch)["logits"].float().logsumexp(1).mean().backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+
+    batches = np.array_split(order, 6)
+    for rows in batches:  # kernels are made for every width
+        step(rows)
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        for rows in batches:
+            step(rows)
+    spent = {event.key: event.self_cpu_time_total for event in profiler.key_averages()}
+    shares, total = dict.fromkeys(PARTS, 0.0), sum(spent.values())
+    for name, micros in spent.items():
+        part = next((part for part, keys in PARTS.items() if any(key in name.lower() for key in keys)), None)
+        if part:
+            shares[part] += micros / total
+    shares["the rest (activations, norms, softmax, the graph)"] = 1 - sum(shares.values())
+    return "\n".join(f"- {part}: {share:.0%}" for part, share in shares.items())
+
+
+def main(name: str = "kbp37", data: str = "data", rows: int = 2000, model: str = "minilm") -> None:
+    corpus = load_corpus(name, data, scales=dict.fromkeys(("train", "dev", "test"), 1.0))
+    corpus = replace_data(corpus, train=corpus.train[:rows], dev=corpus.dev[:500], test=corpus.test[:500])
+    few = replace_data(corpus, train=corpus.train[:50])
+    settings = replace(load_profile("open").settings("bert"), model=model, epochs=1, balance=0.0)
+    classifier, encoded = prepared(corpus, settings)
+    lengths = encoded["train"].lengths
+    native = compute_dtype("auto")
+    rates = {dtype: matrix_rate(dtype) for dtype in {torch.float32, native}}
+    work = operations(classifier, lengths) / len(lengths)
+    print(
+        f"{name}: {len(lengths):,} training rows of {lengths.mean():.1f} pieces; {model}; {torch.get_num_threads()} threads; "
+        + "; ".join(f"{str(dtype)[6:]}: {rate / 1e9:.0f} GFLOP/s" for dtype, rate in rates.items())
+    )
+    exact = replace(settings, precision="float32")
+    runs = [
+        ("padded to 64, as the paper's code", torch.float32, lambda: (naive(corpus, settings, 64), None)),
+        ("padded to 512, as its Figure 2", torch.float32, lambda: (naive(few, settings, 512), None)),
+        ("padded per batch, in shuffled order", torch.float32, lambda: (naive(corpus, settings, 512, to_longest), None)),
+        ("ours, float32", torch.float32, lambda: ours(corpus, exact)),
+    ]
+    if native != torch.float32:
+        runs.append((f"ours, {str(native)[6:]}", native, lambda: ours(corpus, settings)))
+    print("\n| | training, examples/s | times the first | share of the rate | scoring, examples/s | share | peak MB |")
+    print("|---|---:|---:|---:|---:|---:|---:|")
+    first = None
+    for title, dtype, run in runs:
+        trained, scored = run()
+        first = first or trained
+        cells = [f"{trained:.1f}", f"{trained / first:.2f}", f"{3 * trained * work / rates[dtype]:.0%}"]
+        cells += [f"{scored:.0f}", f"{scored * work / rates[dtype]:.0%}"] if scored else ["", ""]
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        print(f"| {title} | {' | '.join(cells)} | {peak} |", flush=True)
+    print(f"\nWhere the time of training goes ({str(native)[6:]}):\n\n{breakdown(corpus, settings)}")
+
+
+if __name__ == "__main__":
+    main(*(kind(value) for kind, value in zip((str, str, int, str), sys.argv[1:], strict=False)))

