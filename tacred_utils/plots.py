@@ -136,17 +136,19 @@ def intervals(
 
 
 def by_bin(
-    panels: Mapping[str, pd.DataFrame], families: Families, title: str = "", xlabel: str = "", ylabel: str = ""
-) -> Figure:
+    panels: Mapping[str, pd.DataFrame], families: Families, title: str = "", xlabel: str = "", ylabel: str = "",
+    apart: float = 0.3,
+) -> Figure:  # fmt: skip
     """A score by groups of rows, a line a system with intervals, panels below each other.
 
     A panel's frame has columns bin (in order), system, value, low, high; a group without a value leaves a gap.
+    Systems stand up to `apart` beside the place of their group, so that intervals do not cover each other.
     """
     height = 0.9 + 1.75 * len(panels)
     figure, axes = _panels(len(panels), PAGE, height, title, columns=1)
     for axis, (name, frame) in zip(axes, panels.items(), strict=True):
         bins, systems = frame["bin"].unique(), frame["system"].unique()
-        shifts = np.linspace(-0.3, 0.3, len(systems)) if len(systems) > 1 else [0.0]
+        shifts = np.linspace(-apart, apart, len(systems)) if len(systems) > 1 else [0.0]
         styles = _line_styles(systems, families)
         for system, shift in zip(systems, shifts, strict=True):
             part = frame[frame["system"] == system].set_index("bin").reindex(bins)
