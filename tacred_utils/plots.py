@@ -136,18 +136,20 @@ def intervals(
 
 
 def by_bin(
-    panels: Mapping[str, pd.DataFrame], families: Families, title: str = "", xlabel: str = "", ylabel: str = ""
-) -> Figure:
+    panels: Mapping[str, pd.DataFrame], families: Families, title: str = "", xlabel: str = "", ylabel: str = "",
+    apart: float = 0.3,
+) -> Figure:  # fmt: skip
     """A score by groups of rows, a line a system with intervals, panels below each other.
 
     A panel's frame has columns bin (in order), system, value, low, high; a group without a value leaves a gap.
+    Systems stand up to `apart` beside the place of their group, so that intervals do not cover each other.
     """
     height = 0.9 + 1.75 * len(panels)
     figure, axes = _panels(len(panels), PAGE, height, title, columns=1)
     for axis, (name, frame) in zip(axes, panels.items(), strict=True):
         bins, systems = frame["bin"].unique(), frame["system"].unique()
-        reach = min(0.3, 0.06 * (len(systems) - 1))
-        shifts = np.linspace(-reach, reach, len(systems))  # beside each other
+        reach = min(apart, 0.06 * (len(systems) - 1))
+        shifts = np.linspace(-reach, reach, len(systems))
         styles = _line_styles(systems, families)
         for system, shift in zip(systems, shifts, strict=True):
             part = frame[frame["system"] == system].set_index("bin").reindex(bins)
@@ -413,7 +415,7 @@ def learning_curves(histories: Mapping[str, pd.DataFrame], family: str, title: s
 
 
 def shaded_text(texts: Mapping[str, pd.DataFrame], label: str, title: str = "") -> Figure:
-    """Texts in which a score shades each piece: blue above 0, orange below, in each text up to its largest size.
+    """Texts in which a score shades each piece: purple above 0, orange below, in each text up to its largest size.
 
     `texts` maps a heading to a frame with columns piece and score; `label` says what the scores are.
     """

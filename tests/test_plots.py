@@ -231,4 +231,12 @@ def test_shaded_pieces_are_all_there_in_lines_that_fit_and_coloured_by_their_sig
     chief, long, of = (texts[name].get_position() for name in ("chief", "word" * 29, "of"))
     assert chief[1] < long[1] == of[1] and of[0] + 2 <= plots.SIGNS_A_LINE
     colours = [patch.get_facecolor() for patch in axis.patches]
-    assert colours[0][2] > colours[0][0] and colours[1][0] > colours[1][2], "blue above 0, orange below"
+    assert colours[0][2] > colours[0][0] and colours[1][0] > colours[1][2], "purple above 0, orange below"
+
+
+def test_groups_that_are_points_in_time_are_not_pulled_apart():
+    rows = [(epoch, system, 0.5, np.nan, np.nan) for epoch in (1, 2) for system in SYSTEMS]
+    frame = pd.DataFrame(rows, columns=["bin", "system", "value", "low", "high"])
+    together, apart = (plots.by_bin({"": frame}, FAMILIES, apart=width).axes[0].lines for width in (0, 0.3))
+    assert all([line.get_xdata().tolist() == [0, 1] for line in together])
+    assert len({line.get_xdata()[0] for line in apart}) == len(SYSTEMS)
