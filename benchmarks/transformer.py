@@ -95,7 +95,9 @@ def naive(corpus: Corpus, settings: TransformerSettings, width: int, collate: Ca
     model, encoded = prepared(corpus, replace(settings, precision="float32", defects=defects))
     data, known = labelled(corpus, "joint", encoded)
     rows = items(encoded["train"], data["train"].target, width)
-    optimizer = torch.optim.AdamW(model.parameters(), settings.learning_rate, weight_decay=0.01, fused=False, foreach=False)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), settings.learning_rate, weight_decay=0.01, fused=False, foreach=False
+    )
     model.train()
     start = time.perf_counter()
     for batch in DataLoader(rows, settings.batch_size, shuffle=True, collate_fn=collate):
@@ -162,7 +164,11 @@ def main(name: str = "kbp37", data: str = "data", rows: int = 2000, model: str =
     runs = [
         ("padded to 64, as the paper's code", torch.float32, lambda: (naive(corpus, settings, 64), None)),
         ("padded to 512, as its Figure 2", torch.float32, lambda: (naive(few, settings, 512), None)),
-        ("padded per batch, in shuffled order", torch.float32, lambda: (naive(corpus, settings, 512, to_longest), None)),
+        (
+            "padded per batch, in shuffled order",
+            torch.float32,
+            lambda: (naive(corpus, settings, 512, to_longest), None),
+        ),
         ("ours, float32", torch.float32, lambda: ours(corpus, exact)),
     ]
     if native != torch.float32:

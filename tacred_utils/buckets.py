@@ -220,9 +220,7 @@ def _drawn_rows(units: np.ndarray, draws: int, seed: int) -> np.ndarray:
     return np.vstack([np.ones(len(units)), draw_units(numbers.max() + 1, draws, seed)[:, numbers]])
 
 
-def _by_group(
-    scored: list[dict[str, np.ndarray]], places: np.ndarray, shape: tuple[int, int]
-) -> dict[str, np.ndarray]:
+def _by_group(scored: list[dict[str, np.ndarray]], places: np.ndarray, shape: tuple[int, int]) -> dict[str, np.ndarray]:
     """Scores of the groups at these places side by side, of shape (1 + draws, bins); NaN at the others."""
     names = scored[0] if scored else (*SCORES, *MACROS)
     result = {name: np.full(shape, np.nan) for name in names}

@@ -307,7 +307,9 @@ def _explain_record(error: Exception) -> str:
         return f"cannot be decoded ({text.lower()}); a record is a JSON object with TACRED's fields."
     name = where.strip("`").removeprefix(".") or "record"
     if name.startswith("["):  # the heads are decoded on their own
-        return f"field stanford_head{name}: is no whole number; give the 1-based index of the word's head, 0 for the root."
+        return (
+            f"field stanford_head{name}: is no whole number; give the 1-based index of the word's head, 0 for the root."
+        )
     return f"field {name}: {what[0].lower() + what[1:].replace('`', '')}; mend the value."
 
 

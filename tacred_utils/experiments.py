@@ -13,7 +13,6 @@ from tacred_utils.paths import PACKAGE
 from tacred_utils.runs import Run, Spec, is_done
 from tacred_utils.settings import Profile
 
-
 FAMILY_NAMES = {"svm": "SVM", "bilstm": "BiLSTM", "bert": "BERT", "gpt2": "GPT-2"}  # as tables write them
 
 

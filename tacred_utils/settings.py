@@ -130,13 +130,20 @@ class TransformerSettings(TrainingSettings, frozen=True, kw_only=True, forbid_un
     head_dim: Annotated[int, Meta(ge=0)]  # hidden layer with ReLU; 0: linear
     dropout: Annotated[float, Meta(ge=0, lt=1)]  # of the extra layer and of the head
     max_pieces: Annotated[int, Meta(ge=16)]  # word pieces; beyond, a window keeps both entities
-    defects: list[Defect] = []  # mistakes of the published code, or plausible ones, switched back on (models/defects.py)
+    defects: list[
+        Defect
+    ] = []  # mistakes of the published code, or plausible ones, switched back on (models/defects.py)
 
 
 FAMILIES: dict[str, type[msgspec.Struct]] = {
     "svm": SvmSettings, "bilstm": BilstmSettings, "bert": TransformerSettings, "gpt2": TransformerSettings,
 }  # fmt: skip
-VERSIONS = {"svm": 1, "bilstm": 1, "bert": 1, "gpt2": 1}  # raised when a family's predictions change though its settings do not
+VERSIONS = {
+    "svm": 1,
+    "bilstm": 1,
+    "bert": 1,
+    "gpt2": 1,
+}  # raised when a family's predictions change though its settings do not
 
 
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -147,7 +154,9 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seeds: Annotated[list[Annotated[int, Meta(ge=0, lt=2**32)]], Meta(min_length=1)]
     scales: Scales
     further_corpora: list[str]  # what `plan` covers beside `corpus`: headline rows only, joint only
-    ablation_task: Literal["joint", "relation_only"]  # what transformers are taken apart on: few rows where time is short
+    ablation_task: Literal[
+        "joint", "relation_only"
+    ]  # what transformers are taken apart on: few rows where time is short
     svm: dict[str, object]
     bilstm: dict[str, object]
     bert: dict[str, object]

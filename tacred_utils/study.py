@@ -221,7 +221,9 @@ class Study:
         answers, examples = run.predictions("test"), self.corpus.test
         right = answers.label_pred == answers.label_true
         worst = answers[~right].nlargest(rows, "p").assign(end="confident and wrong")
-        doubt = answers[right & (answers.label_true != NO_RELATION)].nsmallest(rows, "p").assign(end="doubtful and right")
+        doubt = (
+            answers[right & (answers.label_true != NO_RELATION)].nsmallest(rows, "p").assign(end="doubtful and right")
+        )
         frame = pd.concat([worst, doubt])
         frame["types"] = [f"{examples[row].subj_type} → {examples[row].obj_type}" for row in frame.index]
         frame["sentence"] = [self.sentence(examples[row]) for row in frame.index]

@@ -29,7 +29,7 @@ def summary(shelf: Shelf, scores: Sequence[str]) -> pd.DataFrame:
             rows.append({"task": "joint", "system": f"{row.system} ({row.source})", row.score: f"{row.value:.3f}"})
     frame = pd.DataFrame(rows).astype({"seeds": "Int64"})
     columns = ["task", "system", "seeds", *(score for score in scores if score in frame)]
-    frame = frame[columns].fillna({score: "" for score in scores})
+    frame = frame[columns].fillna(dict.fromkeys(scores, ""))
     return frame.sort_values("task", key=lambda names: names.map(TASKS.index), kind="stable").reset_index(drop=True)
 
 

@@ -310,10 +310,16 @@ def test_undersampling_keeps_relations_and_the_ratio() -> None:
 def test_rare_relations_are_repeated_among_the_rows_that_the_task_has(task: str) -> None:
     """Relations of 1 and 4 rows become 4 each; `relation_only` has fewer rows than the split."""
     gold = [NO_RELATION, "per:spouse"] * 4 + [NO_RELATION, "org:founded_by"]
-    known = [label for label in (NO_RELATION, "org:founded_by", "per:spouse") if (task, label) != ("relation_only", NO_RELATION)]
+    known = [
+        label
+        for label in (NO_RELATION, "org:founded_by", "per:spouse")
+        if (task, label) != ("relation_only", NO_RELATION)
+    ]
     target = np.array([known.index(label) if label in known else -1 for label in gold])
     data = training.Rows(None, gold, target)
-    chosen = training._chosen(data, task, np.flatnonzero(target >= 0), replace(SETTINGS, upsample=1.0, max_ratio=0.0), 13)
+    chosen = training._chosen(
+        data, task, np.flatnonzero(target >= 0), replace(SETTINGS, upsample=1.0, max_ratio=0.0), 13
+    )
     counts = pd.Series([gold[row] for row in chosen]).value_counts()
     assert counts["per:spouse"] == counts["org:founded_by"] == 4
     assert counts.get(NO_RELATION, 0) == (5 if task == "joint" else 0)

@@ -130,9 +130,7 @@ def test_a_fall_that_comes_from_the_label_mix_goes_when_the_mix_is_held_equal():
     bins, labels = Bins(["short", "long"], np.repeat([0, 1], 1500)), [NO_RELATION, "a"]
     raw = buckets.last_against_others(scores_of(gold, pred, bins, labels, 300)["micro_f1"], bins)
     weights = buckets.same_mix(bins, gold)
-    held = buckets.last_against_others(
-        scores_of(gold, pred, bins, labels, 300, weights=weights)["micro_f1"], bins
-    )
+    held = buckets.last_against_others(scores_of(gold, pred, bins, labels, 300, weights=weights)["micro_f1"], bins)
     assert raw["high"] < 0 and held["low"] < 0 < held["high"]
 
 
@@ -160,9 +158,7 @@ def test_a_group_without_weight_has_no_score_and_is_not_mistaken_for_another():
 def test_weights_that_are_one_change_nothing():
     gold, pred, length = random_rows(100)
     bins = buckets.by_size(length)
-    plain, weighted = (
-        scores_of(gold, pred, bins, LABELS, 30, weights=weights) for weights in (None, np.ones(100))
-    )
+    plain, weighted = (scores_of(gold, pred, bins, LABELS, 30, weights=weights) for weights in (None, np.ones(100)))
     assert all(np.allclose(plain[name], weighted[name]) for name in plain)
 
 

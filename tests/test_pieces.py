@@ -13,7 +13,19 @@ from tacred_utils.pieces import PieceEncoder, mark_words, new_words
 from tacred_utils.vectors import minilm_folder
 
 MARKS = ("none", "mask", "marker", "marker_punct", "typed_marker_punct")
-TEXT = "In Überlingen , Wolfgang Amadeus Mozartkugel-Schmitt co-founded Donaudampfschiff Inc. yesterday .".split()
+TEXT = [
+    "In",
+    "Überlingen",
+    ",",
+    "Wolfgang",
+    "Amadeus",
+    "Mozartkugel-Schmitt",
+    "co-founded",
+    "Donaudampfschiff",
+    "Inc.",
+    "yesterday",
+    ".",
+]
 
 
 def example(token: list[str], subject: tuple[int, int], objekt: tuple[int, int]) -> Example:
@@ -28,7 +40,7 @@ def word_pieces():
 
 
 def bytes_():
-    return byte_pairs([TEXT, "He met Ann in Paris .".split()], 320)
+    return byte_pairs([TEXT, ["He", "met", "Ann", "in", "Paris", "."]], 320)
 
 
 TOKENIZERS = pytest.mark.parametrize("make", [word_pieces, bytes_], ids=["word pieces", "byte pairs"])
@@ -69,7 +81,7 @@ def test_pieces_are_those_that_the_tokenizer_gives_the_whole_sentence(make) -> N
 
 
 def test_marks_stand_as_published() -> None:
-    row = example("Bill was born in Seattle .".split(), (0, 0), (4, 4))
+    row = example(["Bill", "was", "born", "in", "Seattle", "."], (0, 0), (4, 4))
     row = Example(**{field: getattr(row, field) for field in row.__struct_fields__} | {"obj_type": "CITY"})
     expected = {
         "none": "Bill was born in Seattle .",

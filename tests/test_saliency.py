@@ -60,7 +60,9 @@ def linear_model(pretrained) -> TransformerModel:
 
 
 def logit(model: TransformerModel, label: str) -> float:
-    batch = {name: torch.from_numpy(values) for name, values in model.encoder.encode([SENTENCE]).batch(np.array([0])).items()}
+    batch = {
+        name: torch.from_numpy(values) for name, values in model.encoder.encode([SENTENCE]).batch(np.array([0])).items()
+    }
     with torch.no_grad():
         return float(model.classifier.eval()(**batch)["logits"][0, model.known.index(label)])
 

@@ -1,8 +1,8 @@
 """What a notebook holds: titles carry the stamp, products go where they belong, and a notebook can end early."""
 
 import json
-from dataclasses import replace
 import shlex
+from dataclasses import replace
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell

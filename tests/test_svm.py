@@ -240,7 +240,9 @@ def test_a_handful_of_rows_without_columns_is_enough_or_told(count: int, variant
         Example(f"b{i}", NO_RELATION if i % 2 else "per:age", ["a", "b", "c"], 0, 0, 2, 2, "ENTITY", "ENTITY")
         for i in range(count)
     ]
-    alike = Corpus("bare", *([replace(row, id=f"{split}{row.id}") for row in bare] for split in ("train", "dev", "test")))
+    alike = Corpus(
+        "bare", *([replace(row, id=f"{split}{row.id}") for row in bare] for split in ("train", "dev", "test"))
+    )
     try:
         log_probs = fit(alike, "joint", load_profile("sample").settings("svm", variant), 13).log_probs["test"]
     except UserError as error:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from msgspec.structs import replace
+from test_bilstm import answers, corpus, rows
 from transformers import AutoConfig, AutoModel
 
 from tacred_utils import published
@@ -24,8 +25,6 @@ from tacred_utils.runs import Spec, train
 from tacred_utils.sampling import upsample
 from tacred_utils.settings import OwnModel, load_profile
 from tacred_utils.training import compute_dtype, score
-
-from test_bilstm import answers, corpus, rows
 
 torch.set_num_threads(1)
 PROFILE = load_profile("open")
@@ -287,7 +286,9 @@ def test_other_families_are_taken_from_a_folder(kind: str, tmp_path) -> None:
         "electra": {"embedding_size": 32},
     }.get(kind, {})
     common = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
-    sizes |= {} if kind == "distilbert" else {name: common[name] for name in common if kind != "opt" or "inter" not in name}
+    sizes |= (
+        {} if kind == "distilbert" else {name: common[name] for name in common if kind != "opt" or "inter" not in name}
+    )
     data = corpus(60)
     tokenizer = pretrained.byte_pairs([row.token for row in data.train], 330)
     config = AutoConfig.for_model(kind, vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **sizes)

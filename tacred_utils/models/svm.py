@@ -184,7 +184,9 @@ def _train(
     counts, targets = counts[chosen], targets[chosen]
     kept = np.flatnonzero(np.bincount(counts.indices, minlength=counts.shape[1]) >= settings.min_count)
     if not len(kept):
-        raise UserError(f"corpus {corpus.name}: no feature occurs in {settings.min_count} training rows; lower min_count.")
+        raise UserError(
+            f"corpus {corpus.name}: no feature occurs in {settings.min_count} training rows; lower min_count."
+        )
     counts = counts[:, kept]
     weighting = _weighting(counts, [features.blocks[column] for column in kept], settings)
     rows = weighting(counts)
@@ -253,7 +255,9 @@ def _machine(rows: csr_matrix, targets: np.ndarray, settings: SvmSettings, seed:
         target: float((len(targets) / len(sizes) / size) ** settings.balance) for target, size in enumerate(sizes)
     }
     if settings.kernel == "rbf":
-        spread = rows.multiply(rows).mean() - rows.mean() ** 2  # scikit-learn's "scale", which rounding may push below 0
+        spread = (
+            rows.multiply(rows).mean() - rows.mean() ** 2
+        )  # scikit-learn's "scale", which rounding may push below 0
         gamma = 1 / (rows.shape[1] * spread) if spread > 1e-12 else 1.0
         kernel = SVC(C=settings.c, class_weight=weights, gamma=gamma, cache_size=CACHE_MB, random_state=seed)
         return kernel.fit(rows, targets)
