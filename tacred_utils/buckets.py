@@ -5,7 +5,7 @@ systems. A group may be empty, and a class may be absent from it: both are said,
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,9 @@ import pandas as pd
 
 from tacred_utils.corpus import Example
 from tacred_utils.labels import NO_RELATION
-from tacred_utils.metrics import Tally, resample, tally, tally_cells
+from tacred_utils.metrics import SCORES, Tally, draw_units, number_units, resample, tally, tally_cells
+
+MACROS = ("macro_f1", "macro_f1_gold", "macro_f1_common", "macro_f1_all")  # see `drawn_scores`
 
 
 @dataclass(frozen=True)
@@ -79,33 +81,34 @@ def contents(gold: Sequence[str], bins: Bins) -> pd.DataFrame:
 
 
 def drawn_scores(
-    gold: Sequence[str], pred: Sequence[str], bins: Bins, labels: Sequence[str], draws: int = 1000, seed: int = 0,
-    weights: np.ndarray | None = None,
-) -> dict[str, np.ndarray]:  # fmt: skip
-    """Every score of every group, name → (1 + draws, bins): first as observed, then bootstrapped within the group.
+    gold: Sequence[str], answers: Mapping[str, Sequence[str]], bins: Bins, labels: Sequence[str], draws: int = 1000,
+    seed: int = 0, weights: np.ndarray | None = None, units: Sequence[object] | None = None,
+) -> dict[str, dict[str, np.ndarray]]:  # fmt: skip
+    """System → score → (1 + draws, bins): every score of every group, first as observed, then bootstrapped.
+
+    Within a group, units are drawn with replacement, the same ones for all systems: rows, or what `units` says they
+    belong to (rows of one sentence are no independent witnesses). `weights` let a row count for more or less than one.
 
     Beside the scores of `metrics` there are four macro averages of F1. `macro_f1`: over the classes that occur in the
     group, gold or answered, as scikit-learn does when it is given no list; `macro_f1_gold`: over its gold classes;
     `macro_f1_common`: over those that are gold in every group; `macro_f1_all`: over all labels, where a class that
-    the group lacks counts 0. An empty group has NaN.
+    the group lacks counts 0. A group without rows or without weight has NaN, and so has an average over no class.
     """
-    gold, pred = np.asarray(gold, dtype=object), np.asarray(pred, dtype=object)
-    present = _present(gold, bins, labels)
+    codes = {name: _codes(column, labels) for name, column in answers.items()}
+    gold_codes, unit_codes = _codes(gold, labels), _numbered(units, len(gold))
+    weights = np.ones(len(gold)) if weights is None else weights
+    present = np.zeros((len(bins), len(labels)), dtype=bool)  # gold in the group
+    present[bins.codes, gold_codes] = True
     common = present[bins.sizes > 0].all(axis=0)
-    columns = []
-    for place in range(len(bins)):
-        rows = bins.codes == place
-        if not rows.any():
-            columns.append({})
-            continue
-        own = None if weights is None else weights[rows]
-        observed = tally(gold[rows], pred[rows], labels, own)
-        drawn = resample(gold[rows], [pred[rows]], labels, draws, seed + place, own)[0]
-        one, many = (_group_scores(counts, present[place], common) for counts in (observed, drawn))
-        columns.append({name: np.append(one[name], many[name]) for name in one})
-    names = next(column for column in columns if column)
-    blank = np.full(1 + draws, np.nan)
-    return {name: np.column_stack([column.get(name, blank) for column in columns]) for name in names}
+    weighty = np.flatnonzero(np.bincount(bins.codes, weights, minlength=len(bins)))
+    columns: dict[str, list[dict[str, np.ndarray]]] = {name: [] for name in answers}
+    for place in weighty:
+        rows = np.flatnonzero(bins.codes == place)
+        drawn = _drawn_rows(unit_codes[rows], draws, seed + place) * weights[rows]  # (1 + draws, rows)
+        for name, code in codes.items():
+            counts = tally_cells(gold_codes[rows], code[rows], drawn, list(labels))
+            columns[name].append(_group_scores(counts, present[place], common))
+    return {name: _by_group(scored, weighty, (1 + draws, len(bins))) for name, scored in columns.items()}
 
 
 def summary(values: np.ndarray, bins: Bins) -> pd.DataFrame:
@@ -114,15 +117,17 @@ def summary(values: np.ndarray, bins: Bins) -> pd.DataFrame:
     return pd.DataFrame({"bin": bins.names, "value": values[0], "low": low, "high": high})
 
 
-def last_against_others(values: np.ndarray) -> dict[str, float]:
+def last_against_others(values: np.ndarray, bins: Bins) -> dict[str, float]:
     """The last group's score minus the mean of the others', from (1 + draws, bins): value, low, high.
 
-    Groups have no row in common, so that their draws are independent. Empty groups are passed over.
+    Groups have no row in common, so that their draws are independent. Empty groups are passed over, and others without
+    a score; NaN where the last one that holds rows has none.
     """
-    held = values[:, ~np.isnan(values[0])]
-    if held.shape[1] < 2:
+    *others, last = np.flatnonzero(bins.sizes)
+    known = [place for place in others if not np.isnan(values[0, place])]
+    if not known:
         return dict.fromkeys(("value", "low", "high"), float("nan"))
-    differences = held[:, -1] - held[:, :-1].mean(axis=1)
+    differences = values[:, last] - values[:, known].mean(axis=1)
     low, high = np.quantile(differences[1:], [0.025, 0.975])
     return {"value": float(differences[0]), "low": float(low), "high": float(high)}
 
@@ -143,22 +148,29 @@ def same_mix(bins: Bins, strata: Sequence[object]) -> np.ndarray:
 
 
 def spread_by_chance(
-    gold: Sequence[str], pred: Sequence[str], bins: Bins, labels: Sequence[str], draws: int = 500, seed: int = 0
-) -> dict[str, float]:
+    gold: Sequence[str], pred: Sequence[str], bins: Bins, labels: Sequence[str], draws: int = 500, seed: int = 0,
+    units: Sequence[object] | None = None,
+) -> dict[str, float]:  # fmt: skip
     """Do groups differ in macro F1 by more than groups of these sizes made at random? A permutation test.
 
-    Returns spread (largest minus smallest macro F1 over the classes that occur in the group), chance (its mean over
-    the shuffles) and p_value (share of shuffles, the observed one counted, with at least that spread).
+    Where rows of one unit lie in one group by necessity, as rows of a sentence do when groups are of sentence length,
+    `units` must say so: whole units are then shuffled. Returns spread (largest minus smallest macro F1 over the
+    classes that occur in the group), chance (its mean over the shuffles) and p_value (share of shuffles, the observed
+    one counted, with at least that spread).
     """
-    places = pd.Index(labels)
-    pairs = np.column_stack([places.get_indexer(list(gold)), places.get_indexer(list(pred))])
-    cells, codes = np.unique(pairs, axis=0, return_inverse=True)
+    pairs = np.column_stack([_codes(gold, labels), _codes(pred, labels)])
+    cells, cell = np.unique(pairs, axis=0, return_inverse=True)
+    unit = _numbered(units, len(gold))
+    group = np.zeros(unit.max() + 1, dtype=int)  # of each unit
+    group[unit] = bins.codes
+    if (group[unit] != bins.codes).any():
+        raise ValueError("a unit has rows in several groups: it cannot be shuffled as a whole")
     rng, size = np.random.default_rng(seed), len(bins) * len(cells)
-    orders = [bins.codes, *(rng.permutation(bins.codes) for _ in range(draws))]
-    counts = np.array([np.bincount(order * len(cells) + codes.ravel(), minlength=size) for order in orders])
-    counts = counts.reshape(1 + draws, len(bins), len(cells))[:, bins.sizes > 0]
-    scores = tally_cells(cells[:, 0], cells[:, 1], counts.reshape(-1, len(cells)), list(labels))
-    macro = scores.macro_f1_over(np.ones(len(labels), dtype=bool)).reshape(1 + draws, -1)
+    orders = [group, *(rng.permutation(group) for _ in range(draws))]
+    counts = [np.bincount(order[unit] * len(cells) + cell.ravel(), minlength=size) for order in orders]
+    counts = np.array(counts).reshape(-1, len(cells))  # ((1 + draws) · bins, cells)
+    scores = tally_cells(cells[:, 0], cells[:, 1], counts, list(labels))
+    macro = scores.macro_f1_over(np.ones(len(labels), dtype=bool)).reshape(1 + draws, len(bins))[:, bins.sizes > 0]
     spread = np.ptp(macro, axis=1)
     return {
         "spread": float(spread[0]), "chance": float(spread[1:].mean()),
@@ -168,7 +180,7 @@ def spread_by_chance(
 
 def by_frequency(
     gold: Sequence[str], pred: Sequence[str], train_gold: Sequence[str], labels: Sequence[str], parts: int = 5,
-    draws: int = 1000, seed: int = 0,
+    draws: int = 1000, seed: int = 0, units: Sequence[object] | None = None,
 ) -> pd.DataFrame:  # fmt: skip
     """Mean F1 of the relations, in groups of about equally many classes by their number of training rows.
 
@@ -181,7 +193,7 @@ def by_frequency(
         return pd.DataFrame(columns=["bin", "classes", "rows", "value", "low", "high"])
     in_training, in_test = Counter(train_gold), Counter(gold)
     bins = by_size([in_training[label] for label in relations], parts)
-    one, many = tally(gold, pred, labels), resample(gold, [pred], labels, draws, seed)[0]
+    one, many = tally(gold, pred, labels), resample(gold, [pred], labels, draws, seed, units)[0]
     rows = []
     for place, name in enumerate(bins.names):
         members = [label for label, code in zip(relations, bins.codes, strict=True) if code == place]
@@ -193,16 +205,37 @@ def by_frequency(
     return pd.DataFrame(rows, columns=["bin", "classes", "rows", "value", "low", "high"])
 
 
-def _present(gold: np.ndarray, bins: Bins, labels: Sequence[str]) -> np.ndarray:
-    """(bins, labels): which labels are gold in which group."""
-    present = np.zeros((len(bins), len(labels)), dtype=bool)
-    present[bins.codes, pd.Index(labels).get_indexer(list(gold))] = True
-    return present
+def _codes(column: Sequence[str], labels: Sequence[str]) -> np.ndarray:
+    return pd.Index(labels).get_indexer(list(column))  # (rows,)
+
+
+def _numbered(units: Sequence[object] | None, rows: int) -> np.ndarray:
+    """(rows,) the number of each row's unit; every row is its own where nothing is said."""
+    return np.arange(rows) if units is None else number_units(units)
+
+
+def _drawn_rows(units: np.ndarray, draws: int, seed: int) -> np.ndarray:
+    """(1 + draws, rows) how often each row counts: once, then as often as its unit was drawn."""
+    numbers = np.unique(units, return_inverse=True)[1]
+    return np.vstack([np.ones(len(units)), draw_units(numbers.max() + 1, draws, seed)[:, numbers]])
+
+
+def _by_group(
+    scored: list[dict[str, np.ndarray]], places: np.ndarray, shape: tuple[int, int]
+) -> dict[str, np.ndarray]:
+    """Scores of the groups at these places side by side, of shape (1 + draws, bins); NaN at the others."""
+    names = scored[0] if scored else (*SCORES, *MACROS)
+    result = {name: np.full(shape, np.nan) for name in names}
+    for place, scores in zip(places, scored, strict=True):
+        for name, values in scores.items():
+            result[name][:, place] = values
+    return result
 
 
 def _group_scores(counts: Tally, present: np.ndarray, common: np.ndarray) -> dict[str, np.ndarray]:
     scores = counts.scores()
     return scores | {
         "macro_f1": counts.macro_f1_over(counts.observed), "macro_f1_gold": counts.macro_f1_over(present),
-        "macro_f1_common": counts.macro_f1_over(common), "macro_f1_all": scores["macro_f1"],
+        "macro_f1_common": counts.macro_f1_over(common) if common.any() else np.full_like(counts.both, np.nan, float),
+        "macro_f1_all": scores["macro_f1"],
     }  # fmt: skip

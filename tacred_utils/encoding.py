@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tacred_utils.corpus import Example
+from tacred_utils.features import shape
 
 WIDTH_STEP = 4  # batches are so many tokens wide, or a multiple: kernels are made, and kept in memory, for every width
+MADE = frozenset({"marks", "shapes"})  # token columns that need none of the corpus
 PAD, UNKNOWN = 0, 1  # ids of every vocabulary: nothing here, and a value that training lacks
 Vocabulary = dict[str, int]
 
@@ -55,6 +57,22 @@ def position_ids(distance: np.ndarray, clip: int) -> np.ndarray:
     return np.clip(distance, -clip, clip) + clip + 1
 
 
+def entity_marks(example: Example) -> list[str]:
+    """SUBJ-PERSON at a subject's words, OBJ-CITY at an object's, nothing at all others."""
+    marks = [""] * len(example.token)
+    for role in ("subj", "obj"):
+        start, end = getattr(example, f"{role}_start"), getattr(example, f"{role}_end")
+        marks[start : end + 1] = [f"{role.upper()}-{getattr(example, f'{role}_type')}"] * (end - start + 1)
+    return marks
+
+
+def token_column(example: Example, name: str) -> list[str]:
+    """A value a token: of a column of the corpus, or one that is made from what every corpus has."""
+    if name == "shapes":
+        return [shape(word) for word in example.token]
+    return entity_marks(example) if name == "marks" else getattr(example, name)
+
+
 @dataclass(frozen=True)
 class Encoded:
     """N rows of a split. `flat` columns have one value a token, end to end; `fixed` columns one line a row."""
@@ -96,12 +114,8 @@ class Encoder:
 
     def words_of(self, example: Example) -> list[str]:
         """The words of an Example as they are looked up."""
-        token = [word.lower() for word in example.token] if self.lower else list(example.token)
-        if self.masked:
-            for role in ("subj", "obj"):
-                start, end = getattr(example, f"{role}_start"), getattr(example, f"{role}_end")
-                token[start : end + 1] = [f"{role.upper()}-{getattr(example, f'{role}_type')}"] * (end - start + 1)
-        return token
+        token = [word.lower() for word in example.token] if self.lower else example.token
+        return [mark or word for mark, word in zip(entity_marks(example), token, strict=True)] if self.masked else token
 
     def encode(self, examples: Sequence[Example]) -> Encoded:
         """Ids of words, columns and positions of every token that is kept, and of both types of every row."""
@@ -117,7 +131,7 @@ class Encoder:
             parts["object"].append(distance(kept, *objekt))
             parts["words"] += _ids(self.words_of(example), self.words, kept)
             for name, known in self.columns.items():
-                parts[name] += _ids(getattr(example, name), known, kept)
+                parts[name] += _ids(token_column(example, name), known, kept)
         flat = {name: np.array([*values, PAD]) for name, values in parts.items() if name not in ("subject", "object")}
         for name in ("subject", "object"):
             flat[name] = np.append(position_ids(np.concatenate(parts[name]), self.clip), PAD)

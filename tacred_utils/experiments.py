@@ -28,12 +28,16 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     every_seed: bool = False  # headline rows run once for each seed of the profile, others for the first only
     ablation: bool = False  # not run on the further corpora of a profile
 
+    def possible_tasks(self, corpus: Corpus, profile: Profile) -> list[str]:
+        """The declared tasks that the corpus allows."""
+        named = [profile.ablation_task if task == "ablation" else task for task in self.tasks]
+        return [task for task in named if task in corpus.tasks]
+
     def tasks_on(self, corpus: Corpus, profile: Profile) -> list[str]:
         """The tasks that the study runs on a corpus: all that are declared and possible, fewer on further corpora."""
-        named = [profile.ablation_task if task == "ablation" else task for task in self.tasks]
         further = corpus.name in profile.further_corpora
-        wanted = [task for task in named if not further or task == "joint" and not self.ablation]
-        return [task for task in wanted if task in corpus.tasks]
+        possible = self.possible_tasks(corpus, profile)
+        return [task for task in possible if not further or task == "joint" and not self.ablation]
 
     @property
     def headline(self) -> bool:

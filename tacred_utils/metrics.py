@@ -100,18 +100,15 @@ class Tally:
         return _mean(_ratio(2 * self.correct @ member, rows), ~absent)
 
 
-def tally(
-    gold: Sequence[str], pred: Sequence[str], labels: Sequence[str] | None = None,
-    weights: Sequence[float] | None = None,
-) -> Tally:  # fmt: skip
+def tally(gold: Sequence[str], pred: Sequence[str], labels: Sequence[str] | None = None) -> Tally:
     """Count gold and predicted labels (equally long, by row) over the fixed list `labels`.
 
-    Without `labels` the list is the union of both; `weights` let a row count for more or less than one. Raises
-    `UserError` for no rows, for unequal lengths and for a label that is not in the list.
+    Without `labels` the list is the union of both. Raises `UserError` for no rows, for unequal lengths and
+    for a label that is not in the list.
     """
     labels = _label_list(labels, gold, pred)
     codes = [_encode(column, labels) for column in (gold, pred)]
-    return tally_cells(*_same_length(codes), np.ones(len(codes[0])) if weights is None else weights, labels)
+    return tally_cells(*_same_length(codes), np.ones(len(codes[0])), labels)
 
 
 def tally_cells(gold: np.ndarray, pred: np.ndarray, weights: np.ndarray, labels: list[str]) -> Tally:
@@ -144,22 +141,35 @@ def per_class(gold: Sequence[str], pred: Sequence[str], labels: Sequence[str] | 
 
 def resample(
     gold: Sequence[str], predictions: Sequence[Sequence[str]], labels: Sequence[str] | None = None,
-    draws: int = 1000, seed: int = 0, weights: Sequence[float] | None = None,
+    draws: int = 1000, seed: int = 0, units: Sequence[object] | None = None,
 ) -> list[Tally]:  # fmt: skip
     """Bootstrap test rows: a `Tally` of shape (draws, L) for each system, all over the same draws of rows.
 
-    `weights` are those of the rows, as `tally` takes them; they do not change how often a row is drawn.
+    `units` says what each row belongs to, where rows are no independent witnesses (those of one sentence, say): whole
+    units are drawn then.
     """
     labels = _label_list(labels, gold, *predictions)
     codes = _same_length([_encode(column, labels) for column in (gold, *predictions)])
-    if weights is not None:
-        codes.append(np.unique(weights, return_inverse=True)[1])  # rows of one cell weigh the same
-    cells, counts = np.unique(np.column_stack(codes), axis=0, return_counts=True)  # (K, 1 + systems), (K,)
-    rows, rng = counts.sum(), np.random.default_rng(seed)
-    drawn = rng.multinomial(rows, counts / rows, size=draws)  # (draws, K)
-    if weights is not None:
-        drawn = drawn * np.unique(weights)[cells[:, -1]]
-    return [tally_cells(cells[:, 0], cells[:, n], drawn, labels) for n in range(1, len(predictions) + 1)]
+    cells, cell, counts = np.unique(np.column_stack(codes), axis=0, return_inverse=True, return_counts=True)
+    if units is None:  # cells is (K, 1 + systems), counts (K,)
+        rows, rng = counts.sum(), np.random.default_rng(seed)
+        weights = rng.multinomial(rows, counts / rows, size=draws)  # (draws, K)
+    else:
+        unit = number_units(units)  # (rows,)
+        held = sparse.csr_array((np.ones(len(unit)), (unit, cell.ravel())), shape=(unit.max() + 1, len(cells)))
+        weights = draw_units(unit.max() + 1, draws, seed) @ held  # (draws, units) @ (units, K)
+    return [tally_cells(cells[:, 0], cells[:, n], weights, labels) for n in range(1, cells.shape[1])]
+
+
+def number_units(units: Sequence[object]) -> np.ndarray:
+    """(rows,) a number from 0 on for the unit of each row."""
+    return pd.factorize(pd.Series(list(units)))[0]
+
+
+def draw_units(size: int, draws: int, seed: int) -> np.ndarray:
+    """(draws, size) how often each of `size` units is drawn when as many are drawn with replacement."""
+    chosen = np.random.default_rng(seed).integers(size, size=(draws, size))
+    return np.array([np.bincount(draw, minlength=size) for draw in chosen])
 
 
 def bootstrap(
@@ -178,15 +188,15 @@ def bootstrap(
 
 def paired_bootstrap(
     gold: Sequence[str], pred_a: Sequence[str], pred_b: Sequence[str], name: str = "micro_f1",
-    labels: Sequence[str] | None = None, draws: int = 1000, seed: int = 0,
+    labels: Sequence[str] | None = None, draws: int = 1000, seed: int = 0, units: Sequence[object] | None = None,
 ) -> dict[str, float]:  # fmt: skip
-    """Does system b differ from system a on these rows? Both are scored on the same draws of rows.
+    """Does system b differ from system a on these rows? Both are scored on the same draws of rows (or of `units`).
 
     Returns difference (b − a), its 95 % interval low, high, and a two-sided p_value: twice the smaller share
     of draws at or beyond 0, counting the observed sample as one draw (so it is never below 2 / (draws + 1)).
     """
     labels = _label_list(labels, gold, pred_a, pred_b)
-    drawn = resample(gold, [pred_a, pred_b], labels, draws, seed)
+    drawn = resample(gold, [pred_a, pred_b], labels, draws, seed, units)
     drawn_a, drawn_b = (counts.scores()[name] for counts in drawn)
     differences = drawn_b - drawn_a  # (draws,)
     tail = min((differences <= 0).sum(), (differences >= 0).sum())

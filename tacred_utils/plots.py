@@ -16,7 +16,7 @@ from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from tacred_utils.paths import PACKAGE, atomic_path
 
@@ -148,7 +148,8 @@ def by_bin(
     figure, axes = _panels(len(panels), PAGE, height, title, columns=1)
     for axis, (name, frame) in zip(axes, panels.items(), strict=True):
         bins, systems = frame["bin"].unique(), frame["system"].unique()
-        shifts = np.linspace(-apart, apart, len(systems)) if len(systems) > 1 else [0.0]
+        reach = min(apart, 0.06 * (len(systems) - 1))
+        shifts = np.linspace(-reach, reach, len(systems))
         styles = _line_styles(systems, families)
         for system, shift in zip(systems, shifts, strict=True):
             part = frame[frame["system"] == system].set_index("bin").reindex(bins)
@@ -156,6 +157,7 @@ def by_bin(
             axis.plot(places, part["value"], "o", ls=styles[system], color=colour, ms=3, lw=0.8, label=_text(system))
             axis.vlines(places, part["low"], part["high"], color=colour, alpha=0.45, linewidth=1.5)
         axis.set_xticks(range(len(bins)), [_text(group) for group in bins])
+        axis.set_ylim(top=min(axis.get_ylim()[1], 1.02))
         axis.set(xlim=(-0.5, len(bins) - 0.5), ylabel=ylabel, title=_text(name) if len(panels) > 1 else "")
         axis.grid(axis="y")
     axes[-1].set_xlabel(xlabel)
@@ -192,7 +194,8 @@ def gains(panels: Mapping[str, pd.DataFrame], families: Families, title: str = "
         axis.grid(axis="x")
     handles, names = axes[0].get_legend_handles_labels()
     left = Patch(color=colours[0])
-    figure.legend([*handles, left], [*names, "what is left (a → c), in the family's colour"], loc="outside lower left", ncols=2)
+    names = [*names, "what is left (a → c), in the family's colour"]
+    figure.legend([*handles, left], names, loc="outside lower left", ncols=2)
     return figure
 
 
@@ -204,6 +207,44 @@ def against_others(frame: pd.DataFrame, system: str, families: Families, title: 
     axis.plot(frame[system], rows, "o", color=_colour(system, families), ms=3.5, label=_text(system))
     axis.set(xlabel="F1 of the relation", xlim=(-0.02, 1))
     figure.legend(loc="outside lower left", ncols=2)
+    return figure
+
+
+def evidence(
+    frame: pd.DataFrame, claims: pd.DataFrame, marks: Mapping[str, str], title: str = "", edge: float = 0.6
+) -> Figure:
+    """Claims as rows, and in each its tests: how far estimate and interval lie within what the claim needs.
+
+    `frame` has claim, verdict, value, low, high, the last three 0 at the edge of the needed range and positive within;
+    `claims` has claim, name and verdict (written at the right), in the order of the rows; `marks` maps the verdicts of
+    tests to Matplotlib's marks, in the order of the legend. What lies beyond `edge` is drawn there as an arrow.
+    """
+    figure, (axis,) = _panels(1, PAGE, 1.1 + 0.27 * len(claims), title)
+    places = dict(zip(claims.claim, _name_rows(axis, claims.claim + " " + claims.name), strict=True))
+    part = frame.assign(row=frame.claim.map(places).astype(float))
+    beside = part.groupby("claim").claim
+    part["row"] += 0.76 * (beside.cumcount() + 0.5) / beside.transform("size") - 0.38
+    shades = dict(zip(marks, (SKY, NEUTRAL, "black", "black"), strict=False))
+    for kind, tests in part.groupby("verdict"):
+        ends = (tests[end].clip(-edge, edge) for end in ("low", "high"))
+        axis.hlines(tests.row, *ends, color=shades[kind], linewidth=0.8)
+    for kind, mark in marks.items():
+        tests, filled = part[part.verdict == kind], "none" if mark == "o" else shades[kind]
+        axis.scatter(
+            tests.value.clip(-edge, edge), tests.row, s=16, marker=mark, facecolors=filled, edgecolors=shades[kind],
+            linewidths=0.8, zorder=3, label=_text(kind),
+        )  # fmt: skip
+    for side, far in ((-1, part.value < -edge), (1, part.value > edge)):
+        arrow = "<" if side < 0 else ">"
+        axis.plot(np.full(far.sum(), side * edge * 1.04), part.row[far], arrow, color=NEUTRAL, ms=2.5, clip_on=False)
+    for place, answer in zip(places.values(), claims.verdict, strict=True):
+        axis.text(edge * 1.12, place, answer.partition(" by ")[0], va="center", fontsize=7, color=NEUTRAL)
+        axis.axhline(place + 0.5, color="#DDDDDD", linewidth=0.4, zorder=0)
+    axis.axvline(0, color=NEUTRAL, linewidth=0.8, zorder=1)
+    axis.set(xlim=(-edge * 1.08, edge * 1.08))
+    axis.set_xlabel("estimate, from the edge of what the claim needs; right of 0: as claimed\n"
+                    "(bars: 95 % interval over test rows and seeds, or rounding of printed figures)")  # fmt: skip
+    figure.legend(loc="outside lower left", ncols=len(marks))
     return figure
 
 
@@ -320,6 +361,35 @@ def top_features(weights: pd.DataFrame, family: str, title: str = "", xlabel: st
         axis.axvline(0, color=NEUTRAL, linewidth=0.5)
         axis.set(xlabel=xlabel)
         axis.set_title(_text(name), loc="right")  # grows to the left, over the room that the names take
+    return figure
+
+
+def shares_by_epoch(
+    histories: Mapping[str, pd.DataFrame], families: Families, gold: float, title: str = "", reference: str = ""
+) -> Figure:
+    """Share of dev rows answered `no_relation` by epoch, a panel a run; dotted: the share that is gold.
+
+    Each history has epoch and dev_no_relation. The run named `reference` has no panel: it is grey in all of them,
+    unless it is the only one.
+    """
+    panels = {name: history for name, history in histories.items() if name != reference} or dict(histories)
+    columns = min(4, len(panels))
+    rows = -(-len(panels) // columns)
+    figure, axes = _panels(len(panels), PAGE, 0.8 + 1.15 * rows, title, columns=columns, sharex=True, sharey=True)
+    lowest = min(gold, *(history["dev_no_relation"].min() for history in histories.values()))
+    for axis, (name, history) in zip(axes, panels.items(), strict=True):
+        axis.axhline(gold, color="black", linewidth=0.8, linestyle=":", label="gold")
+        if reference in histories:
+            axis.plot(*histories[reference][["epoch", "dev_no_relation"]].T.values, color="#9E9E9E", label=reference)
+        axis.plot(history["epoch"], history["dev_no_relation"], "o-", ms=3, color=_colour(name, families))
+        axis.set_title(_text(name), fontsize=7)
+        axis.set(xlim=(0.5, None), ylim=(max(0.0, lowest - 0.05), 1.04))
+        axis.xaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
+        axis.tick_params(labelbottom=True)  # where the row below has no panel, too
+    for axis in axes[::columns]:
+        axis.set_ylabel("no_relation")
+    figure.supxlabel("epoch", size=8)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower left", ncols=2)
     return figure
 
 

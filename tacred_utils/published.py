@@ -62,6 +62,11 @@ def relation_counts() -> pd.DataFrame:
     return _read("paper_counts")
 
 
+def table_12() -> pd.Series:
+    """Rows of TACRED by label, all three splits together."""
+    return relation_counts().query("table == 'Table 12'").set_index("label")["count"]
+
+
 def parameter_counts() -> pd.DataFrame:
     """Figure 2: columns place (depth and index), layer, output_shape, parameters, misprints included."""
     return _read("paper_parameters").astype({"parameters": "Int64"})

@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 
 from tacred_utils.errors import UserError
 from tacred_utils.outputs import Places, forget, made_by, places
-from tacred_utils.paths import NOTEBOOKS, PACKAGE, RESULTS, ROOT, write_text
+from tacred_utils.paths import NOTEBOOKS, PACKAGE, PUBLISHED_RUNS, RESULTS, ROOT, write_text
 from tacred_utils.registry import LABEL_SETS, SOURCES, corpora, corpus_files, corpus_name, data_folder
 from tacred_utils.settings import checked_seeds, load_profile
 
@@ -30,7 +30,8 @@ REFERENCES = ("authors", "retacred", "tacrev")  # read beside the corpus, from t
 ADDED = {"injected-parameters", "papermill-error-cell-tag"}  # tags of cells that papermill adds
 VOLATILE = {"papermill", "execution", "widgets", "language_info"}  # parts of a notebook that are not kept
 WIDGET = "application/vnd.jupyter.widget-view+json"
-READS = re.compile(r"study\.(find|systems)\(")  # marks a notebook that reads runs and trains none
+READS = re.compile(r"study\.(find|systems)\(|\bshelves\(")  # marks a notebook that reads runs and trains none
+GATHERS = re.compile(r"\bshelves\(")  # marks one that reads the published runs of all corpora as well
 HINTS = {  # where the error itself says little
     "SystemExit": "sys.exit leaves the cells below undone; raise an error instead",
     "DeadKernelError": "the kernel died, most often because memory ran out",
@@ -52,7 +53,7 @@ class Job:
     where: Places
     parameters: dict[str, object]
     given: str
-    reads: Path | None = None  # the folder of the runs that it reads and does not train
+    reads: tuple[Path, ...] = ()  # the folders of the runs that it reads and does not train
 
     @property
     def number(self) -> str:
@@ -61,7 +62,7 @@ class Job:
     @property
     def inputs(self) -> str:
         """The digest of all that it is made from; for a reader of runs it changes with the runs that are there."""
-        runs = sorted(self.reads.glob("*/run.json")) if self.reads else []
+        runs = [run for folder in self.reads for run in sorted(folder.glob("*/run.json"))]
         parts = [self.given, *(f"{run.parent.name} {_digest(run)}" for run in runs)]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
@@ -167,8 +168,9 @@ def plan(options: argparse.Namespace) -> list[Job]:
     for source in sources:
         cells = _cells(source, parameters)
         digest = hashlib.sha256(json.dumps([cells, *shared]).encode()).hexdigest()
-        reads = options.results / name if any(map(READS.search, cells)) else None
-        jobs.append(Job(source, where, parameters, digest, reads))
+        reads = [options.results / name] if any(map(READS.search, cells)) else []
+        reads += sorted(PUBLISHED_RUNS.glob("*/")) if any(map(GATHERS.search, cells)) else []
+        jobs.append(Job(source, where, parameters, digest, tuple(reads)))
     return jobs
 
 

@@ -211,7 +211,7 @@ def task_scores(task: str, gold: list[str], predicted: list[str], classes: list[
 
 
 def publish(runs: list[Run], target: Path, log_probs: Callable[[Run], bool] = lambda run: False) -> list[Path]:
-    """Copy description, scores, history and gzipped predictions of runs to `target`/<corpus>/<run>/; returns the folders.
+    """Copy run.json, metrics, history and gzipped predictions of runs to `target`/<corpus>/<run>/; returns the folders.
 
     Where `log_probs` says so their matrices go with them, as float16 (half a per mille) and gzipped.
     """

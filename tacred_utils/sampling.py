@@ -1,7 +1,7 @@
 """Which rows a network is trained on, with what weight, and in which order."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from tacred_utils.labels import NO_RELATION
 POOL = 50  # batches that are sorted by length together: enough to spare nearly all padding, few enough to stay random
 
 
-def undersample(gold: list[str], rows: np.ndarray, ratio: float, seed: int) -> np.ndarray:
+def undersample(gold: list[str], rows: np.ndarray, ratio: float, seed: int | Sequence[int]) -> np.ndarray:
     """Of the given rows, all relations and at most `ratio` times as many `no_relation`, at random; 0 keeps all."""
     negative = np.array([gold[row] == NO_RELATION for row in rows])
     allowed = math.floor(ratio * (~negative).sum())
@@ -41,18 +41,25 @@ def class_weights(target: np.ndarray, classes: int, balance: float) -> np.ndarra
 
 
 class LengthGrouped:
-    """Batches of rows of like length, in an order drawn from (seed, epoch) alone; sizes differ by 1 at most."""
+    """Batches of rows of like length, in an order drawn from (seed, epoch) alone; sizes differ by 1 at most.
 
-    def __init__(self, lengths: np.ndarray, batch_size: int, seed: int) -> None:
+    `draw` gives the rows of an epoch, always equally many; without it every epoch has all of them.
+    """
+
+    def __init__(
+        self, lengths: np.ndarray, batch_size: int, seed: int, draw: Callable[[int], np.ndarray] | None = None
+    ) -> None:
         self.lengths, self.batch_size, self.seed = lengths, batch_size, seed
+        self.draw = draw or (lambda epoch: np.arange(len(lengths)))
+        self.size = len(self.draw(0))
         self.epoch, self.drop_last = 0, False
 
     def __len__(self) -> int:
-        return math.ceil(len(self.lengths) / self.batch_size)
+        return math.ceil(self.size / self.batch_size)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         generator = np.random.default_rng([self.seed, self.epoch])
-        order = generator.permutation(len(self.lengths))
+        order = generator.permutation(self.draw(self.epoch))
         pool = POOL * self.batch_size
         pools = [order[start : start + pool] for start in range(0, len(order), pool)]
         ordered = np.concatenate([rows[np.argsort(self.lengths[rows], kind="stable")] for rows in pools])

@@ -70,6 +70,7 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     select: Literal["macro_f1", "micro_f1"]  # the dev score that picks the best epoch
     restore: Literal["best", "last"]  # the epoch whose weights are kept; "last" is the published code's defect D4
     max_ratio: Annotated[float, Meta(ge=0)]  # under-sample to so many no_relation rows a relation row; 0 keeps all
+    redraw: bool = False  # draw the under-sampled no_relation rows anew for every epoch, so that all are seen in time
     upsample: Annotated[float, Meta(ge=0, le=1)] = 0.0  # repeat rows up to N^(1-u) · (largest relation's N)^u a class
     balance: Annotated[float, Meta(ge=0, le=1)]  # loss weight of a class: N^-balance, with mean 1 over the rows
 
@@ -88,6 +89,8 @@ class BilstmSettings(TrainingSettings, frozen=True, kw_only=True, forbid_unknown
     pos_dim: Annotated[int, Meta(ge=0)]
     ner_dim: Annotated[int, Meta(ge=0)]
     type_dim: Annotated[int, Meta(ge=0)]  # of each entity's type, beside the sentence vector
+    mark_dim: Annotated[int, Meta(ge=0)] = 0  # at each word: role and type of the entity that it belongs to
+    shape_dim: Annotated[int, Meta(ge=0)] = 0  # of the pattern of capitals, digits and signs in each word
     position_dim: Annotated[int, Meta(ge=0)]  # of each of the two distances
     positions: Literal["input", "attention", "both"]  # where distances are read
     distance: Literal["centre", "span"]  # to an entity's centre, or to its nearest word
@@ -99,6 +102,7 @@ class BilstmSettings(TrainingSettings, frozen=True, kw_only=True, forbid_unknown
     pooling: Literal["last", "attention"]  # last states, or position-aware attention over all
     attention_dim: Annotated[int, Meta(ge=1)]
     entity_states: bool  # join the mean state of each entity's words (distance 0) to the sentence vector
+    between_states: bool = False  # join the largest states from one entity to the other
     head_dim: Annotated[int, Meta(ge=0)]  # hidden layer with batch norm; 0: linear
     dropout: Annotated[float, Meta(ge=0, lt=1)]
 

@@ -121,18 +121,24 @@ class Study:
         return self._used(Run(folder)) if is_done(folder) else None
 
     def systems(self) -> list[System]:
-        """The systems that the study declares, ablations left out, with the runs that are there; trains nothing."""
-        tasks: dict[tuple[str, str], dict[str, Experiment]] = {}
+        """The systems that the study declares, ablations left out, with the runs that are there; trains nothing.
+
+        Runs of a task that the profile does not plan on this corpus are found too, where somebody has trained them.
+        """
+        entries: dict[tuple[str, str], list[Experiment]] = {}
         for experiment in filter(lambda experiment: experiment.headline, declared()):
-            of_system = tasks.setdefault((experiment.system, experiment.family), {})
-            of_system |= {task: experiment for task in experiment.tasks if task in self.corpus.tasks}
-        systems = []
-        for (name, family), entries in tasks.items():
-            wanted = [(task, seed, entry) for task, entry in entries.items() for seed in self.seeds]
-            found = {(task, seed): self.find(family, task, entry.variant, seed, **entry.set) for task, seed, entry in wanted}
-            done = {key: run for key, run in found.items() if run}
-            systems.append(System(name, family, tuple(entries), done))
-        return systems
+            entries.setdefault((experiment.system, experiment.family), []).append(experiment)
+        systems = [self._system(name, family, part) for (name, family), part in entries.items()]
+        return [system for system in systems if system.declared or system.runs]
+
+    def _system(self, name: str, family: str, entries: list[Experiment]) -> System:
+        planned = [task for entry in entries for task in entry.tasks_on(self.corpus, self.profile)]
+        runs = {}
+        for entry in entries:
+            for task in entry.possible_tasks(self.corpus, self.profile):
+                found = {seed: self.find(family, task, entry.variant, seed, **entry.set) for seed in self.seeds}
+                runs |= {(task, seed): run for seed, run in found.items() if run}
+        return System(name, family, tuple(dict.fromkeys(planned)), runs)
 
     @property
     def lacking(self) -> str:

@@ -112,7 +112,7 @@ def fit_network(
         "device": str(trainer.args.device), "dtype": str(compute_dtype(settings.precision)).removeprefix("torch."),
         "threads": torch.get_num_threads(),
         "optimizer": settings.optimizer + " fused" * bool(trainer.optimizer.defaults.get("fused")),
-        "training_rows": len(every), "fitted_rows": len(rows), "epochs": len(history),
+        "training_rows": len(every), "fitted_rows": trainer.batches.size, "epochs": len(history),
         "epoch_restored": values.index(max(values)) + 1 if settings.restore == "best" else len(values),
         "resumed_at_step": int(found.name.split("-")[1]) if found else None,
         "training_seconds": round(seconds, 3),  # without the scoring of epochs
@@ -123,7 +123,8 @@ def fit_network(
 
 def _chosen(train: Rows, task: str, every: np.ndarray, settings: TrainingSettings, seed: int) -> np.ndarray:
     """The rows that the recipe trains on, of all that have a class: fewer `no_relation`, rare relations repeated."""
-    rows = every if task == "relation_only" else undersample(train.gold, every, settings.max_ratio, seed)
+    whole = task == "relation_only" or settings.redraw
+    rows = every if whole else undersample(train.gold, every, settings.max_ratio, seed)
     if settings.upsample:
         sizes = Counter(train.gold[row] for row in rows)
         largest = max(size for label, size in sizes.items() if label != NO_RELATION or len(sizes) == 1)
@@ -139,13 +140,15 @@ class _Trainer(Trainer):
         settings: TrainingSettings, seed: int, folder: Path,
     ) -> None:  # fmt: skip
         self.data, self.task, self.known, self.rows, self.recipe = data, task, known, rows, settings
+        self.recipe_seed = seed
         self.watched = {
             "train": every[:: max(1, len(every) // PROBE)][:PROBE],
             "dev": np.flatnonzero(data["dev"].target >= 0),
         }
         self.scoring_seconds = 0.0
-        self.batches = LengthGrouped(data["train"].encoded.lengths[rows], settings.batch_size, seed)
-        weights = class_weights(data["train"].target[rows], len(known), settings.balance)
+        self.batches = LengthGrouped(data["train"].encoded.lengths[rows], settings.batch_size, seed, self.draw)
+        first = rows[self.draw(0)]
+        weights = class_weights(data["train"].target[first], len(known), settings.balance)
         self.weights = torch.tensor(weights, dtype=torch.float32)
         optimizer = _optimizer(model, settings)
         transformers.logging.set_verbosity_error()
@@ -166,6 +169,14 @@ class _Trainer(Trainer):
         )  # fmt: skip
         self.model_accepts_loss_kwargs = False  # ours does the counting
         self.remove_callback(PrinterCallback)
+
+    def draw(self, epoch: int) -> np.ndarray:
+        """Which of the rows an epoch is trained on: all, or all relations with other `no_relation` rows each time."""
+        places = np.arange(len(self.rows))
+        if not self.recipe.redraw:
+            return places
+        gold = [self.data["train"].gold[row] for row in self.rows]
+        return undersample(gold, places, self.recipe.max_ratio, [self.recipe_seed, epoch])
 
     def get_train_dataloader(self) -> DataLoader:
         return self.accelerator.prepare(

@@ -14,10 +14,10 @@ from msgspec.structs import replace
 
 from tacred_utils import training
 from tacred_utils.corpus import Corpus, Example
-from tacred_utils.encoding import Encoded
+from tacred_utils.encoding import Encoded, Encoder, position_ids, span_distance
 from tacred_utils.errors import UserError
 from tacred_utils.labels import NO_RELATION, TASKS, task_classes, task_label
-from tacred_utils.models.bilstm import PaddedLstm, fit, load
+from tacred_utils.models.bilstm import PaddedLstm, Reader, fit, load
 from tacred_utils.paths import ROOT
 from tacred_utils.runs import Spec, train
 from tacred_utils.sampling import LengthGrouped, class_weights, undersample
@@ -28,7 +28,8 @@ PROFILE = load_profile("open")
 TINY = {"word_dim": 12, "hidden": 10, "head_dim": 12, "attention_dim": 8, "epochs": 3, "batch_size": 16}
 SETTINGS = replace(PROFILE.settings("bilstm"), **TINY)
 ATTENTIVE = replace(PROFILE.settings("bilstm", "pa_lstm"), **TINY | {"head_dim": 0})
-BOTH = pytest.mark.parametrize("settings", [SETTINGS, ATTENTIVE], ids=["bilstm", "pa_lstm"])
+MARKED = replace(PROFILE.settings("bilstm", "pa_lstm_marks"), **TINY | {"head_dim": 0})
+EVERY = pytest.mark.parametrize("settings", [SETTINGS, ATTENTIVE, MARKED], ids=["bilstm", "pa_lstm", "pa_lstm_marks"])
 VERBS = {"per:spouse": "married", "org:founded_by": "founded", NO_RELATION: "met"}
 
 
@@ -83,7 +84,18 @@ def test_a_padded_row_reads_like_the_row_alone(bidirectional: bool) -> None:
     assert torch.allclose(plain(row)[0], alone, atol=1e-6)
 
 
-@BOTH
+def test_the_largest_states_are_taken_from_one_entity_to_the_other_and_nowhere_else() -> None:
+    settings = replace(ATTENTIVE, between_states=True, dropout=0.0)
+    reader = Reader(Encoder({}, {}, {}, 60, settings.max_distance, True, "span", False), 2, settings)
+    states = torch.tensor([[9.0, 1, 2, 5, 3, 8], [9.0, 6, 2, 5, 3, 8]])[:, :, None]  # (B, T, 1)
+    at = [((1, 1), (3, 4)), ((2, 4), (4, 4))]  # in turn; one within the other
+    distances = np.array([[span_distance(np.arange(6), *span) for span in spans] for spans in at])  # (B, 2, T)
+    subject, objekt = torch.from_numpy(position_ids(distances, settings.max_distance)).unbind(1)
+    for pair in ((subject, objekt), (objekt, subject)):
+        assert reader.largest_between(states, *pair).tolist() == [[5.0], [5.0]]
+
+
+@EVERY
 def test_an_answer_does_not_depend_on_the_batch(settings, tmp_path) -> None:
     given = corpus()
     outcome = fit(given, "joint", settings, 13, tmp_path)
@@ -108,7 +120,7 @@ def test_every_task_learns_and_answers_every_row(task: str, tmp_path) -> None:
         assert NO_RELATION not in answers(outcome, task, given)
 
 
-@BOTH
+@EVERY
 def test_eight_rows_are_learned_by_heart(settings, tmp_path) -> None:
     eight = rows("train", 40, 5)[:8]
     given = Corpus("eight", eight, eight, eight)
@@ -125,7 +137,7 @@ def test_eight_rows_are_learned_by_heart(settings, tmp_path) -> None:
     assert answers(fit(given, "joint", settings, 13, tmp_path), "joint", given) == [row.relation for row in eight]
 
 
-@BOTH
+@EVERY
 def test_a_saved_model_scores_alike(settings, tmp_path) -> None:
     given = corpus()
     outcome = fit(given, "joint", settings, 13, tmp_path / "work")
@@ -170,7 +182,7 @@ def test_training_stops_when_dev_stops_and_the_rate_falls(tmp_path) -> None:
     assert {"train_loss", "train_macro_f1", "dev_loss", "dev_macro_f1", "dev_no_relation"} <= set(history)
 
 
-@BOTH
+@EVERY
 def test_same_seed_same_bytes_and_another_seed_others(settings, tmp_path) -> None:
     first, second, other = (
         fit(corpus(), "joint", settings, seed, tmp_path / str(n)) for n, seed in enumerate((13, 13, 42))
@@ -325,6 +337,26 @@ def test_batches_are_of_like_length_and_hold_every_row_once() -> None:
     assert all(np.array_equal(a, b) for a, b in zip(batches, sampler, strict=True))
     sampler.epoch = 1
     assert not np.array_equal(batches[0], next(iter(sampler)))
+
+
+def test_negatives_are_drawn_anew_for_every_epoch_and_relations_always_kept(tmp_path) -> None:
+    data, settings = corpus(), replace(SETTINGS, redraw=True, max_ratio=1.0, epochs=4, patience=0)
+    seen: list[set[int]] = []
+
+    class Watched(LengthGrouped):
+        def __iter__(self):
+            batches = list(super().__iter__())
+            seen.append(set(np.concatenate(batches).tolist()))
+            yield from batches
+
+    training.LengthGrouped, whole = Watched, training.LengthGrouped
+    try:
+        details = fit(data, "joint", settings, 13, tmp_path).details
+    finally:
+        training.LengthGrouped = whole
+    relations = {row for row, example in enumerate(data.train) if example.relation != NO_RELATION}
+    assert all([relations <= rows and len(rows) == 2 * len(relations) == details["fitted_rows"] for rows in seen])
+    assert len(seen) == 4 and len({frozenset(rows) for rows in seen}) == 4
 
 
 def test_scoring_keeps_the_order_of_rows() -> None:

@@ -24,10 +24,14 @@ def random_rows(rows: int = 400, seed: int = 0) -> tuple[np.ndarray, np.ndarray,
     return gold, pred, rng.integers(3, 60, rows)
 
 
+def scores_of(gold, pred, bins: Bins, labels: list[str], draws: int, **options) -> dict[str, np.ndarray]:
+    return buckets.drawn_scores(gold, {"system": pred}, bins, labels, draws, **options)["system"]
+
+
 def test_what_is_measured_of_a_sentence():
     assert buckets.sentence_length(example(9, (0, 0), (1, 1))) == 9
-    assert buckets.entity_distance(example(9, (0, 1), (5, 6))) == 3 == buckets.entity_distance(example(9, (5, 6), (0, 1)))
-    assert buckets.entity_distance(example(9, (0, 3), (2, 5))) == 0 == buckets.entity_distance(example(9, (0, 3), (4, 5)))
+    spans = [((0, 1), (5, 6)), ((5, 6), (0, 1)), ((0, 3), (2, 5)), ((0, 3), (4, 5))]
+    assert [buckets.entity_distance(example(9, *pair)) for pair in spans] == [3, 3, 0, 0]
     assert buckets.type_pair(example(9, (0, 0), (1, 1))) == "PERSON → CITY"
 
 
@@ -55,7 +59,7 @@ def test_contents_say_rows_positives_and_classes_of_empty_groups_too():
 def test_scores_of_a_group_are_those_of_its_rows_alone():
     gold, pred, length = random_rows()
     bins = buckets.by_size(length)
-    drawn = buckets.drawn_scores(gold, pred, bins, LABELS, draws=50)
+    drawn = scores_of(gold, pred, bins, LABELS, draws=50)
     for place in range(5):
         rows = bins.codes == place
         expected = metrics.scores(gold[rows], pred[rows], LABELS)
@@ -71,14 +75,19 @@ def test_scores_of_a_group_are_those_of_its_rows_alone():
 def test_absent_classes_count_in_one_macro_average_and_not_in_the_others():
     bins = Bins(["one", "two"], np.array([0, 0, 0, 1, 1]))
     gold, pred = ["a", "a", "b", "a", "a"], ["a", "a", "b", "a", "a"]  # no row is wrong; "two" lacks b, both lack c
-    drawn = buckets.drawn_scores(gold, pred, bins, ["a", "b", "c"], draws=20)
+    drawn = scores_of(gold, pred, bins, ["a", "b", "c"], draws=20)
     assert drawn["macro_f1"][0].tolist() == [1, 1] and drawn["macro_f1_gold"][0].tolist() == [1, 1]
     assert drawn["macro_f1_all"][0] == pytest.approx([2 / 3, 1 / 3])
     assert drawn["macro_f1_common"][0].tolist() == [1, 1]
 
 
+def test_where_no_class_is_common_to_all_groups_there_is_no_average_over_them():
+    drawn = scores_of(["a", "b"], ["a", "b"], Bins(["one", "two"], np.array([0, 1])), ["a", "b"], draws=5)
+    assert np.isnan(drawn["macro_f1_common"]).all() and drawn["macro_f1"][0].tolist() == [1, 1]
+
+
 def test_a_class_answered_in_vain_counts_where_gold_or_answered_ones_do():
-    drawn = buckets.drawn_scores(["a", "a"], ["a", "b"], Bins(["one"], np.array([0, 0])), ["a", "b"], draws=5)
+    drawn = scores_of(["a", "a"], ["a", "b"], Bins(["one"], np.array([0, 0])), ["a", "b"], draws=5)
     assert drawn["macro_f1"][0, 0] == pytest.approx(1 / 3)
     assert drawn["macro_f1_gold"][0, 0] == pytest.approx(2 / 3)
 
@@ -86,14 +95,14 @@ def test_a_class_answered_in_vain_counts_where_gold_or_answered_ones_do():
 def test_empty_groups_have_no_score_and_stop_nothing():
     gold, pred, _ = random_rows(60)
     bins = Bins(["one", "none", "two"], np.repeat([0, 2], 30))
-    drawn = buckets.drawn_scores(gold, pred, bins, LABELS, draws=20)
+    drawn = scores_of(gold, pred, bins, LABELS, draws=20)
     assert np.isnan(drawn["macro_f1"][:, 1]).all() and np.isfinite(drawn["macro_f1"][:, [0, 2]]).all()
-    last = buckets.last_against_others(drawn["macro_f1"])
+    last = buckets.last_against_others(drawn["macro_f1"], bins)
     assert last["value"] == pytest.approx(drawn["macro_f1"][0, 2] - drawn["macro_f1"][0, 0])
     assert np.isfinite(buckets.same_mix(bins, gold)).all()
     assert 0 < buckets.spread_by_chance(gold, pred, bins, LABELS, 50)["p_value"] <= 1
-    single = buckets.drawn_scores(gold, pred, Bins(["all", "none"], np.zeros(60, int)), LABELS, draws=5)
-    assert np.isnan(buckets.last_against_others(single["macro_f1"])["value"])
+    single = scores_of(gold, pred, Bins(["all", "none"], np.zeros(60, int)), LABELS, draws=5)
+    assert np.isnan(buckets.last_against_others(single["macro_f1"], Bins(["all", "none"], np.zeros(60, int)))["value"])
 
 
 def test_a_planted_fall_in_the_last_group_is_found():
@@ -101,7 +110,7 @@ def test_a_planted_fall_in_the_last_group_is_found():
     bins = buckets.by_size(length)
     worse = np.where(bins.codes == 4, np.random.default_rng(1).choice(LABELS, len(gold)), pred)
     assert buckets.spread_by_chance(gold, worse, bins, LABELS, 200)["p_value"] == pytest.approx(1 / 201)
-    assert buckets.last_against_others(buckets.drawn_scores(gold, worse, bins, LABELS, 200)["macro_f1"])["high"] < 0
+    assert buckets.last_against_others(scores_of(gold, worse, bins, LABELS, 200)["macro_f1"], bins)["high"] < 0
 
 
 def test_where_length_does_nothing_the_permutation_test_seldom_says_otherwise():
@@ -119,10 +128,10 @@ def test_a_fall_that_comes_from_the_label_mix_goes_when_the_mix_is_held_equal():
     other = {NO_RELATION: "a", "a": NO_RELATION}
     pred = np.array([label if rng.random() < right[label] else other[label] for label in gold])
     bins, labels = Bins(["short", "long"], np.repeat([0, 1], 1500)), [NO_RELATION, "a"]
-    raw = buckets.last_against_others(buckets.drawn_scores(gold, pred, bins, labels, 300)["micro_f1"])
+    raw = buckets.last_against_others(scores_of(gold, pred, bins, labels, 300)["micro_f1"], bins)
     weights = buckets.same_mix(bins, gold)
     held = buckets.last_against_others(
-        buckets.drawn_scores(gold, pred, bins, labels, 300, weights=weights)["micro_f1"]
+        scores_of(gold, pred, bins, labels, 300, weights=weights)["micro_f1"], bins
     )
     assert raw["high"] < 0 and held["low"] < 0 < held["high"]
 
@@ -137,13 +146,45 @@ def test_standardised_groups_have_the_mix_of_all_rows_and_drop_what_some_group_l
     assert shares[0]["a"] == pytest.approx(3 / 7)
 
 
+def test_a_group_without_weight_has_no_score_and_is_not_mistaken_for_another():
+    gold, pred, length = random_rows(100)
+    bins = buckets.by_size(length)
+    drawn = scores_of(gold, pred, bins, LABELS, 20, weights=(bins.codes < 4).astype(float))["macro_f1"]
+    assert np.isnan(drawn[:, 4]).all() and np.isfinite(drawn[:, :4]).all()
+    assert np.isnan(buckets.last_against_others(drawn, bins)["value"])
+    first = scores_of(gold, pred, bins, LABELS, 20, weights=(bins.codes > 0).astype(float))["macro_f1"]
+    assert buckets.last_against_others(first, bins)["value"] == pytest.approx(first[0, 4] - first[0, 1:4].mean())
+    assert np.isnan(scores_of(gold, pred, bins, LABELS, 5, weights=np.zeros(100))["macro_f1_common"]).all()
+
+
 def test_weights_that_are_one_change_nothing():
     gold, pred, length = random_rows(100)
     bins = buckets.by_size(length)
     plain, weighted = (
-        buckets.drawn_scores(gold, pred, bins, LABELS, 30, weights=weights) for weights in (None, np.ones(100))
+        scores_of(gold, pred, bins, LABELS, 30, weights=weights) for weights in (None, np.ones(100))
     )
     assert all(np.allclose(plain[name], weighted[name]) for name in plain)
+
+
+def test_rows_of_one_sentence_are_drawn_and_shuffled_together():
+    """Ten copies of every row say no more than the row: intervals and p values must stay what they are."""
+    gold, pred, length = random_rows(200)
+    bins, units = buckets.by_size(length), np.arange(200)
+    many = Bins(bins.names, np.repeat(bins.codes, 10))
+    copies = [np.repeat(column, 10) for column in (gold, pred, units)]
+    plain = scores_of(gold, pred, bins, LABELS, 300)["accuracy"]
+    cheating = scores_of(*copies[:2], many, LABELS, 300)["accuracy"]
+    honest = scores_of(*copies[:2], many, LABELS, 300, units=copies[2].tolist())["accuracy"]
+    assert honest.std(axis=0) == pytest.approx(plain.std(axis=0), rel=0.01)
+    assert (cheating.std(axis=0) < 0.5 * plain.std(axis=0)).all()
+    test = buckets.spread_by_chance(gold, pred, bins, LABELS, 200)
+    assert buckets.spread_by_chance(*copies[:2], many, LABELS, 200, units=copies[2].tolist()) == pytest.approx(test)
+    assert buckets.spread_by_chance(*copies[:2], many, LABELS, 200)["chance"] < 0.6 * test["chance"]
+
+
+def test_a_unit_in_two_groups_cannot_be_shuffled():
+    with pytest.raises(ValueError, match="several groups"):
+        buckets.spread_by_chance(["a", "a"], ["a", "a"], Bins(["x", "y"], np.array([0, 1])), ["a"], 5, units=["s", "s"])
 
 
 def test_frequency_groups_hold_every_relation_of_the_split_once():

@@ -14,6 +14,7 @@ from tacred_utils.encoding import (
     centre_distance,
     position_ids,
     span_distance,
+    token_column,
     vocabulary,
     window,
 )
@@ -88,6 +89,16 @@ def test_masks_replace_every_word_of_an_entity() -> None:
     row = Example("x", "r", ["A", "b", "C", "D"], 0, 1, 3, 3, "PERSON", "CITY")
     assert encoder(masked=True).words_of(row) == ["SUBJ-PERSON", "SUBJ-PERSON", "c", "OBJ-CITY"]
     assert encoder(lower=False).words_of(row) == row.token
+
+
+def test_marks_and_shapes_are_made_for_every_token_and_follow_the_window() -> None:
+    row = Example("x", "r", ["A.", "b", "C", "Dd", "70"], 0, 1, 3, 3, "PERSON", "CITY")
+    assert token_column(row, "marks") == ["SUBJ-PERSON", "SUBJ-PERSON", "", "OBJ-CITY", ""]
+    assert token_column(row, "shapes") == ["X.", "x", "X", "Xx", "0"]
+    tables = {name: vocabulary(token_column(row, name)) for name in ("marks", "shapes")}
+    flat = encoder(columns=tables, limit=4).encode([row]).flat  # the last token is cut
+    assert flat["marks"].tolist() == [tables["marks"][mark] for mark in token_column(row, "marks")[:4]] + [PAD]
+    assert flat["shapes"].tolist() == [tables["shapes"][shape] for shape in ("X.", "x", "X", "Xx")] + [PAD]
 
 
 def test_glove_gives_the_words_that_are_asked_for(tmp_path) -> None:

@@ -281,3 +281,18 @@ def test_intervals_hold_their_estimate_though_draws_lose_classes():
     table = metrics.bootstrap(gold, pred, ["micro_f1", "macro_f1", "macro_f1_relations"])
     assert ((table.low <= table.value) & (table.value <= table.high)).all()
     assert np.allclose(metrics.bootstrap(gold, gold).low, 1)
+
+
+def test_rows_of_one_unit_are_drawn_together():
+    """Copies of a row are no further evidence: with units the interval is that of the rows without copies."""
+    rng = np.random.default_rng(3)
+    gold = rng.choice(["no_relation", "a", "b"], 150)
+    one, two = (np.where(rng.random(150) < share, gold, "no_relation") for share in (0.6, 0.75))
+    copied = [np.repeat(column, 8).tolist() for column in (gold, one, two)]
+    plain = metrics.paired_bootstrap(gold, one, two, units=range(150))
+    again = metrics.paired_bootstrap(*copied, units=np.repeat(np.arange(150), 8).tolist())
+    rows = metrics.paired_bootstrap(gold, one, two)
+    assert again == pytest.approx(plain)
+    assert plain["high"] - plain["low"] == pytest.approx(rows["high"] - rows["low"], rel=0.15)
+    narrow = metrics.paired_bootstrap(*copied)
+    assert narrow["high"] - narrow["low"] < 0.5 * (plain["high"] - plain["low"])

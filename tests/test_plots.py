@@ -38,7 +38,14 @@ def figures() -> dict[str, Figure]:
     found = classes([20, 3, 0, 1], [0.9, 0.5, 0.2, 0])
     history = pd.DataFrame({"epoch": [1, 2, 3], "train_loss": [2, 1, 0.5], "dev_loss": [2, 1.5, 1.8]})
     history = history.assign(train_macro_f1=[0.1, 0.4, 0.8], dev_macro_f1=[0.1, 0.3, 0.2])
+    groups = pd.DataFrame({"bin": ["1: 3–9", "2: 10–40"] * 2, "system": ["ours"] * 2 + ["SVM"] * 2})
+    groups = groups.assign(value=[0.5, np.nan, 0.4, 0.3], low=[0.4, np.nan, 0.3, 0.2], high=[0.6, np.nan, 0.5, 0.4])
+    steps = pd.DataFrame({"system": ["ours", "SVM"], "joint": [0.4, 0.5], "restricted": [0.7, np.nan]})
+    steps = steps.assign(oracle=[0.75, 0.8], composed=[0.45, 0.48])
+    shares = pd.DataFrame({"epoch": [1, 2], "dev_no_relation": [0.9, 0.7]})
     return {
+        "by_bin": plots.by_bin({"joint": groups, "relations": groups}, FAMILIES, "Length", "words", "macro F1"),
+        "gains": plots.gains({"macro F1": steps, "micro F1": steps}, FAMILIES, "Gains"),
         "class_frequencies": plots.class_frequencies(counts, "Classes"),
         "sentence_lengths": plots.sentence_lengths(lengths, "Lengths"),
         "stacked": plots.stacked(parts, "share"),
@@ -52,6 +59,9 @@ def figures() -> dict[str, Figure]:
         "curves": plots.curves(curve.assign(mark=["", "chosen", ""]), "recall", "precision", FAMILIES, "PR"),
         "reliability": plots.curves(bins, "p", "right", FAMILIES, marker="o", diagonal=True),
         "learning_curves": plots.learning_curves({"joint": history, "relations": history}, "bilstm", "Curves"),
+        "shares_by_epoch": plots.shares_by_epoch(
+            {"plain": shares, "stalled": shares.assign(dev_no_relation=1.0)}, {"stalled": "gpt2"}, 0.8, "S", "plain"
+        ),
         "heatmap": plots.heatmap(square, "kappa"),
         "shaded_text": plots.shaded_text({"answer: per:title": shaded, "empty": shaded[:0]}, "score", "Saliency"),
         "top_features": plots.top_features(pd.DataFrame(weights), "svm", "Features"),
@@ -156,6 +166,15 @@ def test_learning_curves_show_both_splits_and_mark_the_best_epoch():
     assert f1.lines[2].get_xdata().tolist() == [2]
 
 
+def test_shares_by_epoch_have_a_panel_a_run_with_the_reference_and_gold_in_each():
+    [axis] = figures()["shares_by_epoch"].axes
+    assert [list(line.get_ydata()) for line in axis.lines] == [[0.8, 0.8], [0.9, 0.7], [1.0, 1.0]]
+    assert axis.get_title(loc="left") == "stalled" and axis.lines[2].get_color() == plots.COLOURS["gpt2"]
+    assert axis.get_ylim()[0] < 0.7 and len(figures()["shares_by_epoch"].legends) == 1
+    alone = {"plain": pd.DataFrame({"epoch": [1], "dev_no_relation": [0.9]})}
+    assert len(plots.shares_by_epoch(alone, {}, 0.8, reference="plain").axes) == 1
+
+
 def test_missing_cells_of_a_heatmap_are_empty():
     assert names(figures()["heatmap"].axes[0].texts) == ["0.50", "0.30"]
 
@@ -165,6 +184,32 @@ def test_the_highlighted_system_and_both_panels_show_their_data():
     assert set(points.get_xdata()) == {0.3} and points.get_color() == plots.COLOURS["bert"]
     above, below = figures()["difficulty"].axes
     assert [bar.get_height() for bar in above.patches] == [5, 900] and len(below.lines) == 2
+
+
+def test_groups_stand_in_order_with_a_point_a_system_and_a_gap_where_there_is_no_value():
+    above, below = figures()["by_bin"].axes
+    assert names(above.get_xticklabels()) == ["1: 3–9", "2: 10–40"] == names(below.get_xticklabels())
+    values = {line.get_label(): line.get_ydata().tolist() for line in above.get_lines()}
+    assert values["SVM"] == [0.4, 0.3] and values["ours"][0] == 0.5 and np.isnan(values["ours"][1])
+    places = [line.get_xdata()[0] for line in above.get_lines()]
+    assert places[0] < 0 < places[1], "systems stand beside each other"
+
+
+def test_steps_reach_from_the_score_before_to_the_score_after():
+    axis = figures()["gains"].axes[0]
+    bars = {part.get_label(): [(bar.get_x(), bar.get_width()) for bar in part] for part in axis.containers}
+    assert bars["oracle gain (a → b)"] == [pytest.approx((0.4, 0.35)), pytest.approx((0.5, 0.3))]
+    assert bars["what detection loses (b → c)"] == [pytest.approx((0.75, -0.3)), pytest.approx((0.8, -0.32))]
+    assert np.isnan(bars["of it: trained on relations alone (d → b)"][1][1]), "nothing is drawn without (d)"
+    left, right = axis.get_xlim()
+    assert left < 0.4 and right > 0.8
+
+
+def test_a_difference_shows_where_it_is_none_and_a_score_does_not():
+    frame = pd.DataFrame({"system": ["SVM"], "score": ["gain"], "value": [0.1], "low": [-0.1], "high": [0.2]})
+    [axis] = plots.intervals(frame, FAMILIES).axes
+    assert [line.get_xdata() for line in axis.get_lines()] == [[0, 0]]
+    assert not figures()["intervals"].axes[0].get_lines()
 
 
 def test_dollar_signs_of_a_corpus_are_no_formula():

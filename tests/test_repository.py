@@ -62,3 +62,13 @@ def test_imports_run_one_way():
         lines = re.findall(r"^\s*(?:from|import) tacred_utils(?:\.(\w+)| import (.+))", text, re.M)
         imported = {name.strip() for one, several in lines for name in [one, *several.split(",")] if name.strip()}
         assert not imported & forbidden, module
+
+
+def test_what_the_runner_writes_beside_published_runs_is_ignored():
+    written = ["data/runs/.runner.lock", "data/runs/logs/sample/06.log", "data/runs/stamps/sample/06.json"]
+    kept = ["data/runs/sample/a-run/run.json", "data/runs/sample/a-run/predictions/test.safetensors.gz"]
+    command = ["git", "check-ignore", "--no-index", *written, *kept]
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if shown.returncode == 128:
+        pytest.skip("not a git checkout")
+    assert shown.stdout.split() == written

@@ -81,12 +81,23 @@ def test_runs_then_skips_then_reruns_only_what_changed(study: Copy):
 
 def test_a_reader_of_runs_is_run_again_when_there_are_other_runs(study: Copy):
     made = "results/smoke/sample/a-run/run.json"
-    study.notebook("01_trains.ipynb", f"import pathlib\npath = pathlib.Path('{made}')", "path.parent.mkdir(parents=True)\npath.touch()")
+    trains = f"import pathlib\npath = pathlib.Path('{made}')\npath.parent.mkdir(parents=True)\npath.touch()"
+    study.notebook("01_trains.ipynb", trains)
     study.notebook("02_reads.ipynb", "# study.find(", "1")
     assert study.run().returncode == 0
     assert study.run().stdout.count("up to date") == 2
     (study.root / made).write_text("another run")
     assert ["up to date" in line for line in study.run().stdout.splitlines()] == [True, False]
+
+
+def test_a_gatherer_of_published_runs_is_run_again_when_any_corpus_has_others(study: Copy):
+    study.notebook("01_gathers.ipynb", "# shelves(", "1")
+    study.notebook("02_reads.ipynb", "# study.find(", "1")
+    assert study.run().returncode == 0
+    published = study.root / "data" / "runs" / "conll04" / "a-run" / "run.json"
+    published.parent.mkdir(parents=True)
+    published.touch()
+    assert ["up to date" in line for line in study.run().stdout.splitlines()] == [False, True]
 
 
 def test_outputs_that_a_notebook_no_longer_makes_go(study: Copy):

@@ -203,7 +203,8 @@ def test_published_log_probabilities_are_the_originals_to_half_a_per_mille(model
 
 def test_matrices_are_published_of_joint_headline_rows_for_one_seed(model, tmp_path):
     profile, corpus = load_profile("open"), make_corpus()
-    done = [train(run.spec, corpus, tmp_path, "open") for run in experiments.planned(profile, corpus) if run.spec.family == "svm"]
+    specs = [run.spec for run in experiments.planned(profile, corpus) if run.spec.family == "svm"]
+    done = [train(one, corpus, tmp_path, "open") for one in specs]
     chosen = [run.folder.name.rsplit("-", 1)[0] for run in done if experiments.publishes_log_probs(run, profile)]
     assert chosen == ["svm-joint-s13", "svm-paper-joint-s13"]
     other = Spec("svm", "joint", 13, profile.settings("svm", None, {"c": 7.0}))

@@ -1,5 +1,6 @@
 """Profiles: every one loads, and a slip in a key or value is named."""
 
+import msgspec
 import pytest
 
 from tacred_utils import settings
@@ -12,6 +13,15 @@ def test_every_profile_loads_with_every_variant():
     for name in profile_names():
         profile = load_profile(name)
         assert profile.settings("svm") != profile.settings("svm", "paper")
+
+
+@pytest.mark.parametrize("name", profile_names())
+def test_the_controlled_encoder_and_decoder_differ_only_in_kind_and_in_the_piece_that_is_read(name):
+    encoder, decoder = (
+        msgspec.to_builtins(load_profile(name).settings(family, "controlled")) for family in ("bert", "gpt2")
+    )
+    different = {key: (encoder[key], decoder[key]) for key in encoder if encoder[key] != decoder[key]}
+    assert different == {"model": ("own_encoder", "own_decoder"), "pooling": ("first", "last")}
 
 
 def test_profiles_state_only_differences():

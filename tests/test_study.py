@@ -81,6 +81,12 @@ def test_systems_are_those_declared_without_ablations_and_hold_what_is_done(smok
     assert svm.declared == ("joint", "detection", "relation_only") and not systems["BiLSTM"].runs
 
 
+def test_systems_of_a_further_corpus_are_joint_only(data_dir, tmp_path):
+    reader = Study("06", "open", "kbp37", str(data_dir), results=str(tmp_path))
+    systems = reader.systems()
+    assert systems and {system.declared for system in systems} == {("joint",)} and not any(s.runs for s in systems)
+
+
 def test_what_is_lacking_is_told_with_a_command_that_the_shell_takes(tmp_path, capsys):
     from tacred_utils.__main__ import main
 

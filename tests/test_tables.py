@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tacred_utils.tables import format_number, latex_text, markdown, save_table, show, side_by_side
+from tacred_utils.tables import format_number, latex_text, markdown, save_table, show, side_by_side, signed
 
 NASTY = r"""<script>alert("x")</script> 50 % & $x_1$ #~^\{} | `a` *b* [c](d) née → ± שלום"""
 FRAME = pd.DataFrame({"relation": ["no_relation", NASTY], "rows": [12_184, 3], "F1": [0.91349, np.nan]})
@@ -86,3 +86,9 @@ def test_side_by_side_keeps_the_papers_order_and_leaves_gaps_blank():
         side_by_side({"paper": paper, "ours": pd.concat([ours, ours])}, "model", ["F1"])
     with pytest.raises(ValueError, match="duplicate"):
         side_by_side({"ours": pd.concat([ours, ours])}, "model", ["F1"])
+
+
+def test_a_difference_is_written_with_signs_and_its_interval():
+    assert signed({"difference": 0.0123, "low": -0.031, "high": 0.0551}) == "+0.012 [-0.031, +0.055]"
+    assert signed({"value": -0.2, "low": -0.3, "high": -0.1}, 1) == "-0.2 [-0.3, -0.1]"
+    assert signed({"value": float("nan"), "low": 0.0, "high": 0.0}) == ""

@@ -21,7 +21,7 @@ from torch import nn
 from transformers import set_seed
 
 from tacred_utils.corpus import Corpus, Example
-from tacred_utils.encoding import PAD, UNKNOWN, Encoder, vocabulary
+from tacred_utils.encoding import MADE, PAD, UNKNOWN, Encoder, token_column, vocabulary
 from tacred_utils.errors import UserError
 from tacred_utils.labels import SPLITS, task_classes, task_label
 from tacred_utils.paths import atomic_path, write_text
@@ -31,7 +31,10 @@ from tacred_utils.training import fit_network, labelled, log_probs, score
 from tacred_utils.vectors import glove, minilm
 
 SHUT = -1e4  # weight of padding on the input gate: a sigmoid of it is 0 in any precision
-COLUMNS = {"pos_dim": "stanford_pos", "ner_dim": "stanford_ner", "type_dim": "types"}  # setting → the column it reads
+COLUMNS = {
+    "pos_dim": "stanford_pos", "ner_dim": "stanford_ner", "type_dim": "types",
+    "mark_dim": "marks", "shape_dim": "shapes",
+}  # setting → the column it reads  # fmt: skip
 
 
 class PaddedLstm(nn.LSTM):
@@ -79,7 +82,7 @@ class Reader(nn.Module):
         if vectors is not None:
             self.word.weight.data.copy_(torch.from_numpy(vectors))
             self.word.weight.requires_grad_(settings.tune_words)
-        widths = {"stanford_pos": settings.pos_dim, "stanford_ner": settings.ner_dim}
+        widths = {column: getattr(settings, setting) for setting, column in COLUMNS.items()}
         self.columns = nn.ModuleDict({
             name: nn.Embedding(len(known) + 2, widths[name], padding_idx=PAD) for name, known in encoder.columns.items()
         })  # fmt: skip
@@ -93,7 +96,7 @@ class Reader(nn.Module):
         self.dropout = nn.Dropout(settings.dropout)
         if settings.pooling == "attention":
             self.attention = PositionAttention(states, 2 * settings.position_dim, settings.attention_dim)
-        states *= 1 + 2 * settings.entity_states
+        states *= 1 + 2 * settings.entity_states + settings.between_states
         if encoder.types:
             self.kinds = nn.Embedding(len(encoder.types) + 2, settings.type_dim)
             states += 2 * settings.type_dim
@@ -121,6 +124,8 @@ class Reader(nn.Module):
             summary = self.attention(self.dropout(states), self.dropout(summary), torch.cat(distances, 2), padding)
         if self.settings.entity_states:
             summary = torch.cat([summary, *(self.mean_at(states, distance) for distance in (subject, object))], 1)
+        if self.settings.between_states:
+            summary = torch.cat([summary, self.largest_between(states, subject, object)], 1)
         if types is not None:
             summary = torch.cat([summary, self.kinds(types).flatten(1)], 1)
         return {"logits": self.head(summary)}
@@ -129,6 +134,12 @@ class Reader(nn.Module):
         """Mean state over the words at distance 0, with dropout. (B, T, H), (B, T) → (B, H)"""
         inside = (distance == self.settings.max_distance + 1)[:, :, None].float()  # (B, T, 1)
         return self.dropout((states * inside).sum(1) / inside.sum(1))
+
+    def largest_between(self, states: torch.Tensor, subject: torch.Tensor, object: torch.Tensor) -> torch.Tensor:
+        """Largest of each state from one entity to the other, both included, with dropout. (B, T, H) → (B, H)"""
+        here = self.settings.max_distance + 1
+        outside = (subject - here) * (object - here) > 0  # (B, T): on the same side of both
+        return self.dropout(states.masked_fill(outside[:, :, None], -torch.inf).amax(1))
 
     def last(self, states: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Where each direction ends: forward at a row's last word, backward at its first. (B, T, H) → (B, H)"""
@@ -209,10 +220,9 @@ def make_encoder(corpus: Corpus, task: str, settings: BilstmSettings) -> tuple[E
     Given word vectors know more words than training: with them, the words of dev and test have rows too.
     """
     wanted = [column for setting, column in COLUMNS.items() if getattr(settings, setting)]
+    present = corpus.columns | MADE
     notes = [
-        f"{column} is not in corpus {corpus.name}: that input is dropped"
-        for column in wanted
-        if column not in corpus.columns
+        f"{column} is not in corpus {corpus.name}: that input is dropped" for column in wanted if column not in present
     ]
     masked = settings.mask_entities and "types" in corpus.columns
     if settings.mask_entities and not masked:
@@ -220,8 +230,8 @@ def make_encoder(corpus: Corpus, task: str, settings: BilstmSettings) -> tuple[E
     chosen = set(task_classes(task, corpus.labels))
     rows = [example for example in corpus.train if task_label(task, example.relation) in chosen]
     tables = {
-        column: vocabulary(chain.from_iterable(getattr(row, column) for row in rows))
-        for column in wanted if column != "types" and column in corpus.columns
+        column: vocabulary(chain.from_iterable(token_column(row, column) for row in rows))
+        for column in wanted if column != "types" and column in present
     }  # fmt: skip
     typed = "types" in wanted and "types" in corpus.columns
     types = vocabulary(kind for row in rows for kind in (row.subj_type, row.obj_type)) if typed else {}
