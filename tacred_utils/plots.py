@@ -431,7 +431,7 @@ def shaded_text(texts: Mapping[str, pd.DataFrame], label: str, title: str = "") 
         largest = frame["score"].abs().max() or 1.0
         for piece, score, column, row in zip(frame["piece"], frame["score"], columns, rows, strict=True):
             box = (column - 0.3, top + row + 0.55), len(piece) + 0.6, 0.9
-            axis.add_patch(Rectangle(*box, color=shades(0.5 + 0.4 * score / largest), linewidth=0))
+            axis.add_patch(Rectangle(*box, color=shades(0.5 + 0.35 * score / largest), linewidth=0))
             axis.text(column, top + row + 1, _text(piece), family="monospace", va="center", fontsize=6.5)
         top += rows.max(initial=0) + 2.5
     axis.set_title(_text(label), fontsize=7, loc="left")
