@@ -157,7 +157,8 @@ def by_bin(
             axis.plot(places, part["value"], "o", ls=styles[system], color=colour, ms=3, lw=0.8, label=_text(system))
             axis.vlines(places, part["low"], part["high"], color=colour, alpha=0.45, linewidth=1.5)
         axis.set_xticks(range(len(bins)), [_text(group) for group in bins])
-        axis.set_ylim(top=min(axis.get_ylim()[1], 1.02))
+        if frame["value"].max() <= 1:  # a score, not a loss
+            axis.set_ylim(top=min(axis.get_ylim()[1], 1.02))
         axis.set(xlim=(-0.5, len(bins) - 0.5), ylabel=ylabel, title=_text(name) if len(panels) > 1 else "")
         axis.grid(axis="y")
     axes[-1].set_xlabel(xlabel)
