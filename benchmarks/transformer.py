@@ -68,7 +68,7 @@ def prepared(corpus: Corpus, settings: TransformerSettings) -> tuple[transformer
     encoder, _ = transformer.make_encoder(corpus, settings, loaded)
     encoded = {split: encoder.encode(corpus.split(split)) for split in ("train", "dev", "test")}
     _, known = labelled(corpus, "joint", encoded)
-    return transformer.Classifier(loaded.backbone, len(known), settings), encoded
+    return transformer.Classifier(loaded.backbone, len(known), settings, encoder), encoded
 
 
 def items(encoded: Encoded, target: np.ndarray, width: int) -> list[dict[str, torch.Tensor]]:

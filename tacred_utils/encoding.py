@@ -75,28 +75,42 @@ def token_column(example: Example, name: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Encoded:
-    """N rows of a split. `flat` columns have one value a token, end to end; `fixed` columns one line a row."""
+    """N rows of a split and their S texts: rows that are read alike share one, where `texts` says so.
 
-    offsets: np.ndarray  # (N + 1,) where each row begins in the flat columns
+    `flat` columns have one value a token, text after text; `fixed` columns one line a row.
+    """
+
+    offsets: np.ndarray  # (S + 1,) where each text begins in the flat columns
     flat: dict[str, np.ndarray]  # name → (tokens + 1,); the last value is the padding
     fixed: dict[str, np.ndarray] = field(default_factory=dict)  # name → (N, …)
     windowed: int = 0  # rows that were longer than the limit
+    texts: np.ndarray | None = None  # (N,) which text a row reads; None: each its own, so that S = N
 
     def __len__(self) -> int:
-        return len(self.offsets) - 1
+        return len(self.offsets) - 1 if self.texts is None else len(self.texts)
 
     @property
     def lengths(self) -> np.ndarray:
-        return np.diff(self.offsets)  # (N,)
+        lengths = np.diff(self.offsets)
+        return lengths if self.texts is None else lengths[self.texts]  # (N,)
 
     def batch(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """The columns of some rows: flat ones (B, T) filled up with padding, fixed ones (B, …), and lengths (B,)."""
-        lengths = self.lengths[rows]
+        """The columns of B rows: flat ones (S, T) filled up with padding, lengths (S,), fixed ones (B, …).
+
+        S = B, or the texts among the rows, each once; then there is a column `text` (B,) of which is whose.
+        """
+        texts, whose = (rows, {}) if self.texts is None else _once(self.texts[rows])
+        lengths = np.diff(self.offsets)[texts]
         steps = np.arange(-(-lengths.max() // WIDTH_STEP) * WIDTH_STEP)
-        places = self.offsets[rows][:, None] + steps  # (B, T)
+        places = self.offsets[texts][:, None] + steps  # (S, T)
         places[steps >= lengths[:, None]] = self.offsets[-1]  # the padding at the end
         columns = {name: values[places] for name, values in self.flat.items()}
-        return columns | {name: values[rows] for name, values in self.fixed.items()} | {"lengths": lengths}
+        return columns | {name: values[rows] for name, values in self.fixed.items()} | {"lengths": lengths} | whose
+
+
+def _once(texts: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    different, place = np.unique(texts, return_inverse=True)
+    return different, {"text": place}
 
 
 @dataclass(frozen=True)
@@ -135,11 +149,13 @@ class Encoder:
         flat = {name: np.array([*values, PAD]) for name, values in parts.items() if name not in ("subject", "object")}
         for name in ("subject", "object"):
             flat[name] = np.append(position_ids(np.concatenate(parts[name]), self.clip), PAD)
-        fixed = {}
-        if self.types:
-            pairs = [[self.types.get(kind, UNKNOWN) for kind in (row.subj_type, row.obj_type)] for row in examples]
-            fixed["types"] = np.array(pairs)  # (N, 2)
+        fixed = {"types": pair_types(examples, self.types)} if self.types else {}
         return Encoded(np.append(0, np.cumsum(lengths)), flat, fixed, windowed)
+
+
+def pair_types(examples: Sequence[Example], known: Vocabulary) -> np.ndarray:
+    """(N, 2) ids of the types of subject and object."""
+    return np.array([[known.get(kind, UNKNOWN) for kind in (row.subj_type, row.obj_type)] for row in examples])
 
 
 def _ids(values: list[str], known: Vocabulary, kept: np.ndarray) -> list[int]:

@@ -1,18 +1,19 @@
 """Sentences as word pieces: entity marks, the way from words to pieces, and windows that keep both entities.
 
 Every distinct word is cut into pieces once; a sentence is then put together from its words' pieces. So the place of
-each entity is known in pieces without searching for it.
+each entity is known in pieces without searching for it. Without marks, all pairs of a sentence read the same text, and
+a model goes over it once for all of them.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from tacred_utils.corpus import Example
-from tacred_utils.encoding import Encoded, window
+from tacred_utils.encoding import Encoded, Vocabulary, pair_types, window
 from tacred_utils.models import defects
 
 Span = tuple[int, int]  # first and last, inclusive
@@ -49,6 +50,7 @@ class PieceEncoder:
     typed: bool  # whether the corpus has entity types
     limit: int  # word pieces, the tokenizer's own first and last ones included
     defects: tuple[str, ...] = ()
+    types: Vocabulary = field(default_factory=dict)  # entity types, where the head reads them
 
     def marked(self, example: Example) -> tuple[list[str], Span, Span]:
         """The words with marks, and the places of subject and object in them, marks included; spans may overlap."""
@@ -70,11 +72,11 @@ class PieceEncoder:
         return words, (start["subj"], end["subj"]), (start["obj"], end["obj"])
 
     def encode(self, examples: Sequence[Example]) -> Encoded:
-        """Column input_ids, and for each row the first and last piece of subject and object, (N, 2)."""
+        """Column input_ids, and for each row the first and last piece of subject and object and both types, (N, 2)."""
         marked = [self.marked(example) for example in examples]
         pieces = self._pieces({word for words, _, _ in marked for word in words})
         first, last = self._ends()
-        ids, lengths, spans, windowed = [], [], {"subject": [], "object": []}, 0
+        texts, whose, spans, windowed = {}, [], {"subject": [], "object": []}, 0
         for words, *places in marked:
             parts = [pieces[word] for word in words]
             ends = np.cumsum([len(first), *map(len, parts)])
@@ -84,13 +86,17 @@ class PieceEncoder:
                 inside = defects.word_positions(places, len(row))
             row, inside, cut = self._shortened(row, inside, len(first), len(last))
             windowed += cut
-            ids.append(row)
-            lengths.append(len(row))
+            key = row.tobytes() if self.marks == "none" else len(whose)
+            whose.append(texts.setdefault(key, (len(texts), row))[0])
             for role, span in zip(spans, inside, strict=True):
                 spans[role].append(span)
+        ids = [row for _, row in texts.values()]
         flat = {"input_ids": np.append(np.concatenate(ids), self.tokenizer.pad_token_id)}
         fixed = {role: np.array(places) for role, places in spans.items()}
-        return Encoded(np.append(0, np.cumsum(lengths)), flat, fixed, windowed)
+        if self.types:
+            fixed["types"] = pair_types(examples, self.types)
+        offsets = np.append(0, np.cumsum([len(row) for row in ids]))
+        return Encoded(offsets, flat, fixed, windowed, np.array(whose) if len(ids) < len(whose) else None)
 
     def _shortened(
         self, row: np.ndarray, spans: list[Span], first: int, last: int

@@ -43,26 +43,32 @@ def class_weights(target: np.ndarray, classes: int, balance: float) -> np.ndarra
 class LengthGrouped:
     """Batches of rows of like length, in an order drawn from (seed, epoch) alone; sizes differ by 1 at most.
 
-    `draw` gives the rows of an epoch, always equally many; without it every epoch has all of them.
+    `draw` gives the rows of an epoch, always equally many; without it every epoch has all of them. With `texts`, the
+    text (N,) of each row, a batch is `batch_size` texts with all of their rows that are drawn.
     """
 
     def __init__(
-        self, lengths: np.ndarray, batch_size: int, seed: int, draw: Callable[[int], np.ndarray] | None = None
-    ) -> None:
-        self.lengths, self.batch_size, self.seed = lengths, batch_size, seed
+        self, lengths: np.ndarray, batch_size: int, seed: int, draw: Callable[[int], np.ndarray] | None = None,
+        texts: np.ndarray | None = None,
+    ) -> None:  # fmt: skip
+        self.lengths, self.batch_size, self.seed, self.texts = lengths, batch_size, seed, texts
         self.draw = draw or (lambda epoch: np.arange(len(lengths)))
-        self.size = len(self.draw(0))
+        first = self.draw(0)
+        self.size = len(first)
+        self.batches = math.ceil((self.size if texts is None else len(np.unique(texts[first]))) / batch_size)
         self.epoch, self.drop_last = 0, False
 
     def __len__(self) -> int:
-        return math.ceil(self.size / self.batch_size)
+        return self.batches
 
     def __iter__(self) -> Iterator[np.ndarray]:
         generator = np.random.default_rng([self.seed, self.epoch])
-        order = generator.permutation(self.draw(self.epoch))
+        drawn, texts = self.draw(self.epoch), self.texts
+        firsts = drawn if texts is None else drawn[np.unique(texts[drawn], return_index=True)[1]]  # a row a text
+        order = generator.permutation(firsts)
         pool = POOL * self.batch_size
         pools = [order[start : start + pool] for start in range(0, len(order), pool)]
         ordered = np.concatenate([rows[np.argsort(self.lengths[rows], kind="stable")] for rows in pools])
         batches = np.array_split(ordered, len(self))
         for index in generator.permutation(len(batches)):
-            yield batches[index]
+            yield batches[index] if texts is None else drawn[np.isin(texts[drawn], texts[batches[index]])]

@@ -54,6 +54,7 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
     epochs: Annotated[int, Meta(ge=1)]  # at the most
     batch_size: Annotated[int, Meta(ge=1)]
+    whole_texts: bool = False  # of transformers without marks: a batch is so many sentences with all their rows
     accumulate: Annotated[int, Meta(ge=1)] = 1  # batches a step
     precision: Literal["float32", "auto"] = "float32"  # auto: bfloat16 products where processor or GPU has them
     optimizer: Literal["adamw", "sgd"]
@@ -125,7 +126,9 @@ class TransformerSettings(TrainingSettings, frozen=True, kw_only=True, forbid_un
     model: Annotated[str, Meta(min_length=1)]  # minilm, own_encoder, own_decoder, a folder, or a hub's NAME[@REVISION]
     own: OwnModel  # what own_encoder and own_decoder are
     marks: Literal["none", "mask", "marker", "marker_punct", "typed_marker_punct"]  # how a sentence shows its entities
-    pooling: Literal["starts", "means", "first", "last", "mean"]  # whose states the head reads: of both entities, …
+    pooling: Literal["starts", "means", "first", "last", "mean", "spans"]  # the states that the head reads
+    type_dim: Annotated[int, Meta(ge=0)] = 0  # of each entity's type, beside the states
+    piece_dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.0  # share of pieces that training reads as [MASK]
     extra_layer: bool  # one more transformer encoder layer on top
     head_dim: Annotated[int, Meta(ge=0)]  # hidden layer with ReLU; 0: linear
     dropout: Annotated[float, Meta(ge=0, lt=1)]  # of the extra layer and of the head

@@ -146,7 +146,9 @@ class _Trainer(Trainer):
             "dev": np.flatnonzero(data["dev"].target >= 0),
         }
         self.scoring_seconds = 0.0
-        self.batches = LengthGrouped(data["train"].encoded.lengths[rows], settings.batch_size, seed, self.draw)
+        encoded = data["train"].encoded
+        texts = encoded.texts[rows] if settings.whole_texts and encoded.texts is not None else None
+        self.batches = LengthGrouped(encoded.lengths[rows], settings.batch_size, seed, self.draw, texts)
         first = rows[self.draw(0)]
         weights = class_weights(data["train"].target[first], len(known), settings.balance)
         self.weights = torch.tensor(weights, dtype=torch.float32)

@@ -56,7 +56,7 @@ def linear_model(pretrained) -> TransformerModel:
     settings = replace(PROFILE.settings("bert"), pooling="mean", extra_layer=False, head_dim=0, **PLAIN)
     encoder, _ = make_encoder(corpus, settings, given)
     torch.manual_seed(0)
-    return TransformerModel(Classifier(Linear(len(given.tokenizer)), 3, settings), encoder, LABELS, LABELS)
+    return TransformerModel(Classifier(Linear(len(given.tokenizer)), 3, settings, encoder), encoder, LABELS, LABELS)
 
 
 def logit(model: TransformerModel, label: str) -> float:
@@ -95,7 +95,7 @@ def test_scores_of_a_real_encoder_are_what_finite_differences_say(pretrained):
     settings = replace(PROFILE.settings("bert"), extra_layer=True, **PLAIN)
     encoder, _ = make_encoder(corpus, settings, given)
     torch.manual_seed(0)
-    model = TransformerModel(Classifier(given.backbone, 3, settings), encoder, LABELS, LABELS)
+    model = TransformerModel(Classifier(given.backbone, 3, settings, encoder), encoder, LABELS, LABELS)
     answer, pieces = saliency(model, SENTENCE)
 
     def scaled(at: int, by: float) -> float:

@@ -1,5 +1,6 @@
 """BERT and GPT-2: padding, learning, saving, resuming, defects, counts; small random models, MiniLM where it is there."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -14,15 +15,15 @@ from test_bilstm import answers, corpus, rows
 from transformers import AutoConfig, AutoModel
 
 from tacred_utils import published
-from tacred_utils.corpus import Corpus
+from tacred_utils.corpus import Corpus, Example
 from tacred_utils.errors import UserError
 from tacred_utils.labels import NO_RELATION, TASKS, task_classes, task_label
 from tacred_utils.models import pretrained
 from tacred_utils.models.pretrained import load_pretrained
-from tacred_utils.models.transformer import Classifier, fit, load, make_encoder, parameter_summary
+from tacred_utils.models.transformer import Classifier, fit, largest_over, load, make_encoder, parameter_summary
 from tacred_utils.paths import ROOT
 from tacred_utils.runs import Spec, train
-from tacred_utils.sampling import upsample
+from tacred_utils.sampling import LengthGrouped, upsample
 from tacred_utils.settings import OwnModel, load_profile
 from tacred_utils.training import compute_dtype, score
 
@@ -35,8 +36,9 @@ TINY = {
 }  # fmt: skip
 BERT = replace(PROFILE.settings("bert"), **TINY | {"model": "own_encoder"})
 MARKED = replace(PROFILE.settings("bert", "typed_marker_punct"), **TINY | {"model": "own_encoder"})
+SPANS = replace(PROFILE.settings("bert", "spans"), **TINY | {"model": "own_encoder", "type_dim": 4, "piece_dropout": 0.1})
 GPT2 = replace(PROFILE.settings("gpt2"), **TINY | {"head_dim": 0})
-ALL = pytest.mark.parametrize("given", [BERT, MARKED, GPT2], ids=["bert", "marked", "gpt2"])
+ALL = pytest.mark.parametrize("given", [BERT, MARKED, SPANS, GPT2], ids=["bert", "marked", "spans", "gpt2"])
 
 
 def made(settings, folder, examples):
@@ -45,7 +47,7 @@ def made(settings, folder, examples):
     loaded = load_pretrained(settings.model, settings.own, given, folder)
     torch.manual_seed(0)
     encoder, _ = make_encoder(given, settings, loaded)
-    return Classifier(loaded.backbone, 3, settings).eval(), encoder.encode(examples)
+    return Classifier(loaded.backbone, 3, settings, encoder).eval(), encoder.encode(examples)
 
 
 def tensors(encoded, chosen):
@@ -53,7 +55,7 @@ def tensors(encoded, chosen):
 
 
 @ALL
-@pytest.mark.parametrize("pooling", ["starts", "means", "first", "last", "mean"])
+@pytest.mark.parametrize("pooling", ["starts", "means", "first", "last", "mean", "spans"])
 def test_padded_logits_are_those_of_the_row_alone(given, pooling: str, tmp_path) -> None:
     model, encoded = made(replace(given, pooling=pooling), tmp_path, rows("train", 24, 1))
     assert len(set(encoded.lengths.tolist())) > 3
@@ -64,6 +66,58 @@ def test_padded_logits_are_those_of_the_row_alone(given, pooling: str, tmp_path)
     wider = dict(batch, input_ids=torch.nn.functional.pad(batch["input_ids"], (0, 9), value=7))  # whatever stands there
     with torch.inference_mode():
         assert torch.allclose(model(**batch)["logits"], model(**wider)["logits"], atol=2e-6)
+
+
+def pairs_of_sentences(count: int) -> list[Example]:
+    """Every row thrice: as it is, with the roles exchanged, and with the subject's first word alone."""
+    return [pair for row in rows("train", count, 1) for pair in (
+        row, replace(row, subj_start=row.obj_start, subj_end=row.obj_end, obj_start=row.subj_start,
+                                 obj_end=row.subj_end, subj_type=row.obj_type, obj_type=row.subj_type),
+        replace(row, subj_end=row.subj_start),
+    )]  # fmt: skip
+
+
+@pytest.mark.parametrize("pooling", ["starts", "means", "first", "last", "mean", "spans"])
+def test_pairs_of_a_sentence_share_a_pass_and_answer_as_alone(pooling: str, tmp_path) -> None:
+    settings = replace(BERT, pooling=pooling, type_dim=4)
+    model, encoded = made(settings, tmp_path, examples := pairs_of_sentences(8))
+    assert encoded.texts is not None and len(np.unique(encoded.texts)) == len({tuple(e.token) for e in examples})
+    assert len(encoded.batch(np.arange(24))["input_ids"]) == len(np.unique(encoded.texts)) < 24
+    apart = dataclasses.replace(
+        encoded, texts=None, offsets=np.append(0, np.cumsum(encoded.lengths)),
+        flat={"input_ids": np.append(np.concatenate([
+            encoded.flat["input_ids"][slice(*encoded.offsets[[text, text + 1]])] for text in encoded.texts
+        ]), encoded.flat["input_ids"][-1])},
+    )  # fmt: skip
+    assert np.allclose(score(model, encoded), score(model, apart), atol=2e-6)
+    assert model(**tensors(encoded, [0, 1, 2]))["logits"].std(0).max() > 1e-4 or pooling in ("first", "last", "mean")
+
+
+def test_largest_over_adjacent_entities_is_nothing() -> None:
+    states, spans = torch.tensor([[[1.0], [-3.0], [-2.0]]]).expand(2, 3, 1), torch.tensor([[0, 1, 1], [0, 0, 0]]).bool()
+    assert largest_over(states, spans).tolist() == [[-2.0], [0.0]]
+
+
+def test_pieces_are_hidden_in_training_only(tmp_path) -> None:
+    model, encoded = made(replace(BERT, piece_dropout=0.9, dropout=0.0), tmp_path, rows("train", 6, 1))
+    quiet, _ = made(replace(BERT, piece_dropout=0.0, dropout=0.0), tmp_path, rows("train", 6, 1))
+    assert np.array_equal(score(model, encoded), score(quiet, encoded))
+    for module in model.modules():
+        module.training = module is model  # the dropout of the backbone stays off
+    assert not torch.allclose(model(**tensors(encoded, [0, 1]))["logits"], quiet(**tensors(encoded, [0, 1]))["logits"])
+
+
+def test_batches_of_whole_texts_hold_all_their_rows_once() -> None:
+    texts = np.repeat(np.arange(50), np.arange(50) % 4 + 1)
+    lengths = texts % 7 + 5
+    sampler = LengthGrouped(lengths, 8, 13, texts=texts)
+    batches = list(sampler)
+    assert len(batches) == len(sampler) == 7 and sampler.size == len(texts)
+    assert sorted(np.concatenate(batches)) == list(range(len(texts)))
+    assert all(not set(texts[one]) & set(texts[other]) for one in batches for other in batches if one is not other)
+    some = LengthGrouped(lengths, 8, 13, lambda epoch: np.arange(epoch, len(texts), 3), texts)
+    some.epoch = 1
+    assert sorted(np.concatenate(list(some))) == list(range(1, len(texts), 3))
 
 
 def test_minilm_reads_alike_with_and_without_padding(tmp_path) -> None:
@@ -94,8 +148,8 @@ def test_glued_words_are_other_pieces(tmp_path) -> None:
 @pytest.mark.parametrize("task", TASKS)
 @ALL
 def test_every_task_learns_and_answers_every_row(given, task: str, tmp_path) -> None:
-    data = corpus(160)
-    epochs = 40 if task == "relation_only" else 10  # a third of the rows
+    data = corpus(320 if task == "relation_only" else 160)  # a third of the rows are relations
+    epochs = 40 if task == "relation_only" else 10
     outcome = fit(data, task, replace(given, epochs=epochs, dropout=0.0), 13, tmp_path / "run" / "checkpoints")
     assert outcome.log_probs["test"].shape == (40, len(task_classes(task, data.labels)))
     assert np.allclose(np.exp(outcome.log_probs["test"].astype(float)).sum(axis=1), 1, atol=1e-5)

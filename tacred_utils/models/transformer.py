@@ -16,6 +16,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, BertConfig, BertModel, PreTrainedModel, set_seed
 
 from tacred_utils.corpus import Corpus, Example
+from tacred_utils.encoding import vocabulary
 from tacred_utils.errors import UserError
 from tacred_utils.labels import SPLITS, task_classes
 from tacred_utils.models import defects
@@ -27,52 +28,73 @@ from tacred_utils.settings import TransformerSettings
 from tacred_utils.training import compute_dtype, fit_network, labelled, log_probs, score
 
 FEED_FORWARD = 4  # times as wide as the states, as in BERT and in the paper's added layer
-JOINED = {"starts": 2, "means": 2}  # pooled vectors that the head gets; 1 for the other ways of pooling
+JOINED = {"starts": 2, "means": 2, "spans": 4}  # pooled vectors that the head gets; 1 for other ways
 
 
 class Classifier(nn.Module):
-    """Ids of pieces (B, T), lengths (B,) and the entities' first and last piece (B, 2) each → logits (B, K)."""
+    """Pieces of S texts (S, T), their lengths (S,), and of B rows: the text (B,), the entities' first and last piece
+    (B, 2) each and types (B, 2) → logits (B, K). Without `text`, row i reads text i.
+    """
 
-    def __init__(self, backbone: PreTrainedModel, classes: int, settings: TransformerSettings) -> None:
+    def __init__(
+        self, backbone: PreTrainedModel, classes: int, settings: TransformerSettings, encoder: PieceEncoder
+    ) -> None:
         super().__init__()
         self.backbone, self.settings, self.dtype = backbone, settings, compute_dtype(settings.precision)
         width, heads = backbone.config.hidden_size, backbone.config.num_attention_heads
         self.extra = added_layer(width, heads, settings.dropout) if settings.extra_layer else None
-        self.head = head(width * JOINED.get(settings.pooling, 1), settings.head_dim, classes, settings.dropout)
+        joined = width * JOINED.get(settings.pooling, 1)
+        if encoder.types:
+            self.kinds = nn.Embedding(len(encoder.types) + 2, settings.type_dim)
+            joined += 2 * settings.type_dim
+        self.hidden_piece = encoder.tokenizer.mask_token_id or encoder.tokenizer.unk_token_id or 0
+        self.head = head(joined, settings.head_dim, classes, settings.dropout)
 
     def forward(
-        self, input_ids: torch.Tensor, lengths: torch.Tensor, subject: torch.Tensor, object: torch.Tensor
-    ) -> dict[str, torch.Tensor]:
-        shown = torch.arange(input_ids.shape[1], device=input_ids.device) < lengths[:, None]  # (B, T)
+        self, input_ids: torch.Tensor, lengths: torch.Tensor, subject: torch.Tensor, object: torch.Tensor,
+        text: torch.Tensor | None = None, types: torch.Tensor | None = None,
+    ) -> dict[str, torch.Tensor]:  # fmt: skip
+        shown = torch.arange(input_ids.shape[1], device=input_ids.device) < lengths[:, None]  # (S, T)
+        if self.training and self.settings.piece_dropout:
+            lost = torch.rand(input_ids.shape, device=input_ids.device) < self.settings.piece_dropout
+            lost[:, 0] = False  # [CLS], which the head may read
+            input_ids = input_ids.masked_fill(lost, self.hidden_piece)
         if "left_padding" in self.settings.defects:
             input_ids, shown = defects.left_padded(input_ids, lengths)
         with torch.autocast(input_ids.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            states = self.backbone(input_ids=input_ids, attention_mask=shown.long()).last_hidden_state  # (B, T, H)
+            states = self.backbone(input_ids=input_ids, attention_mask=shown.long()).last_hidden_state  # (S, T, H)
             if self.extra is not None and "batch_as_time" in self.settings.defects:
                 states = defects.batch_as_time(self.extra, states)
             elif self.extra is not None:
                 states = self.extra(states, src_key_padding_mask=~shown)
-            return {"logits": self.head(self.pooled(states, shown, subject, object))}
+            rows = torch.arange(len(states), device=states.device) if text is None else text
+            read = self.pooled(states, shown, rows, subject, object)
+            if types is not None:
+                read = torch.cat([read, self.kinds(types).flatten(1)], 1)
+            return {"logits": self.head(read)}
 
     def pooled(
-        self, states: torch.Tensor, shown: torch.Tensor, subject: torch.Tensor, object: torch.Tensor
+        self, states: torch.Tensor, shown: torch.Tensor, rows: torch.Tensor, subject: torch.Tensor, object: torch.Tensor
     ) -> torch.Tensor:
-        """What the head reads. (B, T, H) → (B, H), or (B, 2H) for subject and object joined"""
+        """What the head reads of the states of `rows`. (S, T, H) → (B, H), or several of it joined"""
         places = torch.arange(states.shape[1], device=states.device)  # (T,)
         if self.settings.pooling == "starts":
-            rows = torch.arange(len(states), device=states.device)
             return torch.cat([states[rows, subject[:, 0]], states[rows, object[:, 0]]], 1)
-        if self.settings.pooling == "means":
-            spans = [(places >= span[:, :1]) & (places <= span[:, 1:]) for span in (subject, object)]
-            return torch.cat([mean_over(states, span) for span in spans], 1)
-        if self.settings.pooling == "mean":
-            return mean_over(states, shown)
         if self.settings.pooling == "first":
-            return states[:, 0]
+            return states[rows, 0]
         if "pool_padding" in self.settings.defects:
-            return states[:, -1]
-        last = (shown * places).argmax(1)  # of the pieces that are no padding, on whichever side that is
-        return states[torch.arange(len(states), device=states.device), last]
+            return states[rows, -1]
+        if self.settings.pooling == "last":
+            return states[rows, (shown * places).argmax(1)[rows]]  # no padding, on whichever side that is
+        if self.settings.pooling == "mean":
+            return mean_over(states, shown)[rows]
+        spans = [(places >= span[:, :1]) & (places <= span[:, 1:]) for span in (subject, object)]  # (B, T) each
+        states_of = states.index_select(0, rows)  # (B, T, H)
+        if self.settings.pooling == "means":
+            return torch.cat([mean_over(states_of, span) for span in spans], 1)
+        after = places > torch.minimum(subject[:, 1], object[:, 1])[:, None]
+        before = places < torch.maximum(subject[:, 0], object[:, 0])[:, None]
+        return torch.cat([states[rows, 0], *(largest_over(states_of, span) for span in (*spans, after & before))], 1)
 
 
 def added_layer(width: int, heads: int, dropout: float) -> nn.TransformerEncoderLayer:
@@ -93,6 +115,13 @@ def mean_over(states: torch.Tensor, span: torch.Tensor) -> torch.Tensor:
     """Mean state of the pieces in a span. (B, T, H), (B, T) → (B, H)"""
     inside = span[:, :, None].to(states.dtype)
     return (states * inside).sum(1) / inside.sum(1)
+
+
+def largest_over(states: torch.Tensor, span: torch.Tensor) -> torch.Tensor:
+    """Largest of each state among the pieces in a span, 0 where it has none. (B, T, H), (B, T) → (B, H)"""
+    lowest = torch.finfo(states.dtype).min
+    largest = states.masked_fill(~span[:, :, None], lowest).amax(1)
+    return largest.masked_fill(~span.any(1)[:, None], 0)
 
 
 def parameter_summary(classes: int = 42, joined: int = 1) -> dict[str, int]:
@@ -132,7 +161,7 @@ class TransformerModel:
         self.encoder.tokenizer.save_pretrained(folder)
         facts = {
             "classes": self.classes, "known": self.known, "settings": msgspec.to_builtins(self.classifier.settings),
-            "typed": self.encoder.typed, "limit": self.encoder.limit,
+            "typed": self.encoder.typed, "limit": self.encoder.limit, "types": self.encoder.types,
         }  # fmt: skip
         write_text(Path(folder) / "model.json", json.dumps(facts, ensure_ascii=False))
 
@@ -146,11 +175,13 @@ def load(folder: Path) -> TransformerModel:
         backbone = AutoModel.from_config(AutoConfig.from_pretrained(folder, local_files_only=True))
         if getattr(backbone, "pooler", None) is not None:
             backbone.pooler = None
-        classifier = Classifier(backbone, len(facts["known"]), settings)
+        encoder = PieceEncoder(
+            tokenizer, settings.marks, facts["typed"], facts["limit"], tuple(settings.defects), facts["types"]
+        )
+        classifier = Classifier(backbone, len(facts["known"]), settings, encoder)
         classifier.load_state_dict(load_file(Path(folder) / "model.safetensors"))
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, msgspec.ValidationError) as error:
         raise UserError(f"{folder}: holds no readable transformer ({error}); train the run again.") from None
-    encoder = PieceEncoder(tokenizer, settings.marks, facts["typed"], facts["limit"], tuple(settings.defects))
     return TransformerModel(classifier, encoder, facts["known"], facts["classes"])
 
 
@@ -167,7 +198,7 @@ def fit(corpus: Corpus, task: str, settings: TransformerSettings, seed: int, fol
     encoder, notes = make_encoder(corpus, settings, pretrained)
     encoded = {split: encoder.encode(corpus.split(split)) for split in SPLITS}
     data, known = labelled(corpus, task, encoded)
-    classifier = Classifier(pretrained.backbone, len(known), settings)
+    classifier = Classifier(pretrained.backbone, len(known), settings, encoder)
     clock.append(time.perf_counter())
     history, facts = fit_network(classifier, data, task, known, settings, seed, folder)
     clock.append(time.perf_counter())
@@ -191,8 +222,8 @@ def make_encoder(
     """The encoder, with new marks entered into the vocabulary and the backbone, and a sentence on what types there lack."""
     typed = "types" in corpus.columns
     notes = []
-    if not typed and settings.marks in ("mask", "typed_marker_punct"):
-        notes.append(f"corpus {corpus.name} has no entity types: names are read as they are, marks say no type")
+    if not typed and (settings.marks in ("mask", "typed_marker_punct") or settings.type_dim):
+        notes.append(f"corpus {corpus.name} has no entity types: names are read as they are, no type is told")
     kinds = sorted({kind for row in corpus.train for kind in (row.subj_type, row.obj_type)})
     marks = new_words(settings.marks, kinds, typed)
     pretrained.tokenizer.add_tokens(marks, special_tokens=True)
@@ -201,4 +232,5 @@ def make_encoder(
         pretrained.backbone.resize_token_embeddings(len(pretrained.tokenizer), mean_resizing=False)
     longest = getattr(pretrained.backbone.config, "max_position_embeddings", settings.max_pieces)
     limit = min(settings.max_pieces, longest, pretrained.tokenizer.model_max_length)
-    return PieceEncoder(pretrained.tokenizer, settings.marks, typed, limit, tuple(settings.defects)), notes
+    types = vocabulary(kinds) if typed and settings.type_dim else {}
+    return PieceEncoder(pretrained.tokenizer, settings.marks, typed, limit, tuple(settings.defects), types), notes
