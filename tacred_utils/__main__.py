@@ -192,7 +192,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--task", required=True, help=", ".join(TASKS))
     command.add_argument("--seed", type=int)
     command.add_argument("--variant")
-    command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting")
+    command.add_argument(
+        "--set", action="extend", nargs="+", default=[], metavar="KEY=VALUE", help="override settings, one or several"
+    )
     command.add_argument("--force", action="store_true", help="train again even if the run is done")
 
     command = _add(commands, "plan", plan, [where, results, profile])
