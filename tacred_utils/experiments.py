@@ -25,7 +25,8 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     tasks: tuple[str, ...] = TASKS  # "ablation" stands for the profile's ablation_task
     set: dict[str, object] = {}
     every_seed: bool = False  # headline rows run once for each seed of the profile, others for the first only
-    ablation: bool = False  # not run on the further corpora of a profile
+    ablation: bool = False  # taken apart for its own sake: no headline row, not run on further corpora
+    further: bool = True  # whether it runs on the further corpora of a profile as well
 
     def possible_tasks(self, corpus: Corpus, profile: Profile) -> list[str]:
         """The declared tasks that the corpus allows."""
@@ -36,7 +37,7 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         """The tasks that the study runs on a corpus: all that are declared and possible, fewer on further corpora."""
         further = corpus.name in profile.further_corpora
         possible = self.possible_tasks(corpus, profile)
-        return [task for task in possible if not further or task == "joint" and not self.ablation]
+        return [task for task in possible if not further or task == "joint" and self.further and not self.ablation]
 
     @property
     def headline(self) -> bool:

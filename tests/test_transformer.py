@@ -93,9 +93,13 @@ def test_pairs_of_a_sentence_share_a_pass_and_answer_as_alone(pooling: str, tmp_
     assert model(**tensors(encoded, [0, 1, 2]))["logits"].std(0).max() > 1e-4 or pooling in ("first", "last", "mean")
 
 
-def test_largest_over_adjacent_entities_is_nothing() -> None:
-    states, spans = torch.tensor([[[1.0], [-3.0], [-2.0]]]).expand(2, 3, 1), torch.tensor([[0, 1, 1], [0, 0, 0]]).bool()
-    assert largest_over(states, spans).tolist() == [[-2.0], [0.0]]
+def test_largest_over_spans_is_the_largest_and_nothing_over_none() -> None:
+    states = torch.randn(5, 37, 3, generator=torch.Generator().manual_seed(1)) - 3
+    places = [(text, first, last) for text in range(5) for first in range(37) for last in range(first - 1, 37)]
+    rows, spans = (torch.tensor(part) for part in ([p[0] for p in places], [p[1:] for p in places]))
+    [found] = largest_over(states, rows, [spans])
+    wanted = [states[t, a : b + 1].amax(0) if b >= a else torch.zeros(3) for t, a, b in places]
+    assert torch.equal(found, torch.stack(wanted))
 
 
 def test_pieces_are_hidden_in_training_only(tmp_path) -> None:

@@ -5,6 +5,7 @@ Entities are told to the model by where the head reads, by marks in the sentence
 
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -88,13 +89,12 @@ class Classifier(nn.Module):
             return states[rows, (shown * places).argmax(1)[rows]]  # no padding, on whichever side that is
         if self.settings.pooling == "mean":
             return mean_over(states, shown)[rows]
-        spans = [(places >= span[:, :1]) & (places <= span[:, 1:]) for span in (subject, object)]  # (B, T) each
-        states_of = states.index_select(0, rows)  # (B, T, H)
         if self.settings.pooling == "means":
-            return torch.cat([mean_over(states_of, span) for span in spans], 1)
-        after = places > torch.minimum(subject[:, 1], object[:, 1])[:, None]
-        before = places < torch.maximum(subject[:, 0], object[:, 0])[:, None]
-        return torch.cat([states[rows, 0], *(largest_over(states_of, span) for span in (*spans, after & before))], 1)
+            spans = [(places >= span[:, :1]) & (places <= span[:, 1:]) for span in (subject, object)]  # (B, T) each
+            return torch.cat([mean_over(states[rows], span) for span in spans], 1)
+        after, before = torch.minimum(subject[:, 1], object[:, 1]) + 1, torch.maximum(subject[:, 0], object[:, 0]) - 1
+        spans = (subject, object, torch.stack([after, before], 1))  # (B, 2) each; the last is what lies between
+        return torch.cat([states[rows, 0], *largest_over(states, rows, spans)], 1)
 
 
 def added_layer(width: int, heads: int, dropout: float) -> nn.TransformerEncoderLayer:
@@ -117,11 +117,25 @@ def mean_over(states: torch.Tensor, span: torch.Tensor) -> torch.Tensor:
     return (states * inside).sum(1) / inside.sum(1)
 
 
-def largest_over(states: torch.Tensor, span: torch.Tensor) -> torch.Tensor:
-    """Largest of each state among the pieces in a span, 0 where it has none. (B, T, H), (B, T) → (B, H)"""
-    lowest = torch.finfo(states.dtype).min
-    largest = states.masked_fill(~span[:, :, None], lowest).amax(1)
-    return largest.masked_fill(~span.any(1)[:, None], 0)
+def largest_over(states: torch.Tensor, rows: torch.Tensor, spans: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Largest of each state from the first to the last place (B, 2) of each span in `rows` (B,) of the states, 0 where
+    the last is before the first. (S, T, H) → (B, H) for each span
+
+    Level k holds the largest over 2^k places from each place on, and two of a level cover any span: the spans of many
+    rows cost a few passes over the S texts (range maximum by doubling, Bender and Farach-Colton 2000).
+    """
+    sizes = [(span[:, 1] - span[:, 0] + 1).clamp(min=0) for span in spans]
+    levels = [states]
+    while 2 ** len(levels) <= max(int(size.max()) for size in sizes):
+        last, step = levels[-1], 2 ** (len(levels) - 1)
+        levels.append(torch.cat([torch.maximum(last[:, :-step], last[:, step:]), last[:, -step:]], 1))
+    table, found = torch.stack(levels), []  # (levels, S, T, H)
+    for span, size in zip(spans, sizes, strict=True):
+        level = size.clamp(min=1).log2().floor().long()
+        first, second = span[:, 0].clamp(max=states.shape[1] - 1), (span[:, 1] - 2**level + 1).clamp(min=0)
+        largest = torch.maximum(table[level, rows, first], table[level, rows, second])
+        found.append(largest.masked_fill((size == 0)[:, None], 0))
+    return found
 
 
 def parameter_summary(classes: int = 42, joined: int = 1) -> dict[str, int]:
