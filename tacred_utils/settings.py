@@ -53,6 +53,7 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """What the models that are trained by gradient share (training.py)."""
 
     epochs: Annotated[int, Meta(ge=1)]  # at the most
+    min_steps: Annotated[int, Meta(ge=0)] = 0  # where so few rows are trained on that these are fewer: more epochs
     batch_size: Annotated[int, Meta(ge=1)]
     whole_texts: bool = False  # of transformers without marks: a batch is so many sentences with all their rows
     accumulate: Annotated[int, Meta(ge=1)] = 1  # batches a step

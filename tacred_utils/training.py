@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers
+from msgspec.structs import replace
 from safetensors.torch import load_file
 from torch import nn
 from torch.nn.functional import cross_entropy
@@ -31,7 +32,7 @@ from tacred_utils.settings import TrainingSettings
 
 SCORED_AT_ONCE = 128  # rows: wide enough for fast products, small enough for the cache
 SAVE_EVERY = 500  # steps: a run that is killed loses a minute or two
-PROBE = 1_000  # training rows whose scores the history shows: enough to see a gap to dev
+PROBE = 500  # training rows whose scores the history shows: enough to see a gap to dev
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def fit_network(
     start = time.perf_counter()
     trainer = _Trainer(model, data, task, known, rows, every, settings, seed, folder)
     found = _last_checkpoint(folder)
-    if found is None or not _finished(_epochs(_state(found)["log_history"]), settings):
+    if found is None or not _finished(_epochs(_state(found)["log_history"]), trainer.recipe):
         trainer.train(resume_from_checkpoint=str(found) if found else None)
     seconds = time.perf_counter() - start - trainer.scoring_seconds
     last = _last_checkpoint(folder)
@@ -149,6 +150,8 @@ class _Trainer(Trainer):
         encoded = data["train"].encoded
         texts = encoded.texts[rows] if settings.whole_texts and encoded.texts is not None else None
         self.batches = LengthGrouped(encoded.lengths[rows], settings.batch_size, seed, self.draw, texts)
+        steps = math.ceil(len(self.batches) / settings.accumulate)  # of an epoch
+        self.recipe = settings = replace(settings, epochs=max(settings.epochs, math.ceil(settings.min_steps / steps)))
         first = rows[self.draw(0)]
         weights = class_weights(data["train"].target[first], len(known), settings.balance)
         self.weights = torch.tensor(weights, dtype=torch.float32)

@@ -382,3 +382,9 @@ def test_scoring_keeps_the_order_of_rows() -> None:
         [float(row * lengths[row]), float(lengths[row])] for row in rows
     ]
     assert len(training.score(Lengths(), encoded)) == 700
+
+
+def test_few_rows_are_trained_on_until_there_are_enough_steps(tmp_path) -> None:
+    settings = replace(SETTINGS, epochs=2, batch_size=16, min_steps=20, max_ratio=0.0)
+    outcome = fit(corpus(90), "joint", settings, 13, tmp_path / "checkpoints")
+    assert len(outcome.history) == 4 == outcome.details["epochs"]  # of 6 steps each
