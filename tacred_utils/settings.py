@@ -71,6 +71,7 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     patience: Annotated[int, Meta(ge=0)]  # epochs without a better score before training stops; 0 never stops
     select: Literal["macro_f1", "micro_f1"]  # the dev score that picks the best epoch
     restore: Literal["best", "last"]  # the epoch whose weights are kept; "last" is the published code's defect D4
+    shift: bool = False  # after training, move the logit of no_relation by what is best for the score above on dev
     max_ratio: Annotated[float, Meta(ge=0)]  # under-sample to so many no_relation rows a relation row; 0 keeps all
     redraw: bool = False  # draw the under-sampled no_relation rows anew for every epoch, so that all are seen in time
     upsample: Annotated[float, Meta(ge=0, le=1)] = 0.0  # repeat rows up to N^(1-u) · (largest relation's N)^u a class

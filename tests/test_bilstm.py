@@ -19,9 +19,10 @@ from tacred_utils.errors import UserError
 from tacred_utils.labels import NO_RELATION, TASKS, task_classes, task_label
 from tacred_utils.models.bilstm import PaddedLstm, Reader, fit, load
 from tacred_utils.paths import ROOT
-from tacred_utils.runs import Spec, train
+from tacred_utils.runs import Spec, task_scores, train
 from tacred_utils.sampling import LengthGrouped, class_weights, undersample
 from tacred_utils.settings import load_profile
+from tacred_utils.training import SHIFTS
 
 torch.set_num_threads(1)
 PROFILE = load_profile("open")
@@ -388,3 +389,26 @@ def test_few_rows_are_trained_on_until_there_are_enough_steps(tmp_path) -> None:
     settings = replace(SETTINGS, epochs=2, batch_size=16, min_steps=20, max_ratio=0.0)
     outcome = fit(corpus(90), "joint", settings, 13, tmp_path / "checkpoints")
     assert len(outcome.history) == 4 == outcome.details["epochs"]  # of 6 steps each
+
+
+@pytest.mark.parametrize("head_dim", [0, 8])
+def test_a_shift_moves_no_relation_alone_to_where_dev_scores_best(head_dim: int, tmp_path) -> None:
+    settings = replace(SETTINGS, epochs=1, head_dim=head_dim, select="micro_f1", max_ratio=0.0)
+    plain, moved = (
+        fit(corpus(60), "joint", replace(settings, shift=shift), 13, tmp_path / str(shift)) for shift in (False, True)
+    )
+    given, shift = corpus(60), moved.details["shift"]
+    assert plain.details["shift"] is None and shift in SHIFTS
+    place = given.labels.index(NO_RELATION)
+
+    def ratio(outcome):
+        """Log-odds of no_relation against each of the others."""
+        return outcome.log_probs["test"][:, [place]] - np.delete(outcome.log_probs["test"], place, axis=1)
+
+    assert np.allclose(ratio(moved) - ratio(plain), shift, atol=1e-4)
+    found = {}
+    for step in SHIFTS:
+        answers = (plain.log_probs["dev"] + step * (np.arange(len(given.labels)) == place)).argmax(axis=1)
+        gold = [example.relation for example in given.dev]
+        found[step] = task_scores("joint", gold, [given.labels[i] for i in answers], given.labels)["micro_f1"]
+    assert found[shift] == pytest.approx(max(found.values()))
