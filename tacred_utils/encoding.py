@@ -66,8 +66,8 @@ def entity_marks(example: Example) -> list[str]:
     return marks
 
 
-def token_column(example: Example, name: str) -> list[str]:
-    """A value a token: of a column of the corpus, or one that is made from what every corpus has."""
+def token_column(example: Example, name: str) -> list[str] | None:
+    """A value a token: of a column of the corpus (None where it lacks it), or made from what every corpus has."""
     if name == "shapes":
         return [shape(word) for word in example.token]
     return entity_marks(example) if name == "marks" else getattr(example, name)
@@ -142,7 +142,9 @@ class Encoder:
         return Encoded(np.append(0, np.cumsum(lengths)), flat, fixed, windowed)
 
 
-def _ids(values: list[str], known: Vocabulary, kept: np.ndarray) -> list[int]:
+def _ids(values: list[str] | None, known: Vocabulary, kept: np.ndarray) -> list[int]:
+    if values is None:  # PAD's vector is 0 and says nothing; UNKNOWN's is a random one that no training row has
+        return [PAD] * len(kept)
     if len(kept) < len(values):
         values = [values[index] for index in kept]
     return [known.get(value, UNKNOWN) for value in values]

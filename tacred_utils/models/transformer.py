@@ -6,6 +6,7 @@ Entities are told to the model by where the head reads, by marks in the sentence
 import json
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -19,12 +20,14 @@ from tacred_utils.corpus import Corpus, Example
 from tacred_utils.errors import UserError
 from tacred_utils.labels import SPLITS, task_classes
 from tacred_utils.models import defects
-from tacred_utils.models.pretrained import Pretrained, load_pretrained
 from tacred_utils.paths import atomic_path, write_text
-from tacred_utils.pieces import PieceEncoder, new_words
+from tacred_utils.pieces import TYPED, PieceEncoder, new_words
 from tacred_utils.runs import Outcome
+from tacred_utils.scoring import compute_dtype, log_probs, score
 from tacred_utils.settings import TransformerSettings
-from tacred_utils.training import compute_dtype, fit_network, labelled, log_probs, score
+
+if TYPE_CHECKING:
+    from tacred_utils.models.pretrained import Pretrained
 
 FEED_FORWARD = 4  # times as wide as the states, as in BERT and in the paper's added layer
 JOINED = {"starts": 2, "means": 2}  # pooled vectors that the head gets; 1 for the other ways of pooling
@@ -120,6 +123,11 @@ class TransformerModel:
     def __init__(self, classifier: Classifier, encoder: PieceEncoder, known: list[str], classes: list[str]) -> None:
         self.classifier, self.encoder, self.known, self.classes = classifier, encoder, known, classes
 
+    @property
+    def reads(self) -> tuple[set[str], set[str]]:
+        """Columns that an answer needs, and those that it can do without: there are none of these."""
+        return {"types"} if self.encoder.typed and self.encoder.marks in TYPED else set(), set()
+
     def log_probs(self, examples: list[Example]) -> np.ndarray:
         """(rows, classes) log-probabilities, float32; a class that training lacks has -inf."""
         return log_probs(score(self.classifier, self.encoder.encode(examples)), self.known, self.classes)
@@ -159,6 +167,9 @@ def fit(corpus: Corpus, task: str, settings: TransformerSettings, seed: int, fol
 
     Models of the study's own are kept beside the runs of the corpus, where all of them find them.
     """
+    from tacred_utils.models.pretrained import load_pretrained
+    from tacred_utils.training import fit_network, labelled  # here: the Trainer takes seconds to import
+
     clock = [time.perf_counter()]
     cache = Path(folder).resolve().parent.parent / ".pretrained"
     pretrained = load_pretrained(settings.model, settings.own, corpus, cache)
@@ -186,12 +197,12 @@ def fit(corpus: Corpus, task: str, settings: TransformerSettings, seed: int, fol
 
 
 def make_encoder(
-    corpus: Corpus, settings: TransformerSettings, pretrained: Pretrained
+    corpus: Corpus, settings: TransformerSettings, pretrained: "Pretrained"
 ) -> tuple[PieceEncoder, list[str]]:
     """The encoder, with new marks entered into the vocabulary and the backbone, and a sentence on what types there lack."""
     typed = "types" in corpus.columns
     notes = []
-    if not typed and settings.marks in ("mask", "typed_marker_punct"):
+    if not typed and settings.marks in TYPED:
         notes.append(f"corpus {corpus.name} has no entity types: names are read as they are, marks say no type")
     kinds = sorted({kind for row in corpus.train for kind in (row.subj_type, row.obj_type)})
     marks = new_words(settings.marks, kinds, typed)
