@@ -3,6 +3,7 @@
 Entities are told to the model by where the head reads, by marks in the sentence, or by both; see pieces.py.
 """
 
+import hashlib
 import json
 import time
 from pathlib import Path
@@ -140,17 +141,28 @@ class TransformerModel:
         self.encoder.tokenizer.save_pretrained(folder)
         facts = {
             "classes": self.classes, "known": self.known, "settings": msgspec.to_builtins(self.classifier.settings),
-            "typed": self.encoder.typed, "limit": self.encoder.limit,
+            "typed": self.encoder.typed, "limit": self.encoder.limit, "sha256": _digests(Path(folder)),
         }  # fmt: skip
         write_text(Path(folder) / "model.json", json.dumps(facts, ensure_ascii=False))
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of the files that the weights cannot be read without: configuration and tokenizer."""
+    files = [path for path in sorted(folder.iterdir()) if path.stem != "model" and not path.name.startswith(".")]
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def load(folder: Path) -> TransformerModel:
     """Read a saved model; raises `UserError` when its files are missing or damaged."""
     try:
         facts = json.loads((Path(folder) / "model.json").read_text(encoding="utf-8"))
+        found = _digests(Path(folder))  # a tokenizer reads on without half of its files
+        if any(found.get(name) != digest for name, digest in facts.get("sha256", {}).items()):
+            raise ValueError("config.json or the tokenizer's files are not those that were saved")
         settings = msgspec.convert(facts["settings"], TransformerSettings)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        if tokenizer.pad_token_id is None:
+            raise ValueError("its tokenizer has no padding piece")
         backbone = AutoModel.from_config(AutoConfig.from_pretrained(folder, local_files_only=True))
         if getattr(backbone, "pooler", None) is not None:
             backbone.pooler = None
