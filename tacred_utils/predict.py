@@ -152,7 +152,8 @@ def _types(trained: _Trained, given: dict[str, str | None]) -> tuple[dict[str, s
             raise UserError(f"--{role}-type {kind!r}: the run has never seen it; known are {', '.join(known)}.")
         if kind and not known:
             notes.append(f"this older run keeps no list of its types: --{role}-type {kind!r} is not checked")
-    return {role: kind or trained.types.get(role, [UNTYPED])[0] for role, kind in given.items()}, notes
+    constant = {} if "types" in trained.columns else trained.types  # an untyped corpus has one type for all
+    return {role: kind or constant.get(role, [UNTYPED])[0] for role, kind in given.items()}, notes
 
 
 def _listed(trained: _Trained, role: str) -> str:
