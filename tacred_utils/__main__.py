@@ -2,12 +2,13 @@
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from tacred_utils.errors import UserError
+from tacred_utils.errors import UserError, printable
 from tacred_utils.labels import TASKS
 from tacred_utils.paths import DATA, PUBLISHED_RUNS, RESULTS
 
@@ -24,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.command(options)
         return 0
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader of our output has seen enough
         sys.stderr.close()
@@ -84,8 +85,24 @@ def score(options: argparse.Namespace) -> None:
 
 
 def predict(options: argparse.Namespace) -> None:
-    """Refused for now."""
-    raise UserError("predict: comes with a later version; train a run and read its predictions/ folder instead.")
+    """Answer one sentence with the model that a run kept: the likeliest relations of two entities."""
+    from tacred_utils.predict import predict
+
+    subject = options.subject_at if options.subject is None else options.subject
+    objekt = options.object_at if options.object is None else options.object
+    kinds = options.subject_type, options.object_type
+    answer = predict(options.run, options.sentence, subject, objekt, *kinds, dict(options.column))
+    report = answer.report(options.top)
+    if options.json:
+        print(json.dumps(report))
+        return
+    for role in ("subject", "object"):
+        found = report[role]
+        print(printable(f"{role:<8} {found['text']}   ({found['type']}, words {found['start']}:{found['end']})"))
+    for relation in report["relations"]:
+        print(printable(f"  {relation['label']:<36} {relation['p']:.4f}"))
+    for note in answer.notes:
+        print(printable(f"note: {note}"))
 
 
 def data_check(options: argparse.Namespace) -> None:
@@ -169,6 +186,25 @@ def _seeds(text: str) -> list[int]:
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of whole numbers such as 13,42,87") from None
 
 
+def _span(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"([0-9]{1,6})(?::([0-9]{1,6}))?", text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} is not FIRST:LAST, two numbers of words such as 3:5")
+    return int(found[1]), int(found[2] or found[1])
+
+
+def _column(text: str) -> list[str]:
+    if "=" not in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=VALUES")
+    return text.split("=", 1)
+
+
+def _positive(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,6}", text) or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="python -m tacred_utils", description="Relation extraction on TACRED: train, score, check data."
@@ -206,9 +242,21 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--json", action="store_true")
 
     command = _add(commands, "predict", predict, [])
-    for name in ("--run", "--sentence", "--subject", "--object"):
-        command.add_argument(name, required=True)
-    command.add_argument("--json", action="store_true")
+    command.add_argument("--run", required=True, type=Path, metavar="DIR", help="a run's folder, as `train` prints it")
+    command.add_argument("--sentence", required=True, help="split at blanks and punctuation, much as TACRED's are")
+    for role in ("subject", "object"):
+        place = command.add_mutually_exclusive_group(required=True)
+        place.add_argument(f"--{role}", metavar="TEXT", help="its words as they stand in the sentence")
+        place.add_argument(
+            f"--{role}-at", type=_span, metavar="FIRST:LAST", help="its first and last word by number, from 0"
+        )
+        command.add_argument(f"--{role}-type", metavar="TYPE", help="its entity type, for a run that reads types")
+    command.add_argument(
+        "--column", action="append", default=[], type=_column, metavar="NAME=VALUES",
+        help="stanford_pos, stanford_ner, stanford_head or stanford_deprel: a value a word, between blanks",
+    )  # fmt: skip
+    command.add_argument("--top", type=_positive, default=5, metavar="N", help="relations shown (default: 5)")
+    command.add_argument("--json", action="store_true", help="one JSON object instead of the table")
 
     data = _add(commands, "data", None, [], "check, make or get a corpus").add_subparsers(
         required=True, metavar="COMMAND"

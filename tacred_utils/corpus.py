@@ -220,13 +220,12 @@ def _decode(path: Path, index: int, raw: msgspec.Raw, decoder: msgspec.json.Deco
         record.subj_start, record.subj_end, record.obj_start, record.obj_end, record.subj_type, record.obj_type,
         record.stanford_pos, record.stanford_ner, heads, record.stanford_deprel,
     )  # fmt: skip
-    problem = _problem(example)
-    if problem:
-        raise UserError(f"{_place(path, index, raw)}: {problem}")
+    if wrong := problem(example):
+        raise UserError(f"{_place(path, index, raw)}: {wrong}")
     return example
 
 
-def _problem(example: Example) -> str:
+def problem(example: Example) -> str:
     """What is wrong with a decoded record, as "field f: … ; remedy", or an empty string."""
     words = len(example.token)
     if words == 0:

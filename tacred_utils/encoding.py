@@ -66,8 +66,8 @@ def entity_marks(example: Example) -> list[str]:
     return marks
 
 
-def token_column(example: Example, name: str) -> list[str]:
-    """A value a token: of a column of the corpus, or one that is made from what every corpus has."""
+def token_column(example: Example, name: str) -> list[str] | None:
+    """A value a token: of a column of the corpus (None where it lacks it), or made from what every corpus has."""
     if name == "shapes":
         return [shape(word) for word in example.token]
     return entity_marks(example) if name == "marks" else getattr(example, name)
@@ -158,7 +158,9 @@ def pair_types(examples: Sequence[Example], known: Vocabulary) -> np.ndarray:
     return np.array([[known.get(kind, UNKNOWN) for kind in (row.subj_type, row.obj_type)] for row in examples])
 
 
-def _ids(values: list[str], known: Vocabulary, kept: np.ndarray) -> list[int]:
+def _ids(values: list[str] | None, known: Vocabulary, kept: np.ndarray) -> list[int]:
+    if values is None:  # PAD's vector is 0 and says nothing; UNKNOWN's is a random one that no training row has
+        return [PAD] * len(kept)
     if len(kept) < len(values):
         values = [values[index] for index in kept]
     return [known.get(value, UNKNOWN) for value in values]

@@ -13,7 +13,6 @@ from typing import NamedTuple
 import numpy as np
 from msgspec.structs import replace
 from scipy.sparse import csr_matrix
-from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 from tacred_utils.corpus import Corpus, Example
 from tacred_utils.errors import UserError
@@ -206,6 +205,8 @@ def _path(pair: Pair) -> list[str]:
 
 
 def _plain_words(pair: Pair) -> list[str]:
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS  # here: networks need `shape` alone of this module
+
     return [word for word in map(str.lower, pair.example.token) if word.isalpha() and word not in ENGLISH_STOP_WORDS]
 
 
@@ -271,12 +272,17 @@ def mirrored(example: Example) -> Example:
 
 
 def count(examples: Iterable[Example], vocabulary: Vocabulary, grow: bool = False) -> csr_matrix:
-    """Feature counts, a row per Example; unknown features are left out, or enter if it may `grow`."""
+    """Feature counts, a row per Example; unknown features are left out, or enter if it may `grow`.
+
+    A block for which an Example lacks a column counts nothing there.
+    """
     size = sum(map(len, vocabulary.values()))
     columns, ends = array("i"), array("q", [0])
     for example in examples:
         pair = Pair(example)
         for block, known in vocabulary.items():
+            if any(getattr(example, column, "") is None for column in BLOCKS[block].needs):
+                continue
             for feature in BLOCKS[block].make(pair):
                 column = known.get(feature)
                 if column is None:

@@ -17,6 +17,7 @@ from tacred_utils.encoding import Encoded, Vocabulary, pair_types, window
 from tacred_utils.models import defects
 
 Span = tuple[int, int]  # first and last, inclusive
+TYPED = ("mask", "typed_marker_punct")  # the marks that say an entity's type, where the corpus has types
 SIGNS = {"subj": ("@", "*", "1"), "obj": ("#", "^", "2")}  # outer and inner sign of the punctuation marks, number
 
 

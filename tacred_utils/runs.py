@@ -232,11 +232,17 @@ def publish(runs: list[Run], target: Path, log_probs: Callable[[Run], bool] = la
 
 
 def load_model(run: Run) -> object:
-    """The trained model of a run; raises `UserError` when the run kept none."""
+    """The trained model of a run; raises `UserError` when the run kept none, or a damaged one."""
     folder = run.folder / "model"
     if not folder.is_dir():
         raise UserError(f"{folder}: this run kept no model; train it with: python -m tacred_utils train … --force.")
-    return import_module(MODULES[run.info["family"]]).load(folder)
+    load = import_module(MODULES[run.info["family"]]).load
+    try:
+        return load(folder)
+    except UserError:
+        raise
+    except Exception as error:  # readers of damaged files raise whatever they like, tokenizers a bare Exception
+        raise UserError(f"{folder}: cannot be read ({type(error).__name__}: {error}); train the run again.") from error
 
 
 def _check_task(spec: Spec, corpus: Corpus) -> None:
@@ -302,6 +308,10 @@ def _describe(spec: Spec, corpus: Corpus, profile: str) -> dict[str, object]:
             "notes": corpus.notes,
             "rows": {"train": len(corpus.train), "dev": len(corpus.dev), "test": len(corpus.test)},
             "columns": sorted(corpus.columns),
+            "types": {
+                "subject": sorted({row.subj_type for row in corpus.train}),
+                "object": sorted({row.obj_type for row in corpus.train}),
+            },
             "sha256": corpus.digests,
         },
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in RECORDED},

@@ -28,9 +28,9 @@ from tacred_utils.encoding import Encoded
 from tacred_utils.labels import NO_RELATION, SPLITS, task_classes, task_label
 from tacred_utils.runs import task_scores
 from tacred_utils.sampling import LengthGrouped, class_weights, undersample, upsample
+from tacred_utils.scoring import compute_dtype, score, tensors
 from tacred_utils.settings import TrainingSettings
 
-SCORED_AT_ONCE = 128  # rows: wide enough for fast products, small enough for the cache
 SHIFTS = tuple(step / 4 for step in range(-8, 9))  # of a logit
 SAVE_EVERY = 500  # steps: a run that is killed loses a minute or two
 PROBE = 500  # training rows whose scores the history shows: enough to see a gap to dev
@@ -53,39 +53,6 @@ def labelled(corpus: Corpus, task: str, encoded: dict[str, Encoded]) -> tuple[di
     place = {label: number for number, label in enumerate(known)}
     targets = {split: np.array([place.get(label, -1) for label in labels[split]]) for split in SPLITS}
     return {split: Rows(encoded[split], labels[split], targets[split]) for split in SPLITS}, known
-
-
-def compute_dtype(precision: str) -> torch.dtype:
-    """What products are computed in: "auto" is bfloat16 where the GPU, or else this processor, multiplies it natively."""
-    if precision == "float32":
-        return torch.float32
-    if torch.cuda.is_available():
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        native = any(torch.cpu.get_capabilities().get(name) for name in ("avx512_bf16", "amx_bf16", "sve_bf16", "bf16"))
-    return torch.bfloat16 if native else torch.float32
-
-
-@torch.inference_mode()
-def score(model: nn.Module, encoded: Encoded, rows: np.ndarray | None = None) -> np.ndarray:
-    """(rows, K) logits, float32, in the order of the rows (all by default); batches are of like length."""
-    rows = np.arange(len(encoded)) if rows is None else rows
-    device = next(model.parameters()).device
-    order = np.argsort(encoded.lengths[rows], kind="stable")
-    batches = np.array_split(order, math.ceil(len(order) / SCORED_AT_ONCE))
-    was_training = model.training
-    model.eval()
-    parts = [model(**_tensors(encoded.batch(rows[batch]), device))["logits"].float().cpu().numpy() for batch in batches]
-    model.train(was_training)
-    logits = np.concatenate(parts)
-    return logits[np.argsort(order)]
-
-
-def log_probs(logits: np.ndarray, known: list[str], classes: list[str]) -> np.ndarray:
-    """(rows, classes) log-probabilities from the logits of the classes known; a class that training lacks has -inf."""
-    answer = np.full((len(logits), len(classes)), -np.inf, np.float32)
-    answer[:, [classes.index(label) for label in known]] = torch.log_softmax(torch.from_numpy(logits), 1).numpy()
-    return answer
 
 
 def fit_network(
@@ -216,7 +183,7 @@ class _Trainer(Trainer):
     def collate(self, rows: list[int]) -> dict[str, torch.Tensor]:
         chosen = self.rows[np.array(rows)]
         train = self.data["train"]
-        return _tensors(train.encoded.batch(chosen) | {"labels": train.target[chosen]})
+        return tensors(train.encoded.batch(chosen) | {"labels": train.target[chosen]})
 
     def weighted_loss(
         self, outputs: dict, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None
@@ -327,7 +294,3 @@ def _scheduler(
         return max(0.0, (steps - step) / (steps - rising)) if settings.schedule == "linear" else 1.0
 
     return LambdaLR(optimizer, rate)
-
-
-def _tensors(columns: dict[str, np.ndarray], device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:
-    return {name: torch.from_numpy(np.ascontiguousarray(values)).to(device) for name, values in columns.items()}

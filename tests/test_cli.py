@@ -93,7 +93,7 @@ MISTAKES = [
     (["data", "get", "everything"], "everything"),
     (["score", "{tmp}/none.jsonl"], "none.jsonl"),
     (["plan", "--seeds", "one"], "one"),
-    (["predict", "--run", "x", "--sentence", "s", "--subject", "a", "--object", "b"], "predict"),
+    (["predict", "--run", "x", "--sentence", "s", "--subject", "a", "--object", "b"], "no folder of a run"),
 ]
 
 

@@ -18,7 +18,6 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import set_seed
 
 from tacred_utils.corpus import Corpus, Example
 from tacred_utils.encoding import MADE, PAD, UNKNOWN, Encoder, token_column, vocabulary
@@ -26,8 +25,8 @@ from tacred_utils.errors import UserError
 from tacred_utils.labels import SPLITS, task_classes, task_label
 from tacred_utils.paths import atomic_path, write_text
 from tacred_utils.runs import Outcome
+from tacred_utils.scoring import log_probs, score
 from tacred_utils.settings import BilstmSettings
-from tacred_utils.training import fit_network, labelled, log_probs, score
 from tacred_utils.vectors import glove, minilm
 
 SHUT = -1e4  # weight of padding on the input gate: a sigmoid of it is 0 in any precision
@@ -154,6 +153,12 @@ class BilstmModel:
     def __init__(self, reader: Reader, encoder: Encoder, known: list[str], classes: list[str]) -> None:
         self.reader, self.encoder, self.known, self.classes = reader, encoder, known, classes
 
+    @property
+    def reads(self) -> tuple[set[str], set[str]]:
+        """Columns that an answer needs, and those that it can do without: a missing one is read as zeros."""
+        typed = self.encoder.types or self.encoder.masked or "marks" in self.encoder.columns
+        return {"types"} if typed else set(), set(self.encoder.columns) - MADE
+
     def log_probs(self, examples: list[Example]) -> np.ndarray:
         """(rows, classes) log-probabilities, float32; a class that training lacks has -inf."""
         return log_probs(score(self.reader, self.encoder.encode(examples)), self.known, self.classes)
@@ -189,6 +194,10 @@ def fit(corpus: Corpus, task: str, settings: BilstmSettings, seed: int, folder: 
 
     Inputs whose columns the corpus lacks are dropped, and the names of entities are masked only where it has types.
     """
+    from transformers import set_seed
+
+    from tacred_utils.training import fit_network, labelled  # here: the Trainer takes seconds to import
+
     clock = [time.perf_counter()]
     set_seed(seed)
     classes = task_classes(task, corpus.labels)

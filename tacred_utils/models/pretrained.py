@@ -32,8 +32,8 @@ from transformers import (
 
 from tacred_utils.corpus import Corpus, Example
 from tacred_utils.errors import UserError
+from tacred_utils.scoring import compute_dtype
 from tacred_utils.settings import OwnModel
-from tacred_utils.training import compute_dtype
 from tacred_utils.vectors import minilm_folder
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"

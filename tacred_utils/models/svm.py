@@ -22,7 +22,7 @@ from sklearn.svm import SVC, LinearSVC
 
 from tacred_utils.corpus import Corpus, Example
 from tacred_utils.errors import UserError
-from tacred_utils.features import Features, Vocabulary, count, extract, turned, usable
+from tacred_utils.features import BLOCKS, Features, Vocabulary, count, extract, turned, usable
 from tacred_utils.labels import NO_RELATION, is_directed, task_classes, task_label
 from tacred_utils.paths import atomic_path, write_text
 from tacred_utils.runs import Outcome
@@ -65,6 +65,14 @@ class SvmModel:
     kernel: SVC | None = None
     slope: float = 1.0  # of the sigmoid, in the scores
     offset: float = 0.0
+
+    @property
+    def reads(self) -> tuple[set[str], set[str]]:
+        """Columns that an answer needs, and those that it can do without, at the cost of the blocks made from them."""
+        columns = [set(BLOCKS[block].needs) for block in self.vocabulary]
+        read = set().union(*columns)
+        needed = read & {"types"} if any(part <= {"types"} for part in columns) else read
+        return needed, read - needed
 
     def log_probs(self, examples: list[Example]) -> np.ndarray:
         """(rows, classes) log-probabilities, float32; a class that training lacks has -inf."""

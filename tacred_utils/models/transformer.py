@@ -3,10 +3,12 @@
 Entities are told to the model by where the head reads, by marks in the sentence, or by both; see pieces.py.
 """
 
+import hashlib
 import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -21,12 +23,14 @@ from tacred_utils.encoding import vocabulary
 from tacred_utils.errors import UserError
 from tacred_utils.labels import SPLITS, task_classes
 from tacred_utils.models import defects
-from tacred_utils.models.pretrained import Pretrained, load_pretrained
 from tacred_utils.paths import atomic_path, write_text
-from tacred_utils.pieces import PieceEncoder, new_words
+from tacred_utils.pieces import TYPED, PieceEncoder, new_words
 from tacred_utils.runs import Outcome
+from tacred_utils.scoring import compute_dtype, log_probs, score
 from tacred_utils.settings import TransformerSettings
-from tacred_utils.training import compute_dtype, fit_network, labelled, log_probs, score
+
+if TYPE_CHECKING:
+    from tacred_utils.models.pretrained import Pretrained
 
 FEED_FORWARD = 4  # times as wide as the states, as in BERT and in the paper's added layer
 JOINED = {"starts": 2, "means": 2, "spans": 4}  # pooled vectors that the head gets; 1 for other ways
@@ -163,6 +167,12 @@ class TransformerModel:
     def __init__(self, classifier: Classifier, encoder: PieceEncoder, known: list[str], classes: list[str]) -> None:
         self.classifier, self.encoder, self.known, self.classes = classifier, encoder, known, classes
 
+    @property
+    def reads(self) -> tuple[set[str], set[str]]:
+        """Columns that an answer needs, and those that it can do without: there are none of these."""
+        told = self.encoder.types or self.encoder.typed and self.encoder.marks in TYPED
+        return {"types"} if told else set(), set()
+
     def log_probs(self, examples: list[Example]) -> np.ndarray:
         """(rows, classes) log-probabilities, float32; a class that training lacks has -inf."""
         return log_probs(score(self.classifier, self.encoder.encode(examples)), self.known, self.classes)
@@ -176,21 +186,33 @@ class TransformerModel:
         facts = {
             "classes": self.classes, "known": self.known, "settings": msgspec.to_builtins(self.classifier.settings),
             "typed": self.encoder.typed, "limit": self.encoder.limit, "types": self.encoder.types,
+            "sha256": _digests(Path(folder)),
         }  # fmt: skip
         write_text(Path(folder) / "model.json", json.dumps(facts, ensure_ascii=False))
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of the files that the weights cannot be read without: configuration and tokenizer."""
+    files = [path for path in sorted(folder.iterdir()) if path.stem != "model" and not path.name.startswith(".")]
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def load(folder: Path) -> TransformerModel:
     """Read a saved model; raises `UserError` when its files are missing or damaged."""
     try:
         facts = json.loads((Path(folder) / "model.json").read_text(encoding="utf-8"))
+        found = _digests(Path(folder))  # a tokenizer reads on without half of its files
+        if any(found.get(name) != digest for name, digest in facts.get("sha256", {}).items()):
+            raise ValueError("config.json or the tokenizer's files are not those that were saved")
         settings = msgspec.convert(facts["settings"], TransformerSettings)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        if tokenizer.pad_token_id is None:
+            raise ValueError("its tokenizer has no padding piece")
         backbone = AutoModel.from_config(AutoConfig.from_pretrained(folder, local_files_only=True))
         if getattr(backbone, "pooler", None) is not None:
             backbone.pooler = None
         encoder = PieceEncoder(
-            tokenizer, settings.marks, facts["typed"], facts["limit"], tuple(settings.defects), facts["types"]
+            tokenizer, settings.marks, facts["typed"], facts["limit"], tuple(settings.defects), facts.get("types", {})
         )
         classifier = Classifier(backbone, len(facts["known"]), settings, encoder)
         classifier.load_state_dict(load_file(Path(folder) / "model.safetensors"))
@@ -204,6 +226,9 @@ def fit(corpus: Corpus, task: str, settings: TransformerSettings, seed: int, fol
 
     Models of the study's own are kept beside the runs of the corpus, where all of them find them.
     """
+    from tacred_utils.models.pretrained import load_pretrained
+    from tacred_utils.training import fit_network, labelled  # here: the Trainer takes seconds to import
+
     clock = [time.perf_counter()]
     cache = Path(folder).resolve().parent.parent / ".pretrained"
     pretrained = load_pretrained(settings.model, settings.own, corpus, cache)
@@ -231,12 +256,12 @@ def fit(corpus: Corpus, task: str, settings: TransformerSettings, seed: int, fol
 
 
 def make_encoder(
-    corpus: Corpus, settings: TransformerSettings, pretrained: Pretrained
+    corpus: Corpus, settings: TransformerSettings, pretrained: "Pretrained"
 ) -> tuple[PieceEncoder, list[str]]:
     """The encoder, with new marks entered into the vocabulary and the backbone, and a sentence on what types there lack."""
     typed = "types" in corpus.columns
     notes = []
-    if not typed and (settings.marks in ("mask", "typed_marker_punct") or settings.type_dim):
+    if not typed and (settings.marks in TYPED or settings.type_dim):
         notes.append(f"corpus {corpus.name} has no entity types: names are read as they are, no type is told")
     kinds = sorted({kind for row in corpus.train for kind in (row.subj_type, row.obj_type)})
     marks = new_words(settings.marks, kinds, typed)

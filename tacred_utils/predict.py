@@ -1,0 +1,177 @@
+"""One sentence of the user's own, answered by the model that a run kept; for the shell and for notebooks alike."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pandas as pd
+
+from tacred_utils.corpus import COLUMNS, UNTYPED, Corpus, Example, problem
+from tacred_utils.errors import UserError
+from tacred_utils.labels import NO_RELATION
+from tacred_utils.runs import MODULES, Run, is_done, load_model
+from tacred_utils.words import locate, words
+
+Place = str | tuple[int, int]  # an entity: its text, or its first and last word, counted from 0
+
+
+class _Trained(msgspec.Struct):
+    """What run.json says of the corpus; `types` (known ones by role) came later and is not in older runs."""
+
+    name: str
+    synthetic: bool
+    columns: list[str]
+    types: dict[str, list[str]] = {}
+
+
+class _Info(msgspec.Struct):
+    family: str
+    task: str
+    status: str
+    classes: list[str]
+    corpus: _Trained
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A sentence with its two entities, all classes of the run by probability, and what the reader should know."""
+
+    run: Run
+    example: Example
+    relations: pd.DataFrame  # columns label and p, the likeliest first
+    notes: list[str]
+
+    def report(self, top: int) -> dict[str, object]:
+        """What --json prints: run, family, task, corpus, tokens, subject, object, `top` relations, notes."""
+        info, token = self.run.info, self.example.token
+        report = {"run": str(self.run.folder), "family": info["family"], "task": info["task"]}
+        report |= {"corpus": info["corpus"]["name"], "tokens": token}
+        for role, short in (("subject", "subj"), ("object", "obj")):
+            start, end, kind = (getattr(self.example, f"{short}_{what}") for what in ("start", "end", "type"))
+            report[role] = {"start": start, "end": end, "text": " ".join(token[start : end + 1]), "type": kind}
+        return report | {"relations": self.relations.head(top).to_dict("records"), "notes": self.notes}
+
+
+def predict(
+    run: Run | Path, sentence: str, subject: Place, object: Place, subject_type: str | None = None,
+    object_type: str | None = None, columns: Mapping[str, str] | None = None,
+) -> Answer:  # fmt: skip
+    """The relations of one entity pair by the run's model; `columns` has a value for each word, separated by blanks.
+
+    Columns that the model can do without are left out with a note. Raises `UserError` for everything that is missing,
+    unknown, ambiguous or damaged; what can be told without the model is told before it is loaded.
+    """
+    run = run if isinstance(run, Run) else Run(Path(run))
+    info = _checked(run)
+    token, spans = _read(sentence, {"subject": subject, "object": object}, "stanford_pos" in info.corpus.columns)
+    kinds, notes = _types(info.corpus, {"subject": subject_type, "object": object_type})
+    given = _columns(columns or {})
+    example = Example("sentence", NO_RELATION, token, *spans["subject"], *spans["object"], *kinds.values(), **given)
+    if wrong := problem(example):
+        raise UserError(f"the sentence of {len(token)} words: {wrong}")
+    model, place = load_model(run), run.folder / "model"
+    if model.classes != info.classes:
+        raise UserError(f"{place}: has other classes than run.json beside it; train the run again.")
+    needed, wanted = (sorted(names & set(info.corpus.columns) - given.keys()) for names in model.reads)
+    for role, kind in (("subject", subject_type), ("object", object_type)):
+        if kind is None and "types" in needed:
+            raise UserError(f"--{role}-type: the model reads entity types; give one of {_listed(info.corpus, role)}.")
+    if lacking := [name for name in needed if name != "types"]:
+        raise UserError(f"{place}: needs {', '.join(lacking)}; give each word its value with --column NAME=VALUES.")
+    if wanted:
+        notes.append(
+            f"the model also reads {', '.join(wanted)}, not given here: it answers without, less well than its scores "
+            "say; --column NAME=VALUES gives them"
+        )
+    p = np.exp(model.log_probs([example])[0].astype(float))  # (classes,)
+    if not np.isclose(p.sum(), 1, atol=1e-3):
+        raise UserError(f"{place}: is damaged (its probabilities do not add up to 1); train the run again.")
+    best = np.argsort(-p, kind="stable")
+    relations = pd.DataFrame({"label": [info.classes[index] for index in best], "p": p[best].round(6)})
+    return Answer(run, example, relations, [*_stamps(info), *notes])
+
+
+def best_kept(runs: Iterable[Run], score: str = "micro_f1") -> Run | None:
+    """The run that is best on dev among those that kept their model; None if there is none."""
+    kept = [run for run in runs if (run.folder / "model").is_dir()]
+    return max(kept, key=lambda run: run.metrics["dev"].get(score, 0.0), default=None)
+
+
+def pair_of_types(corpus: Corpus, *wanted: tuple[str, str]) -> tuple[str, str]:
+    """The first of some pairs of entity types that the training split has, else its most frequent pair."""
+    pairs = Counter((row.subj_type, row.obj_type) for row in corpus.train)
+    return next((pair for pair in wanted if pair in pairs), pairs.most_common(1)[0][0])
+
+
+def _checked(run: Run) -> _Info:
+    """run.json's facts; raises `UserError` for a folder that is no run, and for a damaged or unfinished run."""
+    place = run.folder / "run.json"
+    if not place.is_file():
+        raise UserError(f"--run {run.folder}: is no folder of a run (it has no run.json); `runs list` names them.")
+    try:
+        info = msgspec.convert(run.info, _Info)
+    except msgspec.ValidationError as error:
+        raise UserError(f"{place}: is damaged ({error}); train the run again.") from None
+    if info.family not in MODULES:
+        raise UserError(f"{place}: family {info.family!r} is unknown here; known are {', '.join(MODULES)}.")
+    if info.status != "done":
+        raise UserError(f"{place}: the run is not finished (status {info.status!r}); train it to its end.")
+    if not is_done(run.folder):
+        raise UserError(f"{run.folder}: files of the run are missing or damaged; train it again with --force.")
+    return info
+
+
+def _read(sentence: str, places: dict[str, Place], named: bool) -> tuple[list[str], dict[str, tuple[int, int]]]:
+    """The words of the sentence, and the first and last word of each entity, by role."""
+    token, spans = words(sentence, named), {}
+    if not token:
+        raise UserError("--sentence: is empty; give one with two entities.")
+    if re.search("[\ud800-\udfff]", sentence):
+        raise UserError("--sentence: holds bytes that are no UTF-8 text; write it as UTF-8.")
+    for role, place in places.items():
+        spans[role] = start, end = locate(place, token, f"--{role}", named) if isinstance(place, str) else place
+        if not 0 <= start <= end < len(token):
+            raise UserError(
+                f"--{role}-at {start}:{end}: no words of the sentence; they run from 0 to {len(token) - 1}."
+            )
+    if spans["subject"] == spans["object"]:
+        raise UserError("--subject, --object: are the same words of the sentence; name two entities.")
+    return token, spans
+
+
+def _types(trained: _Trained, given: dict[str, str | None]) -> tuple[dict[str, str], list[str]]:
+    """A type for each role, with a note where a given one could not be checked; it is only read where it matters."""
+    notes = []
+    for role, kind in given.items():
+        known = trained.types.get(role, [] if "types" in trained.columns else [UNTYPED])
+        if kind and known and kind not in known:
+            raise UserError(f"--{role}-type {kind!r}: the run has never seen it; known are {', '.join(known)}.")
+        if kind and not known:
+            notes.append(f"this older run keeps no list of its types: --{role}-type {kind!r} is not checked")
+    constant = {} if "types" in trained.columns else trained.types  # an untyped corpus has one type for all
+    return {role: kind or constant.get(role, [UNTYPED])[0] for role, kind in given.items()}, notes
+
+
+def _listed(trained: _Trained, role: str) -> str:
+    return ", ".join(trained.types.get(role, [])) or "the corpus' types, which this older run does not list"
+
+
+def _columns(given: Mapping[str, str]) -> dict[str, list]:
+    """The values of each column, one a word; raises `UserError` for an unknown column and a head that is no number."""
+    for name, values in given.items():
+        if name not in COLUMNS:
+            raise UserError(f"--column {name}: unknown; choose from {', '.join(COLUMNS)}.")
+        if name == "stanford_head" and not all(re.fullmatch("[0-9]{1,6}", value) for value in values.split()):
+            raise UserError(f"--column {name}: takes whole numbers, each word's head counted from 1, 0 for the root.")
+    return {name: [int(v) if name == "stanford_head" else v for v in text.split()] for name, text in given.items()}
+
+
+def _stamps(info: _Info) -> list[str]:
+    """What must be known of the run before its answer is believed."""
+    synthetic = "SYNTHETIC: the run learned from invented sentences; it shows how this works, no more"
+    given = "the run takes for granted that there is a relation"
+    return [synthetic] * info.corpus.synthetic + [given] * (info.task == "relation_only")
