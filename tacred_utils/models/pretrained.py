@@ -32,6 +32,7 @@ from transformers import (
 
 from tacred_utils.corpus import Corpus, Example
 from tacred_utils.errors import UserError
+from tacred_utils.paths import expanded
 from tacred_utils.settings import OwnModel
 from tacred_utils.training import compute_dtype
 from tacred_utils.vectors import minilm_folder
@@ -71,8 +72,8 @@ def load_pretrained(name: str, own: OwnModel, corpus: Corpus, cache: Path) -> Pr
     facts: dict[str, object] = {"model": name}
     if name in OWN:
         folder, facts["pretraining"] = pretrain(name, own, corpus.train, cache)
-    elif Path(name).expanduser().is_dir():
-        folder = Path(name).expanduser()
+    elif expanded(name).is_dir():
+        folder = expanded(name)
     elif name == "minilm":
         folder = _minilm()
     else:
