@@ -179,7 +179,7 @@ def load(folder: Path) -> BilstmModel:
         table = weights["word.weight"].numpy() if settings.words != "random" else None
         reader = Reader(encoder, len(facts["known"]), settings, table)
         reader.load_state_dict(weights)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, msgspec.ValidationError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, msgspec.ValidationError) as error:
         raise UserError(f"{folder}: holds no readable BiLSTM ({error}); train the run again.") from None
     return BilstmModel(reader, encoder, facts["known"], facts["classes"])
 

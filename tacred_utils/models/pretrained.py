@@ -13,6 +13,7 @@ import msgspec
 import torch
 import transformers
 from filelock import FileLock
+from safetensors import SafetensorError
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
     AutoModel,
@@ -79,11 +80,12 @@ def load_pretrained(name: str, own: OwnModel, corpus: Corpus, cache: Path) -> Pr
     else:
         folder, facts["revision"] = _from_hub(name)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        backbone = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32, use_safetensors=True)
-    except (OSError, ValueError, KeyError) as error:
+        safe = {"local_files_only": True, "trust_remote_code": False}  # code beside the weights is not run
+        tokenizer = AutoTokenizer.from_pretrained(folder, **safe)
+        backbone = AutoModel.from_pretrained(folder, **safe, dtype=torch.float32, use_safetensors=True)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise UserError(
-            f"{folder}: holds no transformer that can be read ({str(error).splitlines()[0]}); it needs config.json, "
+            f"{folder}: holds no transformer that can be read ({str(error).strip().partition(chr(10))[0]}); it needs config.json, "
             "a tokenizer and model.safetensors."
         ) from None
     return Pretrained(_with_padding(tokenizer), _bare(backbone), facts)
