@@ -12,6 +12,8 @@ from tacred_utils.errors import UserError, printable
 from tacred_utils.labels import TASKS
 from tacred_utils.paths import DATA, PUBLISHED_RUNS, RESULTS
 
+LONGEST = 1200  # characters of a message
+
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -25,11 +27,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.command(options)
         return 0
     except UserError as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)
+        print(f"error: {_one_line(str(error))}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader of our output has seen enough
         sys.stderr.close()
         return 0
+    except OSError as error:
+        place = error.filename or "a file"
+        print(f"error: {_one_line(f'{place}: {error.strerror}')}; name another place or mend it.", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("stopped; the same command goes on where it can.", file=sys.stderr)
         return 130
@@ -179,6 +185,12 @@ def _corpus(name: str, options: argparse.Namespace, profile):
     return load_corpus(name, options.data_dir, options.labels, msgspec.structs.asdict(profile.scales))
 
 
+def _one_line(message: str) -> str:
+    """Names and labels may hold line ends, what steers a terminal, or a million signs: shown escaped and cut."""
+    shown = printable(message)
+    return shown if len(shown) <= LONGEST else f"{shown[: LONGEST // 2]} … {shown[-LONGEST // 2 :]}"
+
+
 def _seeds(text: str) -> list[int]:
     try:
         return [int(part) for part in text.split(",")]
@@ -287,4 +299,5 @@ def _add(commands, name: str, function, parents: list, text: str = "") -> argpar
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(errors="backslashreplace")  # for a terminal that lacks a letter of some corpus
     sys.exit(main())

@@ -6,8 +6,10 @@ test.json, each one list of records; spans are inclusive; the four Stanford colu
 
 import gc
 import hashlib
+import json
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +19,7 @@ from typing import Literal
 import msgspec
 
 from tacred_utils.errors import UserError
-from tacred_utils.labels import NO_RELATION, SPLITS, order_labels
+from tacred_utils.labels import NO_RELATION, SPLITS, is_name, order_labels
 from tacred_utils.paths import read_bytes
 
 COLUMNS = ("stanford_pos", "stanford_ner", "stanford_head", "stanford_deprel")
@@ -106,8 +108,9 @@ class _Record(Example, frozen=True, gc=False):
 _RECORDS = msgspec.json.Decoder(list[msgspec.Raw])
 _ANY_RECORD = msgspec.json.Decoder(_Record)
 _HEADS = msgspec.json.Decoder(list[int] | None, strict=False)  # reads "12" and 12 alike
+_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _LOOSE = msgspec.json.Decoder(dict)
-_UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # what msgspec raises on bad input
+UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # what msgspec raises on bad input
 _GOOD_NAMES: set[str] = set()  # relations and types found well-formed: a corpus repeats a few dozen
 
 
@@ -129,7 +132,7 @@ def split_records(path: Path) -> list[msgspec.Raw]:
     data = read_data(path)
     try:
         records = _RECORDS.decode(data)
-    except _UNDECODABLE as error:
+    except UNDECODABLE as error:
         raise UserError(f"{path}: {_explain_syntax(data, error)}") from None
     if not records:
         raise UserError(f"{path}: holds no record; a split needs at least one.")
@@ -146,6 +149,7 @@ def read_split(path: Path) -> list[Example]:
         records = split_records(path)
         decoder = _tag_sharing_decoder(records[:500])
         examples = [_decode(path, index, raw, decoder) for index, raw in enumerate(records)]
+    _check_keys(path, records)
     _check_columns(path, examples)
     _check_ids(path, examples)
     return examples
@@ -197,7 +201,7 @@ def _tag_sharing_decoder(records: list[msgspec.Raw]) -> msgspec.json.Decoder:
     for raw in records:
         try:
             record = _ANY_RECORD.decode(raw)
-        except _UNDECODABLE:
+        except UNDECODABLE:
             continue  # reported with its index when its turn comes
         for column, seen in tags.items():
             seen.update(getattr(record, column) or ())
@@ -212,7 +216,7 @@ def _decode(path: Path, index: int, raw: msgspec.Raw, decoder: msgspec.json.Deco
         except msgspec.ValidationError:  # a tag that the first records lack, or a damaged record
             record = _ANY_RECORD.decode(raw)
         heads = _HEADS.decode(record.stanford_head)
-    except _UNDECODABLE as error:
+    except UNDECODABLE as error:
         raise UserError(f"{_place(path, index, raw)}: {_explain_record(error)}") from None
     record.token[:] = map(intern, record.token)
     example = Example(
@@ -247,7 +251,7 @@ def problem(example: Example) -> str:
     for name in ("relation", "subj_type", "obj_type"):
         value = getattr(example, name)
         if value not in _GOOD_NAMES:
-            if not value.isprintable() or not value or value != value.strip():
+            if not is_name(value):
                 return _name_problem(name, value)
             _GOOD_NAMES.add(value)
     return ""
@@ -264,6 +268,31 @@ def _span_problem(role: str, start: int, end: int, words: int) -> str:
     return (
         f"field {name}: {value} is outside the sentence; give the index of one of its {words} words (0 to {words - 1})."
     )
+
+
+def doubled_key(data: bytes | str) -> str | None:
+    """A key that stands twice in one object of a JSON text: which of its values is meant cannot be known."""
+    doubled: list[str] = []
+
+    def check(pairs: list[tuple[str, object]]) -> None:
+        if len(dict(pairs)) < len(pairs):
+            doubled.extend(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
+
+    with suppress(ValueError, RecursionError):  # in a field that is not read, and that msgspec does not decode
+        json.loads(data, object_pairs_hook=check)
+    return doubled[0] if doubled else None
+
+
+def _check_keys(path: Path, records: list[msgspec.Raw]) -> None:
+    """No key may stand twice in a record, of which the decoder would silently take the last."""
+    for index, raw in enumerate(records):
+        text = bytes(raw)
+        try:
+            surplus = text.count(b'":') - len(_FIELDS.decode(raw))  # a sign of it, or of a word that is a colon
+        except UNDECODABLE as error:
+            raise UserError(f"{_place(path, index, raw)}: {_explain_record(error)}") from None
+        if surplus and surplus != text.count(b'":",') + text.count(b'":"]') and (key := doubled_key(text)):
+            raise UserError(f"{_place(path, index, raw)}, field {key}: stands twice in the record; keep one of them.")
 
 
 def _check_columns(path: Path, examples: list[Example]) -> None:
@@ -291,7 +320,7 @@ def _place(path: Path, index: int, raw: msgspec.Raw) -> str:
     """`file: record 7 (id 'x')`, with the id as far as it can be read."""
     try:
         identity = _LOOSE.decode(raw).get("id")
-    except _UNDECODABLE:
+    except UNDECODABLE:
         identity = None
     return f"{path}: record {index}" + (f" (id {identity!r})" if isinstance(identity, str) else "")
 
@@ -301,11 +330,15 @@ def _explain_record(error: Exception) -> str:
     text = str(error)
     if "missing required field" in text:
         return f"field {text.split('`')[1]}: is missing; every record needs it."
+    if isinstance(error, UnicodeDecodeError):
+        return f"is not UTF-8 text ({error.reason}); save the file as UTF-8."
     what, _, where = text.partition(" - at `$")
+    if not where and "array | null" in what:  # the heads are decoded on their own
+        where = ".stanford_head"
     if not where:
         return f"cannot be decoded ({text.lower()}); a record is a JSON object with TACRED's fields."
     name = where.strip("`").removeprefix(".") or "record"
-    if name.startswith("["):  # the heads are decoded on their own
+    if name.startswith("["):  # a head among the heads
         return (
             f"field stanford_head{name}: is no whole number; give the 1-based index of the word's head, 0 for the root."
         )

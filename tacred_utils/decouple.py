@@ -84,4 +84,5 @@ def best_threshold(is_relation: Sequence[bool], p_relation: np.ndarray) -> float
     f1 = np.divide(2 * precision * recall, total, out=np.zeros_like(total), where=total > 0)[:-1]
     best = int(f1.argmax())
     below = thresholds[best - 1] if best else 0.0
-    return float((below + thresholds[best]) / 2)
+    middle = (below + thresholds[best]) / 2
+    return float(min(middle, np.nextafter(thresholds[best], -1)))  # below it, even where it is 0

@@ -6,12 +6,19 @@ from pathlib import Path
 
 import msgspec
 
-from tacred_utils.corpus import UNTYPED, Example, read_data
+from tacred_utils.corpus import UNDECODABLE, UNTYPED, Example, doubled_key, read_data
 from tacred_utils.errors import UserError
-from tacred_utils.labels import NO_RELATION
+from tacred_utils.labels import NO_RELATION, is_name
 
 Split = tuple[list[Example], list[str]]  # the Examples of a file, and what its reader has to report
 Entity = tuple[int, int, str]  # first word, last word (inclusive), type
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_data(path).decode()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not UTF-8 text ({error.reason}); fetch it again.") from None
 
 
 _KBP37_MARKS = ("<e1>", "</e1>", "<e2>", "</e2>")
@@ -23,7 +30,7 @@ def read_kbp37(path: Path) -> Split:
     A sentence with an empty mention cannot carry a span: it is left out and reported. Raises `UserError` with the
     record's number for a block that has not the form of the format.
     """
-    blocks = re.split(r"\n\s*\n", read_data(path).decode("utf-8-sig").replace("\r\n", "\n").strip())
+    blocks = re.split(r"\n\s*\n", _text(path).replace("\r\n", "\n").strip())
     examples, empty = [], []
     for block in blocks:
         number, _, rest = block.partition("\t")
@@ -51,6 +58,9 @@ def _kbp37_example(identity: str, words: list[str], label: str) -> Example | Non
     return Example(identity, label, token, *subj, *obj, UNTYPED, UNTYPED)
 
 
+_LABELS, _PLACES = re.compile("[A-Za-z_]+"), re.compile("[0-9]{1,9}")  # of a word's relations, as ['A', 'B'] and [3, 5]
+
+
 def read_conll04(path: Path) -> Split:
     """Read one file of CoNLL04 with relations at the last word of an entity; every ordered entity pair is an Example.
 
@@ -58,14 +68,14 @@ def read_conll04(path: Path) -> Split:
     both are reported. Source: bekou/multihead_joint_entity_relation_extraction, data/CoNLL04.
     """
     documents: list[tuple[str, list[list[str]]]] = []
-    for number, line in enumerate(read_data(path).decode("utf-8-sig").splitlines(), start=1):
+    for number, line in enumerate(_text(path).splitlines(), start=1):
         if line.startswith("#doc"):
             documents.append((line.removeprefix("#doc").strip(), []))
         elif line.strip():
             columns = line.split("\t")
-            if len(columns) != 5 or not documents:
+            if len(columns) != 5 or not documents or len(_LABELS.findall(columns[3])) != len(_PLACES.findall(columns[4])):
                 raise UserError(
-                    f"{path}: line {number}: has {len(columns)} columns, not 5 below a #doc line; fetch it again."
+                    f"{path}: line {number}: is not 5 columns with a place for each label, below a #doc line; fetch it again."
                 )
             documents[-1][1].append(columns)
     examples, stray, lost = [], 0, 0
@@ -105,7 +115,7 @@ def _conll04_relations(rows: list[list[str]], entities: list[Entity]) -> tuple[d
     by_end = {entity[1]: entity for entity in entities}
     relations, lost = {}, 0
     for index, row in enumerate(rows):
-        for label, tail in zip(re.findall(r"[A-Za-z_]+", row[3]), map(int, re.findall(r"\d+", row[4])), strict=True):
+        for label, tail in zip(_LABELS.findall(row[3]), map(int, _PLACES.findall(row[4])), strict=True):
             if label == "N":
                 continue
             if index in by_end and tail in by_end:
@@ -130,12 +140,15 @@ def read_patch(path: Path, ids: Collection[str] | None = None) -> dict[str, str]
     data = read_data(path)
     try:
         content = msgspec.json.decode(data, type=list[_Change] | dict[str, str])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         raise UserError(f"{path}: not a label revision ({error}); fetch TACREV's or Re-TACRED's file again.") from error
     pairs = [*content.items()] if isinstance(content, dict) else [(row.id, row.relation) for row in content]
     patch = dict(pairs)
-    if len(patch) < len(pairs):
+    if len(patch) < len(pairs) or isinstance(content, dict) and doubled_key(data):
         raise UserError(f"{path}: an id occurs twice among {len(pairs):,} records; fetch the published file again.")
+    odd = next((name for name, label in patch.items() if not is_name(label)), None)
+    if odd is not None:
+        raise UserError(f"{path}: id {odd}: {patch[odd]!r} is no plain name of a label; fetch the published file again.")
     if ids is not None and (foreign := patch.keys() - set(ids)):
         raise UserError(
             f"{path}: {len(foreign):,} of {len(patch):,} ids, such as {min(foreign)}, are not in this split; "

@@ -17,6 +17,11 @@ def order_labels(labels: Iterable[str]) -> list[str]:
     return sorted(set(labels), key=lambda label: (label != NO_RELATION, label))
 
 
+def is_name(text: str) -> bool:
+    """Whether a relation or type is fit to be shown and compared: not empty, nothing invisible, no space around it."""
+    return bool(text) and text.isprintable() and text == text.strip()
+
+
 def task_classes(task: str, labels: Iterable[str]) -> list[str]:
     """The classes a model of this task chooses from, in order, given a corpus' labels."""
     if task == "detection":

@@ -280,7 +280,7 @@ def _run_beside(path: Path) -> _RunClasses | None:
         return None
     try:
         return msgspec.json.decode(file.read_bytes(), type=_RunClasses)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{file}: not a run's description ({error}); train the run again.") from error
 
 

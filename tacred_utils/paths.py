@@ -42,6 +42,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def expanded(path: Path | str) -> Path:
+    """The path with ~ as the user's home; a name after ~ that no user has stays as it is."""
+    return Path(os.path.expanduser(path))
+
+
 def read_bytes(path: Path) -> bytes:
     """The bytes of a file as they are; raises `UserError` when there is none or it cannot be read."""
     try:

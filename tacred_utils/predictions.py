@@ -7,10 +7,13 @@ free.
 import gzip
 import zlib
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 import pandas as pd
+from msgspec import Meta
 
+from tacred_utils.corpus import UNDECODABLE, doubled_key
 from tacred_utils.errors import UserError
 from tacred_utils.paths import read_bytes
 
@@ -22,7 +25,7 @@ class _Row(msgspec.Struct):
     label_true: str | None = None
     relation: str | None = None
     label_pred: str | None = None
-    p: float | None = None
+    p: Annotated[float, Meta(ge=0, le=1)] | None = None
 
 
 def read_predictions(path: Path, gold: Path | None = None) -> pd.DataFrame:
@@ -102,11 +105,14 @@ def _plain(lines: list[bytes], path: Path) -> pd.DataFrame:
 
 def _decode(data: bytes, kind: type, place: str):
     try:
-        return msgspec.json.decode(data, type=kind)
+        content = msgspec.json.decode(data, type=kind)
     except msgspec.ValidationError as error:
         raise UserError(f"{place}: {error}; correct the field.") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         raise UserError(f"{place}: not valid JSON ({error}); write one JSON object a line.") from error
+    if key := doubled_key(data):
+        raise UserError(f"{place}: field {key} stands twice in a row; keep one of them.")
+    return content
 
 
 def _require(frame: pd.DataFrame, path: Path, field: str, remedy: str) -> None:

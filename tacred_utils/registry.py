@@ -13,11 +13,11 @@ from pathlib import Path
 
 import msgspec
 
-from tacred_utils.corpus import SYNTHETIC_PREFIX, Corpus, Example, assemble, read_split, split_records
+from tacred_utils.corpus import SYNTHETIC_PREFIX, UNDECODABLE, Corpus, Example, assemble, read_split, split_records
 from tacred_utils.errors import UserError
 from tacred_utils.formats import Split, read_conll04, read_kbp37, read_patch
 from tacred_utils.labels import SPLITS, TACRED_SPLIT_SIZES
-from tacred_utils.paths import DATA, read_bytes
+from tacred_utils.paths import DATA, expanded, read_bytes
 
 
 @dataclass(frozen=True)
@@ -109,11 +109,12 @@ SOURCES: dict[str, Source] = {
 
 LABEL_SETS = ("tacred", "tacrev", "retacred")
 SAMPLE = "sample"
+TAKEN = {SAMPLE, *SOURCES, "executed", "figures", "logs", "published", "smoke", "stamps"}  # by others beside the runs
 
 
 def data_folder(data_dir: Path | str | None) -> Path:
     """The folder that holds one folder per corpus: the given one, else data/ of the study."""
-    return Path(data_dir).expanduser() if data_dir else DATA
+    return expanded(data_dir) if data_dir else DATA
 
 
 def load_corpus(
@@ -202,7 +203,7 @@ def _source_folder(name: str, data: Path) -> Path:
 
 
 def _corpus_folder(name: str) -> Path:
-    folder = Path(name).expanduser()
+    folder = expanded(name)
     if not folder.is_dir():
         raise UserError(f"--corpus {name}: is neither a folder nor one of {', '.join(corpora())}; check the spelling.")
     return folder.resolve()
@@ -226,7 +227,7 @@ def _head(path: Path) -> tuple[int, str]:
     records = split_records(path)
     try:
         return len(records), str(msgspec.json.decode(records[0]).get("id"))
-    except (msgspec.DecodeError, AttributeError):
+    except (*UNDECODABLE, AttributeError):
         return len(records), ""
 
 
@@ -242,7 +243,7 @@ def _identify(folder: Path, heads: dict[str, tuple[int, str]]) -> tuple[str, boo
         if set(sizes.values()) == {20} and heads["train"][1].startswith("61b3a"):
             return "tacred_sample", True
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", folder.name).strip(".-") or "corpus"
-    return (f"{name}-folder" if name in SOURCES or name == SAMPLE else name), False
+    return (f"{name}-folder" if re.sub("-(tacrev|retacred)$", "", name) in TAKEN else name), False
 
 
 def _gate(folder: Path, splits: dict[str, list[Example]]) -> None:

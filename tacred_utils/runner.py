@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 
 from tacred_utils.errors import UserError
 from tacred_utils.outputs import Places, forget, made_by, places
-from tacred_utils.paths import NOTEBOOKS, PACKAGE, PUBLISHED_RUNS, RESULTS, ROOT, write_text
+from tacred_utils.paths import NOTEBOOKS, PACKAGE, PUBLISHED_RUNS, RESULTS, ROOT, expanded, write_text
 from tacred_utils.registry import LABEL_SETS, SOURCES, corpora, corpus_files, corpus_name, data_folder
 from tacred_utils.settings import checked_seeds, load_profile
 
@@ -127,7 +127,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def _folder(text: str) -> Path:
-    return Path(text).expanduser().resolve()
+    return expanded(text).resolve()
 
 
 def numbers(text: str) -> list[int]:

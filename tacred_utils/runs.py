@@ -196,7 +196,9 @@ def find_runs(results: Path, corpus: str | None = None) -> list[Run]:
     if not Path(results).is_dir():
         raise UserError(f"{results}: is no folder, so it holds no runs; train some, or name another with --results.")
     return [
-        Run(path.parent) for path in sorted(Path(results).glob(f"{corpus or '*'}/*/run.json")) if is_done(path.parent)
+        Run(path.parent)
+        for path in sorted(Path(results).glob("*/*/run.json"))
+        if path.parts[-3] == (corpus or path.parts[-3]) and is_done(path.parent)
     ]
 
 
@@ -263,6 +265,7 @@ def _check_task(spec: Spec, corpus: Corpus) -> None:
 
 
 def _train(spec: Spec, corpus: Corpus, folder: Path, profile: str, keep_model: bool) -> None:
+    new = not folder.exists()
     shutil.rmtree(folder / "model", ignore_errors=True)
     info = _describe(spec, corpus, profile)
     _write_json(folder / "run.json", info | {"status": "running"})
@@ -270,6 +273,9 @@ def _train(spec: Spec, corpus: Corpus, folder: Path, profile: str, keep_model: b
     try:
         outcome = import_module(MODULES[spec.family]).fit(corpus, spec.task, spec.settings, spec.seed, work)
     except BaseException as error:
+        if new and isinstance(error, UserError):  # a mistake, such as a file that is not there
+            shutil.rmtree(folder)
+            raise
         _write_json(folder / "run.json", info | {"status": "failed", "error": f"{type(error).__name__}: {error}"})
         raise
     seconds = time.perf_counter() - start
@@ -372,7 +378,7 @@ def _log_probs_file(folder: Path, split: str) -> Path | None:
 def _read_json(path: Path) -> dict:
     try:
         return json.loads(read_bytes(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: is damaged ({error}); delete the folder and train the run again.") from None
 
 

@@ -87,7 +87,7 @@ class Study:
             f"seeds {self.seeds}",
         ]
         notes = [self.stamp] if self.stamp else []
-        return ", ".join(facts) + "".join(f"; {note}" for note in [*notes, *self.corpus.notes])
+        return _no_markup(", ".join(facts) + "".join(f"; {note}" for note in [*notes, *self.corpus.notes]))
 
     @property
     def stamp(self) -> str:
@@ -186,7 +186,7 @@ class Study:
 
     def say(self, text: str) -> None:
         """Show a sentence of prose whose numbers were computed, as Markdown."""
-        display(Markdown(text))
+        display(Markdown(_no_markup(text)))
 
     def stop(self, sentence: str) -> None:
         """End the notebook here with one sentence: the cells below are passed over, until a Study is made anew."""
@@ -239,6 +239,11 @@ class Study:
         print(f"{shown.with_suffix('')}: {', '.join(file.suffix[1:] for file in files)}")
 
 
+def _no_markup(text: str) -> str:
+    """Markdown in which no tag begins: a label or note of a corpus stays text."""
+    return text.replace("<", "&lt;")
+
+
 def _unless(*signals: str) -> Callable[[list[str]], list[str]]:
     """What turns a cell into nothing, unless a line of it has one of the signals."""
     return lambda lines: lines if any(signal in line for line in lines for signal in signals) else []
@@ -249,7 +254,7 @@ _to_the_next_part = _unless("Study(", "study.resume()")
 
 
 def _leave_out(sentence: str, passing: Callable[[list[str]], list[str]]) -> None:
-    display(Markdown(sentence))
+    display(Markdown(_no_markup(sentence)))
     shell = get_ipython()
     if shell is not None:
         shell.input_transformers_cleanup.append(passing)

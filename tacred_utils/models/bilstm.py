@@ -23,7 +23,7 @@ from tacred_utils.corpus import Corpus, Example
 from tacred_utils.encoding import MADE, PAD, UNKNOWN, Encoder, token_column, vocabulary
 from tacred_utils.errors import UserError
 from tacred_utils.labels import SPLITS, task_classes, task_label
-from tacred_utils.paths import atomic_path, write_text
+from tacred_utils.paths import atomic_path, expanded, write_text
 from tacred_utils.runs import Outcome
 from tacred_utils.scoring import log_probs, score
 from tacred_utils.settings import BilstmSettings
@@ -184,7 +184,7 @@ def load(folder: Path) -> BilstmModel:
         table = weights["word.weight"].numpy() if settings.words != "random" else None
         reader = Reader(encoder, len(facts["known"]), settings, table)
         reader.load_state_dict(weights)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, msgspec.ValidationError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, msgspec.ValidationError) as error:
         raise UserError(f"{folder}: holds no readable BiLSTM ({error}); train the run again.") from None
     return BilstmModel(reader, encoder, facts["known"], facts["classes"])
 
@@ -259,7 +259,7 @@ def word_vectors(encoder: Encoder, settings: BilstmSettings) -> np.ndarray | Non
     if settings.words == "random":
         return None
     found = (
-        glove(Path(settings.glove).expanduser(), encoder.words) if settings.words == "glove" else minilm(encoder.words)
+        glove(expanded(settings.glove), encoder.words) if settings.words == "glove" else minilm(encoder.words)
     )
     known = np.stack(list(found.values()))
     table = np.zeros((len(encoder.words) + 2, known.shape[1]), np.float32)

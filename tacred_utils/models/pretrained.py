@@ -13,6 +13,7 @@ import msgspec
 import torch
 import transformers
 from filelock import FileLock
+from safetensors import SafetensorError
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
     AutoModel,
@@ -32,6 +33,7 @@ from transformers import (
 
 from tacred_utils.corpus import Corpus, Example
 from tacred_utils.errors import UserError
+from tacred_utils.paths import expanded
 from tacred_utils.scoring import compute_dtype
 from tacred_utils.settings import OwnModel
 from tacred_utils.vectors import minilm_folder
@@ -71,18 +73,19 @@ def load_pretrained(name: str, own: OwnModel, corpus: Corpus, cache: Path) -> Pr
     facts: dict[str, object] = {"model": name}
     if name in OWN:
         folder, facts["pretraining"] = pretrain(name, own, corpus.train, cache)
-    elif Path(name).expanduser().is_dir():
-        folder = Path(name).expanduser()
+    elif expanded(name).is_dir():
+        folder = expanded(name)
     elif name == "minilm":
         folder = _minilm()
     else:
         folder, facts["revision"] = _from_hub(name)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        backbone = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32, use_safetensors=True)
-    except (OSError, ValueError, KeyError) as error:
+        safe = {"local_files_only": True, "trust_remote_code": False}  # code beside the weights is not run
+        tokenizer = AutoTokenizer.from_pretrained(folder, **safe)
+        backbone = AutoModel.from_pretrained(folder, **safe, dtype=torch.float32, use_safetensors=True)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise UserError(
-            f"{folder}: holds no transformer that can be read ({str(error).splitlines()[0]}); it needs config.json, "
+            f"{folder}: holds no transformer that can be read ({str(error).strip().partition(chr(10))[0]}); it needs config.json, "
             "a tokenizer and model.safetensors."
         ) from None
     return Pretrained(_with_padding(tokenizer), _bare(backbone), facts)

@@ -116,13 +116,13 @@ def load(folder: Path) -> SvmModel:
         import skops.io  # here, as in save
 
         arrays = skops.io.load(Path(folder) / "model.skops", trusted=TRUSTED)
-    except (OSError, ValueError, KeyError) as error:
+        weighting = Weighting(arrays["scale"], arrays["group"], arrays["weight"], facts["counts"])
+        return SvmModel(
+            facts["classes"], facts["known"], facts["vocabulary"], weighting,
+            arrays["coef"], arrays["intercept"], arrays["kernel"], facts["slope"], facts["offset"],
+        )  # fmt: skip
+    except Exception as error:  # damage may show in any part of zip, numpy and skops
         raise UserError(f"{folder}: holds no readable SVM ({error}); train the run again.") from None
-    weighting = Weighting(arrays["scale"], arrays["group"], arrays["weight"], facts["counts"])
-    return SvmModel(
-        facts["classes"], facts["known"], facts["vocabulary"], weighting,
-        arrays["coef"], arrays["intercept"], arrays["kernel"], facts["slope"], facts["offset"],
-    )  # fmt: skip
 
 
 def top_features(model: SvmModel, label: str, n: int = 20) -> pd.DataFrame:
