@@ -73,7 +73,11 @@ def read_conll04(path: Path) -> Split:
             documents.append((line.removeprefix("#doc").strip(), []))
         elif line.strip():
             columns = line.split("\t")
-            if len(columns) != 5 or not documents or len(_LABELS.findall(columns[3])) != len(_PLACES.findall(columns[4])):
+            if (
+                len(columns) != 5
+                or not documents
+                or len(_LABELS.findall(columns[3])) != len(_PLACES.findall(columns[4]))
+            ):
                 raise UserError(
                     f"{path}: line {number}: is not 5 columns with a place for each label, below a #doc line; fetch it again."
                 )
@@ -148,7 +152,9 @@ def read_patch(path: Path, ids: Collection[str] | None = None) -> dict[str, str]
         raise UserError(f"{path}: an id occurs twice among {len(pairs):,} records; fetch the published file again.")
     odd = next((name for name, label in patch.items() if not is_name(label)), None)
     if odd is not None:
-        raise UserError(f"{path}: id {odd}: {patch[odd]!r} is no plain name of a label; fetch the published file again.")
+        raise UserError(
+            f"{path}: id {odd}: {patch[odd]!r} is no plain name of a label; fetch the published file again."
+        )
     if ids is not None and (foreign := patch.keys() - set(ids)):
         raise UserError(
             f"{path}: {len(foreign):,} of {len(patch):,} ids, such as {min(foreign)}, are not in this split; "

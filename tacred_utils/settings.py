@@ -5,7 +5,7 @@ No model is imported here, so that a run's identity and the plan of missing runs
 
 import difflib
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Literal
 
 import msgspec
@@ -15,6 +15,7 @@ from tacred_utils.errors import UserError
 from tacred_utils.paths import PACKAGE
 
 PROFILES = PACKAGE / "profiles"
+LARGEST = 2**32  # of any setting; infinity and what is no number lie beyond
 
 Defect = Literal[
     "batch_as_time",  # D1: the extra layer attends from example to example, padding included
@@ -229,6 +230,8 @@ def parse_overrides(assignments: Sequence[str]) -> dict[str, object]:
             overrides[key.strip()] = tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:
             overrides[key.strip()] = value
+        except RecursionError:
+            raise UserError(f"--set {key}: its value is nested too deeply; give a plain one.") from None
     return overrides
 
 
@@ -242,6 +245,9 @@ def checked(table: Mapping[str, object], kind: type, place: str) -> msgspec.Stru
             raise UserError(
                 f"{place}: unknown setting {key!r}; {hint}?" if close else f"{place}: unknown setting {key!r}; {hint}."
             )
+        for name, number in _numbers(key, table[key]):
+            if not abs(number) <= LARGEST:
+                raise UserError(f"{place}: {name}: is no number up to {LARGEST:,}; mend the value.")
     try:
         return msgspec.convert(table, kind)
     except msgspec.ValidationError as error:
@@ -250,14 +256,29 @@ def checked(table: Mapping[str, object], kind: type, place: str) -> msgspec.Stru
         raise UserError(f"{place}: {key}: {what[0].lower() + what[1:].replace('`', '')}; mend the value.") from None
 
 
-def _merged(name: str) -> dict[str, object]:
+def _numbers(name: str, value: object) -> Iterator[tuple[str, float]]:
+    """Every number in a TOML value, however deep, with its dotted name."""
+    if isinstance(value, (int, float)):
+        yield name, value
+    elif isinstance(value, (dict, list)):
+        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _numbers(f"{name}.{key}", part)
+
+
+def _merged(name: str, above: tuple[str, ...] = ()) -> dict[str, object]:
     path = PROFILES / f"{name}.toml"
+    if name in above:
+        raise UserError(
+            f"{PROFILES / above[0]}.toml: its bases go in a circle ({' → '.join([*above, name])}); name another."
+        )
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{path}: is not valid TOML ({error}); mend the line.") from None
+    except FileNotFoundError:
+        raise UserError(f"{PROFILES / above[-1]}.toml: base {name!r} is no profile; name another.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: is not valid TOML in UTF-8 ({error}); mend the line.") from None
     base = table.pop("base", None)
-    return _over(_merged(base), table) if base else table
+    return _over(_merged(str(base), (*above, name)), table) if base else table
 
 
 def _over(below: dict[str, object], above: dict[str, object]) -> dict[str, object]:

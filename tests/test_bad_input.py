@@ -323,7 +323,9 @@ def test_a_corpus_of_runs_is_a_name_and_not_a_path_or_a_pattern(corpus, capsys, 
     assert not capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["logs", "stamps", "published", "smoke", "sample", "kbp37", "tacred-retacred", ".locks"])
+@pytest.mark.parametrize(
+    "name", ["logs", "stamps", "published", "smoke", "sample", "kbp37", "tacred-retacred", ".locks"]
+)
 def test_a_folder_is_not_filed_under_a_name_that_means_something_else(corpus, capsys, name):
     corpus = corpus.rename(corpus.parent / name)
     assert main(["data", "check", str(corpus)]) == 0
@@ -372,7 +374,9 @@ PREDICTIONS = {
 
 @pytest.mark.parametrize("content, gold, place", PREDICTIONS.values(), ids=PREDICTIONS)
 def test_damaged_predictions_are_named(tmp_path, refused, content, gold, place):
-    path = tmp_path / ("plain.txt" if content == "per:age\n" or isinstance(content, bytes) and content[:1] == b"\0" else "p.jsonl")
+    path = tmp_path / (
+        "plain.txt" if content == "per:age\n" or isinstance(content, bytes) and content[:1] == b"\0" else "p.jsonl"
+    )
     if content is not None:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
     more = []
@@ -382,7 +386,9 @@ def test_damaged_predictions_are_named(tmp_path, refused, content, gold, place):
     refused("score", path, *more, named=tmp_path, place=place)
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"task": 1}', "\ud800", "[" * 99_999, '{"task": "joint", "classes": ["x"]}'])
+@pytest.mark.parametrize(
+    "content", ["{", "[]", '{"task": 1}', "\ud800", "[" * 99_999, '{"task": "joint", "classes": ["x"]}']
+)
 def test_predictions_beside_a_damaged_description(tmp_path, refused, content):
     (tmp_path / "predictions").mkdir()
     (tmp_path / "predictions" / "test.jsonl").write_text(GOOD)
@@ -394,7 +400,7 @@ def test_predictions_beside_a_damaged_description(tmp_path, refused, content):
 
 
 SLIPS = ["c=-1", "c=0", "c=nan", "c=high", "c=true", "c=[1]", "balance=1.1", "min_count=0", "min_count=1.5", "kernel=poly",
-         "kernal=rbf", "groups=[]", "weights={a=-1}", "max_rows=-1", "=1", "c", "\x1b=1", "kernel=\n"]  # fmt: skip
+         "kernal=rbf", "groups=[]", "weights={a=-1}", "weights={a=inf}", "c=inf", "max_rows=-1", "max_rows=1" + "0" * 30, "c=" + "[" * 20_000, "=1", "c", "\x1b=1", "kernel=\n"]  # fmt: skip
 
 
 @pytest.mark.parametrize("slip", SLIPS)
@@ -415,13 +421,25 @@ PROFILES = {
     "a bad variant": ("[svm.variants.paper]\nkernel = 'poly'", "kernel"),
     "no TOML": ("seeds = [1", "line"),
     "a doubled key": ("seeds = [1]\nseeds = [2]", "line"),
+    "an infinite value": ("[bilstm]\nlearning_rate = inf", "learning_rate"),
+    "a setting beyond reason": ("[bilstm]\nepochs = 1" + "0" * 30, "epochs"),
+    "no UTF-8": ("# \udcff", "UTF-8"),
 }
 
 
 @pytest.mark.parametrize("text, place", PROFILES.values(), ids=PROFILES)
 def test_a_damaged_profile_trains_nothing(corpus, refused, monkeypatch, text, place):
     folder = shutil.copytree(settings.PROFILES, corpus.parent / "profiles")
-    (folder / "odd.toml").write_text(f'base = "base"\n{text}\n')
+    (folder / "odd.toml").write_bytes(f'base = "base"\n{text}\n'.encode(errors="surrogateescape"))
+    monkeypatch.setattr(settings, "PROFILES", folder)
+    refused(*train(corpus, "--profile", "odd"), named="odd", place=place)
+
+
+@pytest.mark.parametrize("base, place", [("nosuch", "'nosuch'"), ("odd", "circle"), ("even", "circle")])
+def test_a_profile_without_ground_trains_nothing(corpus, refused, monkeypatch, base, place):
+    folder = shutil.copytree(settings.PROFILES, corpus.parent / "profiles")
+    (folder / "odd.toml").write_text(f'base = "{base}"\n')
+    (folder / "even.toml").write_text('base = "odd"\n')
     monkeypatch.setattr(settings, "PROFILES", folder)
     refused(*train(corpus, "--profile", "odd"), named="odd", place=place)
 

@@ -77,7 +77,10 @@ MISTAKES = [
     (["train", "--family", "svm", "--task", "both", "--corpus", "{folder}"], "--task both"),
     (["train", "--family", "svm", "--task", "joint", "--variant", "best"], "--variant best"),
     (["train", "--family", "svm", "--task", "joint", "--set", "kernal=rbf"], "did you mean kernel"),
-    (["train", "--family", "svm", "--task", "joint", "--set", "c=1.0", "kernal=rbf", "--set", "min_count=1"], "did you mean kernel"),
+    (
+        ["train", "--family", "svm", "--task", "joint", "--set", "c=1.0", "kernal=rbf", "--set", "min_count=1"],
+        "did you mean kernel",
+    ),
     (["train", "--family", "svm", "--task", "joint", "--profile", "fast"], "--profile fast"),
     (["train", "--family", "svm", "--task", "joint", "--corpus", "/nowhere"], "/nowhere"),
     (["train", "--family", "svm", "--task", "joint", "--seed", "x"], "--seed"),

@@ -211,7 +211,10 @@ def test_no_threshold_beats_the_one_that_is_chosen(rows):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.lists(st.floats(-20, 20, width=16), min_size=3, max_size=3), min_size=1, max_size=10), st.permutations(LABELS[:3]))
+@given(
+    st.lists(st.lists(st.floats(-20, 20, width=16), min_size=3, max_size=3), min_size=1, max_size=10),
+    st.permutations(LABELS[:3]),
+)
 def test_both_answers_of_a_joint_model_are_its_own(logits, classes):
     matrix = np.array(logits, np.float32)
     matrix -= np.logaddexp.reduce(matrix, axis=1, keepdims=True)

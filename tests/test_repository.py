@@ -76,7 +76,14 @@ def unsafe_calls(code: str) -> list[str]:
 
 
 def test_no_python_that_is_committed_pickles_or_evaluates():
-    for code in ("from pickle import loads", "import joblib.memory", "eval(x)", "torch.load(f)", "pd.read_pickle(f)", "np.load(f, allow_pickle=True)"):
+    for code in (
+        "from pickle import loads",
+        "import joblib.memory",
+        "eval(x)",
+        "torch.load(f)",
+        "pd.read_pickle(f)",
+        "np.load(f, allow_pickle=True)",
+    ):
         assert unsafe_calls(code)
     assert not unsafe_calls("model.eval()")
     for path, text in texts().items():

@@ -176,5 +176,3 @@ def test_cells_of_a_table_are_never_a_tag():
     frame = pd.DataFrame({SCRIPT: [SCRIPT, "<img src=x onerror=alert(1)>", "<!--", "</td>"]})
     page = tables.show(frame).data
     assert page.count("<td") == 4 and not any(bad in page for bad in ("<script", "<img", "<!--"))
-
-

@@ -36,7 +36,9 @@ TINY = {
 }  # fmt: skip
 BERT = replace(PROFILE.settings("bert"), **TINY | {"model": "own_encoder"})
 MARKED = replace(PROFILE.settings("bert", "typed_marker_punct"), **TINY | {"model": "own_encoder"})
-SPANS = replace(PROFILE.settings("bert", "spans"), **TINY | {"model": "own_encoder", "type_dim": 4, "piece_dropout": 0.1})
+SPANS = replace(
+    PROFILE.settings("bert", "spans"), **TINY | {"model": "own_encoder", "type_dim": 4, "piece_dropout": 0.1}
+)
 GPT2 = replace(PROFILE.settings("gpt2"), **TINY | {"head_dim": 0})
 ALL = pytest.mark.parametrize("given", [BERT, MARKED, SPANS, GPT2], ids=["bert", "marked", "spans", "gpt2"])
 

@@ -258,9 +258,7 @@ def word_vectors(encoder: Encoder, settings: BilstmSettings) -> np.ndarray | Non
     """(words + 2, D) given vectors with unit variance, the mean of all where a word has none; None for random ones."""
     if settings.words == "random":
         return None
-    found = (
-        glove(expanded(settings.glove), encoder.words) if settings.words == "glove" else minilm(encoder.words)
-    )
+    found = glove(expanded(settings.glove), encoder.words) if settings.words == "glove" else minilm(encoder.words)
     known = np.stack(list(found.values()))
     table = np.zeros((len(encoder.words) + 2, known.shape[1]), np.float32)
     table[[encoder.words[word] for word in found]] = (known - known.mean(axis=0)) / known.std()

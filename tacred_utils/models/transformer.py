@@ -208,7 +208,9 @@ def load(folder: Path) -> TransformerModel:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         if tokenizer.pad_token_id is None:
             raise ValueError("its tokenizer has no padding piece")
-        backbone = AutoModel.from_config(AutoConfig.from_pretrained(folder, local_files_only=True))
+        backbone = AutoModel.from_config(
+            AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        )
         if getattr(backbone, "pooler", None) is not None:
             backbone.pooler = None
         encoder = PieceEncoder(
@@ -216,7 +218,7 @@ def load(folder: Path) -> TransformerModel:
         )
         classifier = Classifier(backbone, len(facts["known"]), settings, encoder)
         classifier.load_state_dict(load_file(Path(folder) / "model.safetensors"))
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, msgspec.ValidationError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, msgspec.ValidationError) as error:
         raise UserError(f"{folder}: holds no readable transformer ({error}); train the run again.") from None
     return TransformerModel(classifier, encoder, facts["known"], facts["classes"])
 
