@@ -128,6 +128,7 @@ class TransformerSettings(TrainingSettings, frozen=True, kw_only=True, forbid_un
 
     model: Annotated[str, Meta(min_length=1)]  # minilm, own_encoder, own_decoder, a folder, or a hub's NAME[@REVISION]
     own: OwnModel  # what own_encoder and own_decoder are
+    layers: Annotated[int, Meta(ge=0)] = 0  # of `model` that are kept, from the bottom; 0 keeps all
     marks: Literal["none", "mask", "marker", "marker_punct", "typed_marker_punct"]  # how a sentence shows its entities
     pooling: Literal["starts", "means", "first", "last", "mean", "spans"]  # the states that the head reads
     type_dim: Annotated[int, Meta(ge=0)] = 0  # of each entity's type, beside the states

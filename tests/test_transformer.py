@@ -95,6 +95,17 @@ def test_pairs_of_a_sentence_share_a_pass_and_answer_as_alone(pooling: str, tmp_
     assert model(**tensors(encoded, [0, 1, 2]))["logits"].std(0).max() > 1e-4 or pooling in ("first", "last", "mean")
 
 
+def test_layers_are_kept_from_the_bottom(tmp_path) -> None:
+    given, three = corpus(), replace(OWN, layers=3)
+    whole = load_pretrained("own_encoder", three, given, tmp_path).backbone
+    part = load_pretrained("own_encoder", three, given, tmp_path, 2).backbone
+    assert len(part.encoder.layer) == part.config.num_hidden_layers == 2
+    ids = torch.arange(8)[None]
+    assert torch.equal(whole(ids, output_hidden_states=True).hidden_states[2], part(ids).last_hidden_state)
+    with pytest.raises(UserError, match="layers=4: own_encoder has 3"):
+        load_pretrained("own_encoder", three, given, tmp_path, 4)
+
+
 def test_largest_over_spans_is_the_largest_and_nothing_over_none() -> None:
     states = torch.randn(5, 37, 3, generator=torch.Generator().manual_seed(1)) - 3
     places = [(text, first, last) for text in range(5) for first in range(37) for last in range(first - 1, 37)]

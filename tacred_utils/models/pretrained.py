@@ -16,6 +16,7 @@ from filelock import FileLock
 from safetensors import SafetensorError
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
+    AutoConfig,
     AutoModel,
     AutoTokenizer,
     BertConfig,
@@ -63,10 +64,11 @@ class Pretrained:
     facts: dict[str, object]
 
 
-def load_pretrained(name: str, own: OwnModel, corpus: Corpus, cache: Path) -> Pretrained:
+def load_pretrained(name: str, own: OwnModel, corpus: Corpus, cache: Path, layers: int = 0) -> Pretrained:
     """The model that a setting `model` names, in float32; `cache` keeps the study's own ones.
 
-    Raises `UserError` for a name that neither a folder nor the hub has, an unreachable hub, and damaged weights.
+    `layers` keeps so many from the bottom, 0 all. Raises `UserError` for a name that neither a folder nor the hub has,
+    an unreachable hub, damaged weights, and more layers than there are.
     """
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
@@ -82,12 +84,17 @@ def load_pretrained(name: str, own: OwnModel, corpus: Corpus, cache: Path) -> Pr
     try:
         safe = {"local_files_only": True, "trust_remote_code": False}  # code beside the weights is not run
         tokenizer = AutoTokenizer.from_pretrained(folder, **safe)
-        backbone = AutoModel.from_pretrained(folder, **safe, dtype=torch.float32, use_safetensors=True)
+        depth = AutoConfig.from_pretrained(folder, **safe).num_hidden_layers
+        backbone = AutoModel.from_pretrained(
+            folder, **safe, dtype=torch.float32, use_safetensors=True, num_hidden_layers=layers or depth
+        )
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise UserError(
             f"{folder}: holds no transformer that can be read ({str(error).strip().partition(chr(10))[0]}); it needs config.json, "
             "a tokenizer and model.safetensors."
         ) from None
+    if layers > depth:
+        raise UserError(f"--set layers={layers}: {name} has {depth}; keep at most these.")
     return Pretrained(_with_padding(tokenizer), _bare(backbone), facts)
 
 

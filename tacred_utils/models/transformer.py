@@ -233,7 +233,7 @@ def fit(corpus: Corpus, task: str, settings: TransformerSettings, seed: int, fol
 
     clock = [time.perf_counter()]
     cache = Path(folder).resolve().parent.parent / ".pretrained"
-    pretrained = load_pretrained(settings.model, settings.own, corpus, cache)
+    pretrained = load_pretrained(settings.model, settings.own, corpus, cache, settings.layers)
     clock.append(time.perf_counter())
     set_seed(seed)  # before anything is drawn: embeddings of new marks, the head
     encoder, notes = make_encoder(corpus, settings, pretrained)
