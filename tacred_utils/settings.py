@@ -17,6 +17,7 @@ from tacred_utils.paths import PACKAGE
 PROFILES = PACKAGE / "profiles"
 LARGEST = 2**32  # of any setting; infinity and what is no number lie beyond
 
+Channel = Literal["entities", "mean", "max", "between", "attention"]  # what one of several heads reads
 Defect = Literal[
     "batch_as_time",  # D1: the extra layer attends from example to example, padding included
     "word_positions",  # D2: positions of words are used as positions of word pieces
@@ -130,7 +131,8 @@ class TransformerSettings(TrainingSettings, frozen=True, kw_only=True, forbid_un
     own: OwnModel  # what own_encoder and own_decoder are
     layers: Annotated[int, Meta(ge=0)] = 0  # of `model` that are kept, from the bottom; 0 keeps all
     marks: Literal["none", "mask", "marker", "marker_punct", "typed_marker_punct"]  # how a sentence shows its entities
-    pooling: Literal["starts", "means", "first", "last", "mean", "spans"]  # the states that the head reads
+    pooling: Literal["starts", "means", "first", "last", "mean", "spans", "heads"]  # what is read of the states
+    channels: tuple[Channel, ...] = ("entities", "mean", "max", "between", "attention")  # of pooling = "heads"
     type_dim: Annotated[int, Meta(ge=0)] = 0  # of each entity's type, beside the states
     piece_dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.0  # share of pieces that training reads as [MASK]
     extra_layer: bool  # one more transformer encoder layer on top
@@ -181,10 +183,15 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if variant is not None and variant not in variants:
             choices = ", ".join(variants) or "none"
             raise UserError(f"--variant {variant}: unknown for {family}; it has: {choices}.")
-        chosen = dict(variants.get(variant, {}))
-        table |= variants.get(chosen.pop("base", None), {}) | chosen
-        table |= overrides or {}
+        table |= _with_bases(variants, variant) | (overrides or {})
         return checked(table, FAMILIES[family], f"{family} in profile {self.name}")
+
+
+def _with_bases(variants: Mapping[str, Mapping[str, object]], name: str | None) -> dict[str, object]:
+    """A variant's settings over those of the variant that it names as its base, and so on."""
+    own = dict(variants.get(name, {}))
+    base = own.pop("base", None)
+    return _with_bases(variants, base) | own if base else own
 
 
 def known_family(family: str) -> str:

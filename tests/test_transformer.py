@@ -19,8 +19,9 @@ from tacred_utils.corpus import Corpus, Example
 from tacred_utils.errors import UserError
 from tacred_utils.labels import NO_RELATION, TASKS, task_classes, task_label
 from tacred_utils.models import pretrained
+from tacred_utils.models.pooling import FeatureHeads, largest_over
 from tacred_utils.models.pretrained import load_pretrained
-from tacred_utils.models.transformer import Classifier, fit, largest_over, load, make_encoder, parameter_summary
+from tacred_utils.models.transformer import Classifier, fit, load, make_encoder, parameter_summary
 from tacred_utils.paths import ROOT
 from tacred_utils.runs import Spec, train
 from tacred_utils.sampling import LengthGrouped, upsample
@@ -57,9 +58,10 @@ def tensors(encoded, chosen):
 
 
 @ALL
-@pytest.mark.parametrize("pooling", ["starts", "means", "first", "last", "mean", "spans"])
+@pytest.mark.parametrize("pooling", ["starts", "means", "first", "last", "mean", "spans", "heads"])
 def test_padded_logits_are_those_of_the_row_alone(given, pooling: str, tmp_path) -> None:
-    model, encoded = made(replace(given, pooling=pooling), tmp_path, rows("train", 24, 1))
+    settings = replace(given, pooling=pooling, head_dim=given.head_dim or 8 * (pooling == "heads"))
+    model, encoded = made(settings, tmp_path, rows("train", 24, 1))
     assert len(set(encoded.lengths.tolist())) > 3
     together = score(model, encoded)
     alone = np.vstack([score(model, encoded, np.array([row])) for row in range(24)])
@@ -79,7 +81,7 @@ def pairs_of_sentences(count: int) -> list[Example]:
     )]  # fmt: skip
 
 
-@pytest.mark.parametrize("pooling", ["starts", "means", "first", "last", "mean", "spans"])
+@pytest.mark.parametrize("pooling", ["starts", "means", "first", "last", "mean", "spans", "heads"])
 def test_pairs_of_a_sentence_share_a_pass_and_answer_as_alone(pooling: str, tmp_path) -> None:
     settings = replace(BERT, pooling=pooling, type_dim=4)
     model, encoded = made(settings, tmp_path, examples := pairs_of_sentences(8))
@@ -93,6 +95,25 @@ def test_pairs_of_a_sentence_share_a_pass_and_answer_as_alone(pooling: str, tmp_
     )  # fmt: skip
     assert np.allclose(score(model, encoded), score(model, apart), atol=2e-6)
     assert model(**tensors(encoded, [0, 1, 2]))["logits"].std(0).max() > 1e-4 or pooling in ("first", "last", "mean")
+
+
+def test_each_channel_is_read_by_a_head_of_its_own() -> None:
+    states, shown = torch.randn(2, 9, 6), torch.arange(9) < torch.tensor([[9], [7]])
+    places = torch.tensor([0, 1, 1]), torch.tensor([[1, 2], [0, 0], [4, 4]]), torch.tensor([[5, 5], [6, 6], [5, 6]])
+    every = replace(SPANS, pooling="heads", head_dim=4, dropout=0.0)
+    for channel in every.channels:
+        rest = replace(every, channels=tuple(c for c in every.channels if c != channel))
+        torch.manual_seed(0)
+        heads, fewer = FeatureHeads(6, every), FeatureHeads(6, rest)
+        fewer.load_state_dict(heads.state_dict(), strict=False)
+        at = every.channels.index(channel) * 4
+        whole, part = heads(states, shown, *places), fewer(states, shown, *places)
+        assert whole.shape == (3, 20) and torch.equal(torch.cat([whole[:, :at], whole[:, at + 4 :]], 1), part)
+    changed = states.clone()
+    changed[1, 7:] = 99.0  # padding
+    with pytest.raises(UserError, match="head_dim"):
+        FeatureHeads(6, replace(every, head_dim=0))
+    assert torch.allclose(heads(states, shown, *places), heads(changed, shown, *places))
 
 
 def test_layers_are_kept_from_the_bottom(tmp_path) -> None:

@@ -6,7 +6,6 @@ Entities are told to the model by where the head reads, by marks in the sentence
 import hashlib
 import json
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +22,7 @@ from tacred_utils.encoding import vocabulary
 from tacred_utils.errors import UserError
 from tacred_utils.labels import SPLITS, task_classes
 from tacred_utils.models import defects
+from tacred_utils.models.pooling import FeatureHeads, between, largest_over, mean_over
 from tacred_utils.paths import atomic_path, write_text
 from tacred_utils.pieces import TYPED, PieceEncoder, new_words
 from tacred_utils.runs import Outcome
@@ -48,12 +48,13 @@ class Classifier(nn.Module):
         self.backbone, self.settings, self.dtype = backbone, settings, compute_dtype(settings.precision)
         width, heads = backbone.config.hidden_size, backbone.config.num_attention_heads
         self.extra = added_layer(width, heads, settings.dropout) if settings.extra_layer else None
-        joined = width * JOINED.get(settings.pooling, 1)
+        self.channels = FeatureHeads(width, settings) if settings.pooling == "heads" else None
+        joined = self.channels.width if self.channels else width * JOINED.get(settings.pooling, 1)
         if encoder.types:
             self.kinds = nn.Embedding(len(encoder.types) + 2, settings.type_dim)
             joined += 2 * settings.type_dim
         self.hidden_piece = encoder.tokenizer.mask_token_id or encoder.tokenizer.unk_token_id or 0
-        self.head = head(joined, settings.head_dim, classes, settings.dropout)
+        self.head = head(joined, 0 if self.channels else settings.head_dim, classes, settings.dropout)
 
     def forward(
         self, input_ids: torch.Tensor, lengths: torch.Tensor, subject: torch.Tensor, object: torch.Tensor,
@@ -83,6 +84,8 @@ class Classifier(nn.Module):
     ) -> torch.Tensor:
         """What the head reads of the states of `rows`. (S, T, H) → (B, H), or several of it joined"""
         places = torch.arange(states.shape[1], device=states.device)  # (T,)
+        if self.channels is not None:
+            return self.channels(states, shown, rows, subject, object)
         if self.settings.pooling == "starts":
             return torch.cat([states[rows, subject[:, 0]], states[rows, object[:, 0]]], 1)
         if self.settings.pooling == "first":
@@ -96,8 +99,7 @@ class Classifier(nn.Module):
         if self.settings.pooling == "means":
             spans = [(places >= span[:, :1]) & (places <= span[:, 1:]) for span in (subject, object)]  # (B, T) each
             return torch.cat([mean_over(states[rows], span) for span in spans], 1)
-        after, before = torch.minimum(subject[:, 1], object[:, 1]) + 1, torch.maximum(subject[:, 0], object[:, 0]) - 1
-        spans = (subject, object, torch.stack([after, before], 1))  # (B, 2) each; the last is what lies between
+        spans = (subject, object, between(subject, object))  # (B, 2) each
         return torch.cat([states[rows, 0], *largest_over(states, rows, spans)], 1)
 
 
@@ -113,33 +115,6 @@ def head(width: int, hidden: int, classes: int, dropout: float) -> nn.Sequential
     return nn.Sequential(
         nn.Dropout(dropout), nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, classes)
     )
-
-
-def mean_over(states: torch.Tensor, span: torch.Tensor) -> torch.Tensor:
-    """Mean state of the pieces in a span. (B, T, H), (B, T) → (B, H)"""
-    inside = span[:, :, None].to(states.dtype)
-    return (states * inside).sum(1) / inside.sum(1)
-
-
-def largest_over(states: torch.Tensor, rows: torch.Tensor, spans: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """Largest of each state from the first to the last place (B, 2) of each span in `rows` (B,) of the states, 0 where
-    the last is before the first. (S, T, H) → (B, H) for each span
-
-    Level k holds the largest over 2^k places from each place on, and two of a level cover any span: the spans of many
-    rows cost a few passes over the S texts (range maximum by doubling, Bender and Farach-Colton 2000).
-    """
-    sizes = [(span[:, 1] - span[:, 0] + 1).clamp(min=0) for span in spans]
-    levels = [states]
-    while 2 ** len(levels) <= max(int(size.max()) for size in sizes):
-        last, step = levels[-1], 2 ** (len(levels) - 1)
-        levels.append(torch.cat([torch.maximum(last[:, :-step], last[:, step:]), last[:, -step:]], 1))
-    table, found = torch.stack(levels), []  # (levels, S, T, H)
-    for span, size in zip(spans, sizes, strict=True):
-        level = size.clamp(min=1).log2().floor().long()
-        first, second = span[:, 0].clamp(max=states.shape[1] - 1), (span[:, 1] - 2**level + 1).clamp(min=0)
-        largest = torch.maximum(table[level, rows, first], table[level, rows, second])
-        found.append(largest.masked_fill((size == 0)[:, None], 0))
-    return found
 
 
 def parameter_summary(classes: int = 42, joined: int = 1) -> dict[str, int]:
