@@ -64,19 +64,24 @@ class Spec:
         """`svm-paper-joint-s13`: the readable part of the folder's name."""
         return f"{self.family}{f'-{self.variant}' if self.variant else ''}-{self.task}-s{self.seed}"
 
+    @property
+    def stated(self) -> dict[str, object]:
+        """The settings that do not stand at their default, as they go into JSON."""
+        fields = msgspec.structs.fields(self.settings)
+        changed = {field.name for field in fields if getattr(self.settings, field.name) != field.default}
+        return {name: value for name, value in msgspec.to_builtins(self.settings).items() if name in changed}
+
     def identity(self, corpus: Corpus) -> str:
         """Ten hexadecimal digits over settings, data and the family's version: equal digits, equal predictions.
 
         Settings that stand at their default do not count, so that a setting added later leaves older runs what they are.
         """
-        defaults = {field.name: field.default for field in msgspec.structs.fields(self.settings)}
-        stated = msgspec.to_builtins(self.settings).items()
         facts = {
             "family": self.family,
             "version": VERSIONS[self.family],
             "task": self.task,
             "seed": self.seed,
-            "settings": {name: value for name, value in stated if value != defaults[name]},
+            "settings": self.stated,
             "data": corpus.digests,
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:10]

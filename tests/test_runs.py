@@ -5,6 +5,7 @@ import subprocess
 import sys
 import types
 
+import msgspec
 import numpy as np
 import pytest
 from filelock import FileLock
@@ -226,3 +227,11 @@ def test_the_plan_lists_what_is_missing_and_its_commands_train_it(model, tmp_pat
 def test_shared_modules_do_not_import_torch():
     code = "import sys, tacred_utils.study, tacred_utils.runs, tacred_utils.experiments, tacred_utils.models.svm; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_settings_at_their_default_are_no_part_of_an_identity():
+    settings = load_profile("open").settings("bert", "typed_marker_punct")
+    stated = Spec("bert", "joint", 13, settings).stated
+    assert not {"layers", "channels", "shift", "whole_texts", "piece_dropout", "type_dim"} & stated.keys()
+    fewer = Spec("bert", "joint", 13, msgspec.structs.replace(settings, channels=("max",), layers=2)).stated
+    assert fewer == stated | {"channels": ["max"], "layers": 2}
