@@ -2,7 +2,7 @@
 
 python benchmarks/transformer.py [kbp37|conll04|sample] [data folder] [rows] [model]
 
-Naive loops: a dict of tensors for each row, default collation, shuffled batches of 50, unfused AdamW, float32; padded
+Naive loops: a dict of tensors for each row, default collation, shuffled batches of the same size, unfused AdamW, float32; padded
 to 64 pieces (the published code), to 512 (the paper's Figure 2; on few rows), or to the longest of each batch. Ours is
 the family's own training, in float32 and in bfloat16 where the machine has it. The share is that of the measured rate of
 matrix products in the arithmetic used; only products on real pieces count, padding is waste.
