@@ -183,15 +183,22 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if variant is not None and variant not in variants:
             choices = ", ".join(variants) or "none"
             raise UserError(f"--variant {variant}: unknown for {family}; it has: {choices}.")
-        table |= _with_bases(variants, variant) | (overrides or {})
+        table |= self._with_bases(family, variants, variant) | (overrides or {})
         return checked(table, FAMILIES[family], f"{family} in profile {self.name}")
 
-
-def _with_bases(variants: Mapping[str, Mapping[str, object]], name: str | None) -> dict[str, object]:
-    """A variant's settings over those of the variant that it names as its base, and so on."""
-    own = dict(variants.get(name, {}))
-    base = own.pop("base", None)
-    return _with_bases(variants, base) | own if base else own
+    def _with_bases(
+        self, family: str, variants: Mapping[str, Mapping[str, object]], name: str | None, above: tuple[str, ...] = ()
+    ) -> dict[str, object]:
+        """A variant's settings over those of the variant that it names as its base, and so on."""
+        own = dict(variants.get(name, {}))
+        base = own.pop("base", None)
+        if base is None:
+            return own
+        if base not in variants or base in (name, *above):
+            raise UserError(
+                f"{family} in profile {self.name}: variant {name}: base {base!r} is no variant, or goes in a circle; name another."
+            )
+        return self._with_bases(family, variants, base, (*above, name)) | own
 
 
 def known_family(family: str) -> str:

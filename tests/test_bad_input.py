@@ -423,6 +423,8 @@ PROFILES = {
     "a doubled key": ("seeds = [1]\nseeds = [2]", "line"),
     "an infinite value": ("[bilstm]\nlearning_rate = inf", "learning_rate"),
     "a setting beyond reason": ("[bilstm]\nepochs = 1" + "0" * 30, "epochs"),
+    "a variant on no base": ("[bert.variants.odd]\nbase = 'nosuch'", "nosuch"),
+    "variants on each other": ("[bert.variants.marker_punct]\nbase = 'spans'", "circle"),
     "no UTF-8": ("# \udcff", "UTF-8"),
 }
 
