@@ -23,7 +23,7 @@ What is up to date is skipped. Without options: profile sample on the synthetic 
   --results DIR      where runs, logs and stamps go (default: results/)
   --setup            make the environment and stop
   --test [all]       run the quick tests, or all of them
-  --processes N      training processes (only 1 for now)
+  --processes N      so many processes train together on this machine, for example one a GPU
   --report | --lab   a static site of the notebooks; JupyterLab (not available yet)
   --help             this text
 
@@ -50,8 +50,6 @@ while [ $# -gt 0 ]; do
       if [[ $1 == *=* ]]; then value=${1#*=}; else value=${2-}; shift; fi
       case $option=$value in
         *= | --*=--*) fail 2 "run_all.sh: $option needs a value${value:+, not $value}; $help." ;;
-        --processes=1) ;;
-        --processes=*) fail 2 "run_all.sh: --processes $value: only 1 is supported for now; $help." ;;
         *) arguments+=("$option=$value") ;;
       esac
       ;;

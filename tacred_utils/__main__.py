@@ -43,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def train(options: argparse.Namespace) -> None:
     """Train or re-use one run and print its folder and scores."""
+    from tacred_utils import processes
     from tacred_utils.runs import Spec, train
     from tacred_utils.settings import checked_seeds, known_family, load_profile, parse_overrides
 
@@ -53,6 +54,8 @@ def train(options: argparse.Namespace) -> None:
     [seed] = checked_seeds(profile.seeds[:1] if options.seed is None else [options.seed])
     spec = Spec(options.family, options.task, seed, settings, options.variant)
     run = train(spec, corpus, options.results, profile.name, force=options.force)
+    if processes.rank():
+        return
     print(run.folder)
     for note in [*corpus.notes, *run.info.get("notes", [])]:
         print(f"note: {note}")

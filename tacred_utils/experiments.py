@@ -83,26 +83,20 @@ def missing(runs: list[Planned], corpus: Corpus, results: Path) -> list[Planned]
 
 
 def command(run: Planned, options: dict[str, object]) -> str:
-    """The shell command that trains a planned run; `options` are the plan's own (corpus, data-dir, …), None left out."""
+    """The shell command that trains a planned run; `options` as for `arguments`."""
+    return shlex.join(["python", "-m", "tacred_utils", *arguments(run, options)])
+
+
+def arguments(run: Planned, options: dict[str, object]) -> list[str]:
+    """Those of `train` for a planned run; `options` are the plan's own (corpus, data-dir, …), None left out."""
     spec = run.spec
-    words = [
-        "python",
-        "-m",
-        "tacred_utils",
-        "train",
-        "--family",
-        spec.family,
-        "--task",
-        spec.task,
-        "--seed",
-        str(spec.seed),
-    ]
+    words = ["train", "--family", spec.family, "--task", spec.task, "--seed", str(spec.seed)]
     words += ["--variant", spec.variant] if spec.variant else []
     for name, value in options.items():
-        words += [f"--{name}", str(value)] if value is not None else []
+        words += [f"--{name}", *([] if value is True else [str(value)])] if value is not None else []
     for key, value in run.overrides.items():
         words += ["--set", f"{key}={msgspec.json.encode(value).decode()}"]
-    return shlex.join(words)
+    return words
 
 
 def entry(run: Run, profile: Profile) -> Experiment | None:

@@ -42,6 +42,7 @@ class NotebookFailed(Exception):
     """A notebook did not complete, and it was not a mistake of the user."""
 
 
+MOST = 256  # processes of one machine
 STATUS = {UserError: 2, NotebookFailed: 1, KeyboardInterrupt: 130}
 
 
@@ -117,8 +118,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--only", type=numbers, default=[])
     parser.add_argument("--from", type=int, default=0, dest="first")
     parser.add_argument("--force", action="store_true")
+    parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--results", type=_folder, default=RESULTS)
     options = parser.parse_args(arguments)
+    if not 1 <= options.processes <= MOST:
+        raise UserError(f"--processes {options.processes}: between 1 and {MOST} can train together.")
     if options.data_dir and not options.data_dir.is_dir():
         raise UserError(f"--data-dir {options.data_dir}: there is no such folder.")
     if options.profile == "smoke":
@@ -137,6 +141,7 @@ def numbers(text: str) -> list[int]:
 
 def run(options: argparse.Namespace, arguments: list[str]) -> int:
     """Run the notebooks that are asked for and are not up to date; one run at a time in a results folder."""
+    os.environ["TACRED_STUDY_PROCESSES"] = str(options.processes)  # for `Study.run`
     try:
         jobs = plan(options)
         options.results.mkdir(parents=True, exist_ok=True)

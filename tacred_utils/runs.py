@@ -22,6 +22,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 
+from tacred_utils import processes
 from tacred_utils.corpus import Corpus
 from tacred_utils.errors import UserError
 from tacred_utils.labels import NO_RELATION, TASKS, task_classes, task_label
@@ -156,7 +157,7 @@ def train(
 ) -> Run:
     """Train a run, or re-use it when it is done; returns it.
 
-    A lock keeps a second trainer out; files appear by rename, and only `status: done` in run.json makes the run count.
+    A lock keeps a second trainer out, and of processes that train together all but the first; files appear by rename, and only `status: done` in run.json makes the run count.
     Raises `UserError` for a task that the corpus does not allow and when another process trains this very run.
     """
     from filelock import FileLock, Timeout
@@ -164,6 +165,11 @@ def train(
     _check_task(spec, corpus)
     folder = spec.folder(corpus, results)
     if is_done(folder) and not force:
+        return Run(folder)
+    if processes.rank():  # helps process 0, which writes
+        if spec.family != "svm":
+            import_module(MODULES[spec.family]).fit(corpus, spec.task, spec.settings, spec.seed, folder / "checkpoints")
+            processes.wait()
         return Run(folder)
     lock = folder.parent / ".locks" / f"{folder.name}.lock"
     try:
@@ -173,6 +179,7 @@ def train(
                 shutil.rmtree(folder)
             if not is_done(folder):
                 _train(spec, corpus, folder, profile, keep_model)
+        processes.wait()
     except Timeout:
         raise UserError(
             f"{folder}: another process is training this run; wait for it, or choose another --results."

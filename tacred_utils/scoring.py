@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from tacred_utils import processes
 from tacred_utils.encoding import Encoded
 
 SCORED_AT_ONCE = 128  # rows: wide enough for fast products, small enough for the cache
@@ -25,10 +26,19 @@ def compute_dtype(precision: str) -> torch.dtype:
     return torch.bfloat16 if native else torch.float32
 
 
-@torch.inference_mode()
 def score(model: nn.Module, encoded: Encoded, rows: np.ndarray | None = None) -> np.ndarray:
-    """(rows, K) logits, float32, in the order of the rows (all by default); batches are of like length."""
+    """(rows, K) logits, float32, in the order of the rows (all by default); batches are of like length.
+
+    Processes that train together answer a share each and get the whole.
+    """
     rows = np.arange(len(encoded)) if rows is None else rows
+    if processes.count() == 1:
+        return _score(model, encoded, rows)
+    return processes.joined(_score(model, encoded, processes.share(rows)), len(rows), next(model.parameters()).device)
+
+
+@torch.inference_mode()
+def _score(model: nn.Module, encoded: Encoded, rows: np.ndarray) -> np.ndarray:
     device = next(model.parameters()).device
     order = np.argsort(encoded.lengths[rows], kind="stable")
     batches = np.array_split(order, math.ceil(len(order) / SCORED_AT_ONCE))

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,10 +14,10 @@ from IPython import get_ipython
 from IPython.display import HTML, Image, Markdown, display
 from matplotlib.figure import Figure
 
-from tacred_utils import outputs, plots, tables
+from tacred_utils import outputs, plots, processes, tables
 from tacred_utils.corpus import Corpus, Example
 from tacred_utils.encoding import window
-from tacred_utils.experiments import Experiment, declared
+from tacred_utils.experiments import Experiment, Planned, arguments, declared
 from tacred_utils.labels import NO_RELATION, SPLITS
 from tacred_utils.paths import DATA, RESULTS, ROOT
 from tacred_utils.registry import data_folder, load_corpus
@@ -110,6 +111,15 @@ class Study:
         """Train or re-use one run under the profile, with settings overridden by name."""
         spec = self._spec(family, task, variant, seed, overrides)
         force = os.environ.get("TACRED_STUDY_FORCE") == "1"
+        together = int(os.environ.get("TACRED_STUDY_PROCESSES", "1"))
+        folder = spec.folder(self.corpus, self.results)
+        if together > 1 and family != "svm" and (force or not is_done(folder)):
+            options = self._options | {"force": force or None}
+            log = folder.parent / ".locks" / f"{folder.name}.log"
+            processes.launch(arguments(Planned(spec, overrides), options), together, log)
+            if not keep_model:
+                shutil.rmtree(folder / "model", ignore_errors=True)
+            return self._used(Run(folder))
         run = train(spec, self.corpus, self.results, self.profile.name, keep_model=keep_model, force=force)
         return self._used(run)
 
@@ -143,19 +153,24 @@ class Study:
     @property
     def lacking(self) -> str:
         """One sentence for `stop` where runs are not there: the command that says how to get them."""
-        options = {
-            "profile": self.profile.name,
-            "corpus": self._name,
-            "data-dir": None if self.data == DATA else self.data,
-            "labels": None if self.labels == "tacred" else self.labels,
-            "seeds": None if self.seeds == self.profile.seeds else ",".join(map(str, self.seeds)),
-            "results": None if self.results == RESULTS else self.results,
-        }
+        seeds = {"seeds": None if self.seeds == self.profile.seeds else ",".join(map(str, self.seeds))}
+        options = self._options | seeds
         given = " ".join(f"--{name} {shlex.quote(str(value))}" for name, value in options.items() if value)
         return (
             f"Runs that it reads are missing below {self.results}: `python -m tacred_utils plan {given}` prints, "
             "one a line, the commands that train them."
         )
+
+    @property
+    def _options(self) -> dict[str, object]:
+        """What the command line has to be told to work on the same; None where it would do so by itself."""
+        return {
+            "profile": self.profile.name,
+            "corpus": self._name,
+            "data-dir": None if self.data == DATA else self.data,
+            "labels": None if self.labels == "tacred" else self.labels,
+            "results": None if self.results == RESULTS else self.results,
+        }
 
     def _spec(
         self, family: str, task: str, variant: str | None, seed: int | None, overrides: dict[str, object]

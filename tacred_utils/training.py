@@ -23,8 +23,10 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
+from tacred_utils import processes
 from tacred_utils.corpus import Corpus
 from tacred_utils.encoding import Encoded
+from tacred_utils.errors import UserError
 from tacred_utils.labels import NO_RELATION, SPLITS, task_classes, task_label
 from tacred_utils.runs import task_scores
 from tacred_utils.sampling import LengthGrouped, class_weights, undersample, upsample
@@ -67,10 +69,11 @@ def fit_network(
     rows = _chosen(data["train"], task, every, settings, seed)
     start = time.perf_counter()
     trainer = _Trainer(model, data, task, known, rows, every, settings, seed, folder)
-    found = _last_checkpoint(folder)
+    found = trainer.resumable()
     if found is None or not _finished(_epochs(_state(found)["log_history"]), trainer.recipe):
         trainer.train(resume_from_checkpoint=str(found) if found else None)
     seconds = time.perf_counter() - start - trainer.scoring_seconds
+    processes.wait()  # for the one that writes
     last = _last_checkpoint(folder)
     state = _state(last)
     best = folder / f"checkpoint-{state['best_global_step']}"
@@ -80,7 +83,7 @@ def fit_network(
     values = [row[f"dev_{settings.select}"] for row in history]
     details = {
         "device": str(trainer.args.device), "dtype": str(compute_dtype(settings.precision)).removeprefix("torch."),
-        "threads": torch.get_num_threads(),
+        "threads": torch.get_num_threads(), "processes": processes.count(),
         "optimizer": settings.optimizer + " fused" * bool(trainer.optimizer.defaults.get("fused")),
         "training_rows": len(every), "fitted_rows": trainer.batches.size, "epochs": len(history),
         "epoch_restored": values.index(max(values)) + 1 if settings.restore == "best" else len(values),
@@ -142,6 +145,8 @@ class _Trainer(Trainer):
         encoded = data["train"].encoded
         texts = encoded.texts[rows] if settings.whole_texts and encoded.texts is not None else None
         self.batches = LengthGrouped(encoded.lengths[rows], settings.batch_size, seed, self.draw, texts)
+        if self.batches.size // len(self.batches) < processes.count():
+            raise UserError(f"{processes.count()} processes cannot share batches of {settings.batch_size}; start fewer.")
         steps = math.ceil(len(self.batches) / settings.accumulate)  # of an epoch
         self.recipe = settings = replace(settings, epochs=max(settings.epochs, math.ceil(settings.min_steps / steps)))
         first = rows[self.draw(0)]
@@ -156,7 +161,7 @@ class _Trainer(Trainer):
             max_grad_norm=settings.max_grad_norm, eval_strategy="epoch", save_strategy="epoch", save_total_limit=2,
             metric_for_best_model=f"dev_{settings.select}", greater_is_better=True, logging_strategy="no",
             label_names=["labels"], remove_unused_columns=False, disable_tqdm=True, report_to="none", log_level="error",
-            dataloader_pin_memory=False,
+            dataloader_pin_memory=False, use_cpu=not torch.cuda.is_available(),  # told so, processes join without a GPU
         )  # fmt: skip
         arguments._n_gpu = min(arguments.n_gpu, 1)  # several devices are for torchrun, not for nn.DataParallel
         super().__init__(
@@ -166,6 +171,14 @@ class _Trainer(Trainer):
         )  # fmt: skip
         self.model_accepts_loss_kwargs = False  # ours does the counting
         self.remove_callback(PrinterCallback)
+        if processes.rank():
+            torch.manual_seed(seed + processes.rank())  # its own dropout; the weights are those of process 0
+
+    def resumable(self) -> Path | None:
+        """The checkpoint that training goes on from, the same in all processes."""
+        found = _last_checkpoint(Path(self.args.output_dir))
+        step = processes.agreed(int(found.name.split("-")[1]) if found else 0, self.args.device)
+        return Path(self.args.output_dir) / f"checkpoint-{step}" if step else None
 
     def draw(self, epoch: int) -> np.ndarray:
         """Which of the rows an epoch is trained on: all, or all relations with other `no_relation` rows each time."""
@@ -176,12 +189,11 @@ class _Trainer(Trainer):
         return undersample(gold, places, self.recipe.max_ratio, [self.recipe_seed, epoch])
 
     def get_train_dataloader(self) -> DataLoader:
-        return self.accelerator.prepare(
-            DataLoader(self.train_dataset, batch_sampler=self.batches, collate_fn=self.collate)
-        )
+        loader = DataLoader(self.train_dataset, batch_sampler=self.batches, collate_fn=self.collate)
+        return self.accelerator.prepare(loader) if processes.count() == 1 else loader  # else it would deal out batches
 
     def collate(self, rows: list[int]) -> dict[str, torch.Tensor]:
-        chosen = self.rows[np.array(rows)]
+        chosen = processes.share(self.rows[np.array(rows)])
         train = self.data["train"]
         return tensors(train.encoded.batch(chosen) | {"labels": train.target[chosen]})
 

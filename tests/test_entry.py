@@ -96,8 +96,6 @@ def test_help_needs_no_environment(script: Path):
         (["kbp37"], "there is no option kbp37"),
         (["--report"], "--report"),
         (["--lab"], "--lab"),
-        (["--processes", "4"], "--processes 4"),
-        (["--processes=4"], "--processes 4"),
     ],
 )
 def test_a_mistake_is_one_sentence_before_anything_is_installed(script: Path, options, said):

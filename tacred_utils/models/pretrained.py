@@ -6,6 +6,8 @@ Only safetensors are read. A hub is asked for a pinned revision and what it send
 import hashlib
 import json
 import shutil
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +34,7 @@ from transformers import (
     set_seed,
 )  # fmt: skip
 
+from tacred_utils import processes
 from tacred_utils.corpus import Corpus, Example
 from tacred_utils.errors import UserError
 from tacred_utils.paths import expanded
@@ -167,12 +170,16 @@ def pretrain(name: str, own: OwnModel, examples: list[Example], cache: Path) -> 
         if not folder.is_dir():
             building = folder.with_suffix(".part")
             shutil.rmtree(building, ignore_errors=True)
-            _pretrain(name, own, [list(sentence) for sentence in sentences], building)
+            if processes.count() == 1:
+                _pretrain(**facts, folder=building)
+            else:  # whichever holds the lock lets one do it that the others need not join
+                processes.alone(__name__, [str(building)], json.dumps(facts))
             building.rename(folder)
     return folder, json.loads((folder / "pretraining.json").read_text(encoding="utf-8"))
 
 
-def _pretrain(name: str, own: OwnModel, sentences: list[list[str]], folder: Path) -> None:
+def _pretrain(name: str, own: dict[str, object], sentences: list[Sequence[str]], folder: Path) -> None:
+    own = msgspec.convert(own, OwnModel)
     set_seed(0)  # one pre-training for all seeds, as with weights from a hub
     tokenizer = byte_pairs(sentences, own.pieces)
     model = own_model(name, own, len(tokenizer), tokenizer.pad_token_id)
@@ -231,3 +238,7 @@ def byte_pairs(sentences: list[list[str]], pieces: int) -> PreTrainedTokenizerFa
 def _text(sentence: list[str]) -> str:
     """A blank before every word, the first one too, so that a word has the same pieces wherever it stands."""
     return "".join(f" {word}" for word in sentence)
+
+
+if __name__ == "__main__":  # as `pretrain` calls it where processes train together
+    _pretrain(**json.load(sys.stdin), folder=Path(sys.argv[1]))
