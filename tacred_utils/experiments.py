@@ -27,6 +27,11 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     every_seed: bool = False  # headline rows run once for each seed of the profile, others for the first only
     ablation: bool = False  # taken apart for its own sake: no headline row, not run on further corpora
     further: bool = True  # whether it runs on the further corpora of a profile as well
+    sketch: bool = False  # whether it takes the profile's sketch settings, below its own
+
+    def changed(self, profile: Profile) -> dict[str, object]:
+        """What it sets otherwise than the profile's family and variant."""
+        return (profile.sketch if self.sketch else {}) | self.set
 
     def possible_tasks(self, corpus: Corpus, profile: Profile) -> list[str]:
         """The declared tasks that the corpus allows."""
@@ -69,11 +74,12 @@ def planned(profile: Profile, corpus: Corpus, seeds: list[int] | None = None) ->
     """Every run of the study on this corpus under this profile, in the notebooks' order."""
     runs = []
     for experiment in declared():
-        settings = profile.settings(experiment.family, experiment.variant, experiment.set)
+        changed = experiment.changed(profile)
+        settings = profile.settings(experiment.family, experiment.variant, changed)
         for seed in (seeds or profile.seeds)[: None if experiment.every_seed else 1]:
             for task in experiment.tasks_on(corpus, profile):
-                spec = Spec(experiment.family, task, seed, settings, experiment.variant)
-                runs.append(Planned(spec, experiment.set))
+                run = Planned(Spec(experiment.family, task, seed, settings, experiment.variant), changed)
+                runs += [] if any(run.spec == other.spec for other in runs) else [run]  # where nothing is sketched
     return runs
 
 
@@ -103,7 +109,7 @@ def entry(run: Run, profile: Profile) -> Experiment | None:
     """The declared experiment that a finished run belongs to under this profile; None for any other run."""
     for experiment in declared():
         if (experiment.family, experiment.variant) == (run.info["family"], run.info["variant"]):
-            settings = profile.settings(experiment.family, experiment.variant, experiment.set)
+            settings = profile.settings(experiment.family, experiment.variant, experiment.changed(profile))
             if settings == run.settings:
                 return experiment
     return None

@@ -40,6 +40,11 @@ def class_weights(target: np.ndarray, classes: int, balance: float) -> np.ndarra
     return weights / weights[target].mean()
 
 
+def class_shares(target: np.ndarray, classes: int) -> np.ndarray:
+    """(classes,) share of the rows that each class has; of a class without rows, that of half a row."""
+    return np.maximum(np.bincount(target, minlength=classes), 0.5) / len(target)
+
+
 class LengthGrouped:
     """Batches of rows of like length, in an order drawn from (seed, epoch) alone; sizes differ by 1 at most.
 

@@ -78,6 +78,8 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     redraw: bool = False  # draw the under-sampled no_relation rows anew for every epoch, so that all are seen in time
     upsample: Annotated[float, Meta(ge=0, le=1)] = 0.0  # repeat rows up to N^(1-u) · (largest relation's N)^u a class
     balance: Annotated[float, Meta(ge=0, le=1)]  # loss weight of a class: N^-balance, with mean 1 over the rows
+    focal: Annotated[float, Meta(ge=0)] = 0.0  # a row's loss times (1 - p)^focal, p of its label (Lin et al. 2017)
+    prior: Annotated[float, Meta(ge=0)] = 0.0  # training adds prior · log share of a class to its logit (Menon et al. 2021)
 
 
 class BilstmSettings(TrainingSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -135,6 +137,7 @@ class TransformerSettings(TrainingSettings, frozen=True, kw_only=True, forbid_un
     channels: tuple[Channel, ...] = ("entities", "mean", "max", "between", "attention")  # of pooling = "heads"
     type_dim: Annotated[int, Meta(ge=0)] = 0  # of each entity's type, beside the states
     piece_dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.0  # share of pieces that training reads as [MASK]
+    frozen: bool = False  # `model` as it came, its states kept in memory; trained is what is on top, no piece is hidden
     extra_layer: bool  # one more transformer encoder layer on top
     head_dim: Annotated[int, Meta(ge=0)]  # hidden layer with ReLU; 0: linear
     dropout: Annotated[float, Meta(ge=0, lt=1)]  # of the extra layer and of the head
@@ -166,6 +169,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ablation_task: Literal[
         "joint", "relation_only"
     ]  # what transformers are taken apart on: few rows where time is short
+    sketch: dict[str, object]  # settings of experiments marked so, which are many: cheap ones where time is short
     svm: dict[str, object]
     bilstm: dict[str, object]
     bert: dict[str, object]

@@ -29,7 +29,7 @@ from tacred_utils.encoding import Encoded
 from tacred_utils.errors import UserError
 from tacred_utils.labels import NO_RELATION, SPLITS, task_classes, task_label
 from tacred_utils.runs import task_scores
-from tacred_utils.sampling import LengthGrouped, class_weights, undersample, upsample
+from tacred_utils.sampling import LengthGrouped, class_shares, class_weights, undersample, upsample
 from tacred_utils.scoring import compute_dtype, score, tensors
 from tacred_utils.settings import TrainingSettings
 
@@ -128,6 +128,27 @@ def _shift(
     return best
 
 
+@dataclass(frozen=True)
+class Loss:
+    """The loss of a recipe, summed over rows: weighted cross-entropy and two changes of it against imbalance.
+
+    `prior` (K,) is added to the logits in training alone, so that an answer without it is one of equal classes (logit
+    adjustment, Menon et al. 2021); `focal` is the exponent of 1 − p, which lowers the loss of what is easy (Lin et al. 2017).
+    """
+
+    weights: torch.Tensor  # (K,)
+    prior: torch.Tensor  # (K,); zeros change nothing
+    focal: float = 0.0  # 0 changes nothing
+
+    def __call__(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """(B, K) logits, (B,) classes → a scalar"""
+        logits, weights = logits + self.prior.to(logits.device), self.weights.to(logits.device)
+        if not self.focal:
+            return cross_entropy(logits, target, weights, reduction="sum")
+        p = torch.softmax(logits, 1).gather(1, target[:, None])[:, 0]  # (B,)
+        return ((1 - p) ** self.focal * cross_entropy(logits, target, weights, reduction="none")).sum()
+
+
 class _Trainer(Trainer):
     """The Trainer with our batches, our weighted loss, our scores and a scheduler that follows what it should."""
 
@@ -150,8 +171,12 @@ class _Trainer(Trainer):
         steps = math.ceil(len(self.batches) / settings.accumulate)  # of an epoch
         self.recipe = settings = replace(settings, epochs=max(settings.epochs, math.ceil(settings.min_steps / steps)))
         first = rows[self.draw(0)]
-        weights = class_weights(data["train"].target[first], len(known), settings.balance)
-        self.weights = torch.tensor(weights, dtype=torch.float32)
+        target = data["train"].target[first]
+        weights = class_weights(target, len(known), settings.balance)
+        prior = settings.prior * np.log(class_shares(target, len(known)))
+        self.loss = Loss(
+            torch.tensor(weights, dtype=torch.float32), torch.tensor(prior, dtype=torch.float32), settings.focal
+        )
         optimizer = _optimizer(model, settings)
         transformers.logging.set_verbosity_error()
         logging.getLogger("accelerate").setLevel(logging.ERROR)
@@ -200,8 +225,8 @@ class _Trainer(Trainer):
     def weighted_loss(
         self, outputs: dict, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None
     ) -> torch.Tensor:
-        """Σ weight · cross-entropy over rows / rows of the whole step: accumulated batches give the gradient of one."""
-        total = cross_entropy(outputs["logits"].float(), labels, self.weights.to(labels.device), reduction="sum")
+        """Σ loss over rows / rows of the whole step: accumulated batches give the gradient of one."""
+        total = self.loss(outputs["logits"].float(), labels)
         return total / (len(labels) if num_items_in_batch is None else num_items_in_batch)
 
     def evaluate(self, *_: object, **__: object) -> dict[str, float]:
@@ -219,7 +244,7 @@ class _Trainer(Trainer):
     def scores(self, split: str, rows: np.ndarray) -> dict[str, float]:
         data = self.data[split]
         logits, target = score(self.model, data.encoded, rows), torch.from_numpy(data.target[rows])
-        loss = cross_entropy(torch.from_numpy(logits), target, self.weights, reduction="sum").item() / len(rows)
+        loss = self.loss(torch.from_numpy(logits), target).item() / len(rows)
         predicted = [self.known[index] for index in logits.argmax(axis=1)]
         found = task_scores(self.task, [data.gold[row] for row in rows], predicted, self.known)
         share = predicted.count(NO_RELATION) / len(predicted)

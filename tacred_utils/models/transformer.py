@@ -5,6 +5,7 @@ Entities are told to the model by where the head reads, by marks in the sentence
 
 import hashlib
 import json
+import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, BertConfig, BertModel, PreTrainedModel, set_seed
 
 from tacred_utils.corpus import Corpus, Example
-from tacred_utils.encoding import vocabulary
+from tacred_utils.encoding import Encoded, vocabulary
 from tacred_utils.errors import UserError
 from tacred_utils.labels import SPLITS, task_classes
 from tacred_utils.models import defects
@@ -26,7 +27,7 @@ from tacred_utils.models.pooling import FeatureHeads, between, largest_over, mea
 from tacred_utils.paths import atomic_path, write_text
 from tacred_utils.pieces import TYPED, PieceEncoder, new_words
 from tacred_utils.runs import Outcome
-from tacred_utils.scoring import compute_dtype, log_probs, score
+from tacred_utils.scoring import SCORED_AT_ONCE, compute_dtype, log_probs, score, tensors
 from tacred_utils.settings import TransformerSettings
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ JOINED = {"starts": 2, "means": 2, "spans": 4}  # pooled vectors that the head g
 
 class Classifier(nn.Module):
     """Pieces of S texts (S, T), their lengths (S,), and of B rows: the text (B,), the entities' first and last piece
-    (B, 2) each and types (B, 2) → logits (B, K). Without `text`, row i reads text i.
+    (B, 2) each and types (B, 2) → logits (B, K). Without `text`, row i reads text i. `states` (S, T, H) are those of a
+    frozen backbone, where they are known.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Classifier(nn.Module):
     ) -> None:
         super().__init__()
         self.backbone, self.settings, self.dtype = backbone, settings, compute_dtype(settings.precision)
+        self.backbone.requires_grad_(not settings.frozen)
         width, heads = backbone.config.hidden_size, backbone.config.num_attention_heads
         self.extra = added_layer(width, heads, settings.dropout) if settings.extra_layer else None
         self.channels = FeatureHeads(width, settings) if settings.pooling == "heads" else None
@@ -58,17 +61,18 @@ class Classifier(nn.Module):
 
     def forward(
         self, input_ids: torch.Tensor, lengths: torch.Tensor, subject: torch.Tensor, object: torch.Tensor,
-        text: torch.Tensor | None = None, types: torch.Tensor | None = None,
+        text: torch.Tensor | None = None, types: torch.Tensor | None = None, states: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:  # fmt: skip
         shown = torch.arange(input_ids.shape[1], device=input_ids.device) < lengths[:, None]  # (S, T)
-        if self.training and self.settings.piece_dropout:
+        if self.training and self.settings.piece_dropout and not self.settings.frozen:
             lost = torch.rand(input_ids.shape, device=input_ids.device) < self.settings.piece_dropout
             lost[:, 0] = False  # [CLS], which the head may read
             input_ids = input_ids.masked_fill(lost, self.hidden_piece)
         if "left_padding" in self.settings.defects:
             input_ids, shown = defects.left_padded(input_ids, lengths)
         with torch.autocast(input_ids.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            states = self.backbone(input_ids=input_ids, attention_mask=shown.long()).last_hidden_state  # (S, T, H)
+            if states is None:
+                states = self.backbone(input_ids=input_ids, attention_mask=shown.long()).last_hidden_state  # (S, T, H)
             if self.extra is not None and "batch_as_time" in self.settings.defects:
                 states = defects.batch_as_time(self.extra, states)
             elif self.extra is not None:
@@ -215,6 +219,9 @@ def fit(corpus: Corpus, task: str, settings: TransformerSettings, seed: int, fol
     encoded = {split: encoder.encode(corpus.split(split)) for split in SPLITS}
     data, known = labelled(corpus, task, encoded)
     classifier = Classifier(pretrained.backbone, len(known), settings, encoder)
+    if settings.frozen:
+        for each in encoded.values():
+            each.flat["states"] = frozen_states(classifier, each)
     clock.append(time.perf_counter())
     history, facts = fit_network(classifier, data, task, known, settings, seed, folder)
     clock.append(time.perf_counter())
@@ -230,6 +237,24 @@ def fit(corpus: Corpus, task: str, settings: TransformerSettings, seed: int, fol
         "seconds": dict(zip(("load", "encode", "fit", "predict"), np.diff(clock).round(3).tolist(), strict=True)),
     }  # fmt: skip
     return Outcome(answers, history, details, TransformerModel(classifier, encoder, known, classes).save)
+
+
+@torch.inference_mode()
+def frozen_states(classifier: Classifier, encoded: Encoded) -> np.ndarray:
+    """(pieces + 1, H) states of the backbone at every piece of every text, float32; the last line is the padding's."""
+    device = next(classifier.parameters()).device
+    pieces = Encoded(encoded.offsets, {"input_ids": encoded.flat["input_ids"]})
+    states = np.zeros((len(encoded.flat["input_ids"]), classifier.backbone.config.hidden_size), np.float32)
+    classifier.eval()
+    order = np.argsort(pieces.lengths, kind="stable")
+    for texts in np.array_split(order, math.ceil(len(order) / SCORED_AT_ONCE)):
+        batch = tensors(pieces.batch(texts), device)
+        shown = torch.arange(batch["input_ids"].shape[1], device=device) < batch["lengths"][:, None]  # (S, T)
+        with torch.autocast(device.type, classifier.dtype, enabled=classifier.dtype != torch.float32):
+            found = classifier.backbone(input_ids=batch["input_ids"], attention_mask=shown.long()).last_hidden_state
+        places = np.concatenate([np.arange(*encoded.offsets[text : text + 2]) for text in texts])
+        states[places] = found[shown].float().cpu().numpy()
+    return states
 
 
 def make_encoder(
