@@ -64,7 +64,7 @@ _LABELS, _PLACES = re.compile("[A-Za-z_]+"), re.compile("[0-9]{1,9}")  # of a wo
 def read_conll04(path: Path) -> Split:
     """Read one file of CoNLL04 with relations at the last word of an entity; every ordered entity pair is an Example.
 
-    An I- tag that continues no entity is no entity (strict BIO), and a relation that points to it has no argument:
+    The types of all its entities, which the file gives, are the column `stanford_ner`. An I- tag that continues no entity is no entity (strict BIO), and a relation that points to it has no argument:
     both are reported. Source: bekou/multihead_joint_entity_relation_extraction, data/CoNLL04.
     """
     documents: list[tuple[str, list[list[str]]]] = []
@@ -87,13 +87,16 @@ def read_conll04(path: Path) -> Split:
         entities, strays = _bio_entities([row[2] for row in rows])
         relations, without = _conll04_relations(rows, entities)
         stray, lost = stray + strays, lost + without
-        words = [row[1] for row in rows]
+        words, tags = [row[1] for row in rows], ["O"] * len(rows)
+        for start, end, kind in entities:
+            tags[start : end + 1] = [kind] * (end + 1 - start)
         for subj in entities:
             for obj in entities:
                 if subj is not obj:
                     label = relations.get((subj, obj), NO_RELATION)
                     name = f"conll04-{path.stem}-{identity}-{subj[0]}-{obj[0]}"
-                    examples.append(Example(name, label, words, subj[0], subj[1], obj[0], obj[1], subj[2], obj[2]))
+                    spans = (subj[0], subj[1], obj[0], obj[1])
+                    examples.append(Example(name, label, words, *spans, subj[2], obj[2], stanford_ner=tags))
     notes = [f"{path.name}: {stray} words tagged I- outside an entity are no entity"] if stray else []
     return examples, notes + ([f"{path.name}: {lost} relations point to no entity and are left out"] if lost else [])
 

@@ -13,7 +13,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from tacred_utils.corpus import Example
-from tacred_utils.encoding import Encoded, Vocabulary, pair_types, window
+from tacred_utils.encoding import PAD, UNKNOWN, Encoded, Vocabulary, pair_types, window
 from tacred_utils.models import defects
 
 Span = tuple[int, int]  # first and last, inclusive
@@ -52,47 +52,57 @@ class PieceEncoder:
     limit: int  # word pieces, the tokenizer's own first and last ones included
     defects: tuple[str, ...] = ()
     types: Vocabulary = field(default_factory=dict)  # entity types, where the head reads them
+    tags: Vocabulary = field(default_factory=dict)  # named-entity tags, where they are added to the pieces
 
-    def marked(self, example: Example) -> tuple[list[str], Span, Span]:
-        """The words with marks, and the places of subject and object in them, marks included; spans may overlap."""
+    def marked(self, example: Example) -> tuple[list[str], list[str], Span, Span]:
+        """The words with marks, a tag a word ("" at marks), and where subject and object are in them, marks included.
+
+        The spans may overlap.
+        """
+        ner = example.stanford_ner or [""] * len(example.token)
         spans = {role: (getattr(example, f"{role}_start"), getattr(example, f"{role}_end")) for role in SIGNS}
         sides = {role: mark_words(self.marks, role, getattr(example, f"{role}_type"), self.typed) for role in SIGNS}
         outer_first = sorted(SIGNS, key=lambda role: spans[role][0] - spans[role][1])
         masked, words, start, end = self.marks == "mask" and self.typed, [], {}, {}
-        for place, word in enumerate(example.token):
+        for place, tagged in enumerate(zip(example.token, ner, strict=True)):
             for role in outer_first:
                 if place == spans[role][0]:
                     start[role] = len(words)
-                    words += sides[role][0]
+                    words += [(mark, "") for mark in sides[role][0]]
             if not (masked and any(first <= place <= last for first, last in spans.values())):
-                words.append(word)
+                words.append(tagged)
             for role in reversed(outer_first):
                 if place == spans[role][1]:
-                    words += sides[role][1]
+                    words += [(mark, "") for mark in sides[role][1]]
                     end[role] = len(words) - 1
-        return words, (start["subj"], end["subj"]), (start["obj"], end["obj"])
+        read, tags = ([*column] for column in zip(*words, strict=True))
+        return read, tags, (start["subj"], end["subj"]), (start["obj"], end["obj"])
 
     def encode(self, examples: Sequence[Example]) -> Encoded:
-        """Column input_ids, and for each row the first and last piece of subject and object and both types, (N, 2)."""
+        """Columns input_ids and tags, and for each row the first and last piece of both entities and both types, (N, 2)."""
         marked = [self.marked(example) for example in examples]
-        pieces = self._pieces({word for words, _, _ in marked for word in words})
+        pieces = self._pieces({word for words, *_ in marked for word in words})
         first, last = self._ends()
         texts, whose, spans, windowed = {}, [], {"subject": [], "object": []}, 0
-        for words, *places in marked:
+        for words, tags, *places in marked:
             parts = [pieces[word] for word in words]
             ends = np.cumsum([len(first), *map(len, parts)])
-            row = np.array([*first, *(piece for part in parts for piece in part), *last])
+            known = [self.tags.get(tag, PAD if not tag else UNKNOWN) if self.tags else PAD for tag in tags]
+            told = np.repeat([PAD, *known, PAD], [len(first), *map(len, parts), len(last)])
+            row = np.stack([[*first, *(piece for part in parts for piece in part), *last], told])  # (2, T)
             inside = [(int(ends[start]), int(ends[end + 1]) - 1) for start, end in places]
             if "word_positions" in self.defects:
-                inside = defects.word_positions(places, len(row))
+                inside = defects.word_positions(places, row.shape[1])
             row, inside, cut = self._shortened(row, inside, len(first), len(last))
             windowed += cut
             key = row.tobytes() if self.marks == "none" else len(whose)
             whose.append(texts.setdefault(key, (len(texts), row))[0])
             for role, span in zip(spans, inside, strict=True):
                 spans[role].append(span)
-        ids = [row for _, row in texts.values()]
+        ids = [row[0] for _, row in texts.values()]
         flat = {"input_ids": np.append(np.concatenate(ids), self.tokenizer.pad_token_id)}
+        if self.tags:
+            flat["tags"] = np.append(np.concatenate([row[1] for _, row in texts.values()]), PAD)
         fixed = {role: np.array(places) for role, places in spans.items()}
         if self.types:
             fixed["types"] = pair_types(examples, self.types)
@@ -102,19 +112,20 @@ class PieceEncoder:
     def _shortened(
         self, row: np.ndarray, spans: list[Span], first: int, last: int
     ) -> tuple[np.ndarray, list[Span], bool]:
-        """At most `limit` pieces of a row, with where the entities then are, and whether something was cut.
+        """At most `limit` pieces of a row (2, T), with where the entities then are, and whether something was cut.
 
         The `first` and `last` pieces, which are the tokenizer's own, always stay.
         """
         if "cut_at_64" in self.defects:
             return defects.cut_at_64(row, spans)
-        if len(row) <= self.limit:
+        if row.shape[1] <= self.limit:
             return row, spans, False
         room = self.limit - first - last
         spans = [(start, min(end, start + room // 2 - 1)) for start, end in spans]  # two endless entities fit as well
-        inside = window(len(row) - first - last, [(start - first, end - first) for start, end in spans], room) + first
-        kept = np.concatenate([np.arange(first), inside, np.arange(len(row) - last, len(row))])
-        return row[kept], [tuple(np.searchsorted(kept, span).tolist()) for span in spans], True
+        size = row.shape[1]
+        inside = window(size - first - last, [(start - first, end - first) for start, end in spans], room) + first
+        kept = np.concatenate([np.arange(first), inside, np.arange(size - last, size)])
+        return row[:, kept], [tuple(np.searchsorted(kept, span).tolist()) for span in spans], True
 
     @cached_property
     def blank(self) -> str:

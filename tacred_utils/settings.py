@@ -136,6 +136,7 @@ class TransformerSettings(TrainingSettings, frozen=True, kw_only=True, forbid_un
     pooling: Literal["starts", "means", "first", "last", "mean", "spans", "heads"]  # what is read of the states
     channels: tuple[Channel, ...] = ("entities", "mean", "max", "between", "attention")  # of pooling = "heads"
     type_dim: Annotated[int, Meta(ge=0)] = 0  # of each entity's type, beside the states
+    tags: bool = False  # add a vector of its word's named-entity tag to each piece, where the corpus has tags
     piece_dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.0  # share of pieces that training reads as [MASK]
     frozen: bool = False  # `model` as it came, its states kept in memory; trained is what is on top, no piece is hidden
     extra_layer: bool  # one more transformer encoder layer on top

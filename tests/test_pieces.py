@@ -1,9 +1,12 @@
 """From words to pieces: entities keep their places through marks, split words and windows, for every tokenizer."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace as changed
 from transformers import AutoTokenizer
 
 from tacred_utils.corpus import Example
@@ -103,7 +106,10 @@ def test_marking_keeps_every_word_and_every_place(data) -> None:
     spans = [tuple(sorted(data.draw(st.lists(st.integers(0, size - 1), min_size=2, max_size=2)))) for _ in range(2)]
     token = [f"w{number}" for number in range(size)]
     for marks in MARKS:
-        words, subject, objekt = PieceEncoder(None, marks, True, 256).marked(example(token, *spans))
+        words, tags, subject, objekt = PieceEncoder(None, marks, True, 256).marked(
+            changed(example(token, *spans), stanford_ner=[f"tag of {word}" for word in token])
+        )
+        assert tags == [f"tag of {word}" if word in token else "" for word in words]
         for (start, end), span in zip((subject, objekt), spans, strict=True):
             inside = [word for word in words[start : end + 1] if word in token]
             assert 0 <= start <= end < len(words)
@@ -120,7 +126,9 @@ def test_marking_keeps_every_word_and_every_place(data) -> None:
 def test_a_window_holds_both_entities_and_the_tokenizers_own_pieces(limit: int, size: int, data) -> None:
     row = np.arange(1000, 1000 + size + 2)
     places = [sorted(data.draw(st.tuples(st.integers(1, size), st.integers(1, size)))) for _ in range(2)]
-    kept, spans, cut = PieceEncoder(None, "none", False, limit)._shortened(row, [tuple(p) for p in places], 1, 1)
+    reader = PieceEncoder(None, "none", False, limit)
+    [kept, told], spans, cut = reader._shortened(np.stack([row, row]), [tuple(p) for p in places], 1, 1)
+    assert (kept == told).all()
     assert len(kept) <= limit and cut == (len(row) > limit)
     assert kept[0] == row[0] and kept[-1] == row[-1] and (np.diff(kept) > 0).all()
     for (first, last), (start, end) in zip(places, spans, strict=True):
@@ -135,6 +143,20 @@ def test_word_positions_and_the_cut_are_the_published_mistakes() -> None:
     long = [*["word"] * 90, "Ann", "met", "Bob"]
     cut = encoder(word_pieces, "none", defects=("cut_at_64",)).encode([example(long, (90, 90), (92, 92))])
     assert cut.lengths.tolist() == [64] and cut.fixed["object"].tolist() == [[63, 63]] and cut.windowed == 1
+
+
+@TOKENIZERS
+def test_each_piece_is_told_the_tag_of_its_word(make) -> None:
+    """Texts with other tags are other texts; a tag that training lacks is the unknown one, no tag is the padding."""
+    reader = replace(encoder(make, "none"), tags={"O": 2, "CITY": 3})
+    rows = [example(["Ann", "loves", "Ouagadougou"], (0, 0), (2, 2))] * 3
+    tags = [["PERSON", "O", "CITY"], ["O", "O", "CITY"], None]
+    encoded = reader.encode([changed(row, stanford_ner=tag) for row, tag in zip(rows, tags, strict=True)])
+    for text, (person, other, city) in enumerate([(1, 2, 3), (2, 2, 3), (0, 0, 0)]):
+        told = encoded.flat["tags"][encoded.offsets[text] : encoded.offsets[text + 1]]
+        (start, end), (first, last) = encoded.fixed["subject"][text], encoded.fixed["object"][text]
+        assert set(told[start : end + 1]) == {person} and set(told[first : last + 1]) == {city}
+        assert set(told[end + 1 : first]) == {other} and not told[:start].any() and not told[last + 1 :].any()
 
 
 @TOKENIZERS

@@ -53,6 +53,7 @@ def test_conll04_pairs_and_what_is_left_out(tmp_path):
         "dev.txt: 1 words tagged I- outside an entity are no entity",
         "dev.txt: 1 relations point to no entity and are left out",
     ]
+    assert examples[0].stanford_ner == ["Peop", "Peop", "O", "Loc", "O", "Org", "O", "O"], "all entities of the sentence are told"
     assert (examples[0].subj_end, examples[0].subj_type, examples[0].obj_type) == (1, "Peop", "Loc")
 
 
@@ -64,7 +65,7 @@ def test_open_corpora_have_their_published_sizes(data_dir):
     assert [len(conll04.split(split)) for split in SPLITS] == [12_338, 2_898, 3_822]
     negative = [sum(e.relation == NO_RELATION for e in conll04.split(s)) / len(conll04.split(s)) for s in SPLITS]
     assert [round(share, 3) for share in negative] == [0.897, 0.878, 0.890]
-    assert conll04.columns == {"types"} and len(conll04.labels) == 6
+    assert conll04.columns == {"types", "stanford_ner"} and len(conll04.labels) == 6
 
 
 def test_the_public_format_sample_is_told_apart_from_tacred(data_dir, tmp_path):

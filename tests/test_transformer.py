@@ -67,7 +67,8 @@ def test_padded_logits_are_those_of_the_row_alone(given, pooling: str, tmp_path)
     alone = np.vstack([score(model, encoded, np.array([row])) for row in range(24)])
     assert np.allclose(together, alone, atol=2e-6) and together.std() > 1e-3
     batch = tensors(encoded, [0, 1, 2])
-    wider = dict(batch, input_ids=torch.nn.functional.pad(batch["input_ids"], (0, 9), value=7))  # whatever stands there
+    columns = {"input_ids", "tags"} & batch.keys()
+    wider = batch | {name: torch.nn.functional.pad(batch[name], (0, 9), value=1) for name in columns}  # whatever it is
     with torch.inference_mode():
         assert torch.allclose(model(**batch)["logits"], model(**wider)["logits"], atol=2e-6)
 
@@ -219,6 +220,22 @@ def test_a_saved_model_scores_alike(given, tmp_path) -> None:
     (tmp_path / "model" / "model.safetensors").write_bytes(b"\x00" * 40)
     with pytest.raises(UserError, match="no readable transformer"):
         load(tmp_path / "model")
+
+
+def test_tags_are_learned_and_survive_saving(tmp_path) -> None:
+    """Each sentence twice, with other tags and another label: nothing but the tags can tell which it is."""
+    pairs = [
+        replace(row, id=f"{row.id}-{tag}", relation=label, stanford_ner=["O"] * (len(row.token) - 1) + [tag])
+        for row in rows("train", 4, 1) for tag, label in (("CITY", NO_RELATION), ("DATE", "per:title"))
+    ]  # fmt: skip
+    data = Corpus("pairs", pairs, pairs, pairs)
+    changes = {"epochs": 40, "learning_rate": 1e-2, "dropout": 0.0, "schedule": "constant", "piece_dropout": 0.0}
+    outcome = fit(data, "joint", replace(SPANS, **changes), 13, tmp_path / "a" / "b")
+    assert answers(outcome, "joint", data) == [row.relation for row in pairs]
+    outcome.save(tmp_path / "model")
+    assert np.array_equal(load(tmp_path / "model").log_probs(data.test), outcome.log_probs["test"])
+    untold = make_encoder(data, replace(SPANS, frozen=True), load_pretrained("own_encoder", OWN, data, tmp_path))[0]
+    assert not untold.tags, "states of a frozen encoder are computed once, so that no vector below it can learn"
 
 
 @ALL

@@ -26,8 +26,9 @@ def word_positions(places: list[Span], size: int) -> list[Span]:
 
 def cut_at_64(row: np.ndarray, spans: list[Span]) -> tuple[np.ndarray, list[Span], bool]:
     """D3: the first 64 pieces; an entity beyond them is read at the last one."""
-    row = row[:64]
-    return row, [(min(start, len(row) - 1), min(end, len(row) - 1)) for start, end in spans], len(row) == 64
+    row = row[:, :64]
+    last = row.shape[1] - 1
+    return row, [(min(start, last), min(end, last)) for start, end in spans], last == 63
 
 
 def left_padded(input_ids: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

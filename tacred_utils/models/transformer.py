@@ -19,7 +19,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, BertConfig, BertModel, PreTrainedModel, set_seed
 
 from tacred_utils.corpus import Corpus, Example
-from tacred_utils.encoding import Encoded, vocabulary
+from tacred_utils.encoding import PAD, Encoded, vocabulary
 from tacred_utils.errors import UserError
 from tacred_utils.labels import SPLITS, task_classes
 from tacred_utils.models import defects
@@ -39,7 +39,8 @@ JOINED = {"starts": 2, "means": 2, "spans": 4}  # pooled vectors that the head g
 
 class Classifier(nn.Module):
     """Pieces of S texts (S, T), their lengths (S,), and of B rows: the text (B,), the entities' first and last piece
-    (B, 2) each and types (B, 2) → logits (B, K). Without `text`, row i reads text i. `states` (S, T, H) are those of a
+    (B, 2) each and types (B, 2) → logits (B, K). Without `text`, row i reads text i. `tags` (S, T) are those of the
+    pieces' words, `states` (S, T, H) those of a
     frozen backbone, where they are known.
     """
 
@@ -53,6 +54,9 @@ class Classifier(nn.Module):
         self.extra = added_layer(width, heads, settings.dropout) if settings.extra_layer else None
         self.channels = FeatureHeads(width, settings) if settings.pooling == "heads" else None
         joined = self.channels.width if self.channels else width * JOINED.get(settings.pooling, 1)
+        if encoder.tags:
+            self.tags = nn.Embedding(len(encoder.tags) + 2, width, padding_idx=PAD)
+            nn.init.zeros_(self.tags.weight)  # training starts from what the backbone has learned
         if encoder.types:
             self.kinds = nn.Embedding(len(encoder.types) + 2, settings.type_dim)
             joined += 2 * settings.type_dim
@@ -61,7 +65,8 @@ class Classifier(nn.Module):
 
     def forward(
         self, input_ids: torch.Tensor, lengths: torch.Tensor, subject: torch.Tensor, object: torch.Tensor,
-        text: torch.Tensor | None = None, types: torch.Tensor | None = None, states: torch.Tensor | None = None,
+        text: torch.Tensor | None = None, types: torch.Tensor | None = None, tags: torch.Tensor | None = None,
+        states: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:  # fmt: skip
         shown = torch.arange(input_ids.shape[1], device=input_ids.device) < lengths[:, None]  # (S, T)
         if self.training and self.settings.piece_dropout and not self.settings.frozen:
@@ -72,7 +77,10 @@ class Classifier(nn.Module):
             input_ids, shown = defects.left_padded(input_ids, lengths)
         with torch.autocast(input_ids.device.type, self.dtype, enabled=self.dtype != torch.float32):
             if states is None:
-                states = self.backbone(input_ids=input_ids, attention_mask=shown.long()).last_hidden_state  # (S, T, H)
+                read = {"input_ids": input_ids}
+                if tags is not None:
+                    read = {"inputs_embeds": self.backbone.get_input_embeddings()(input_ids) + self.tags(tags)}
+                states = self.backbone(**read, attention_mask=shown.long()).last_hidden_state  # (S, T, H)
             if self.extra is not None and "batch_as_time" in self.settings.defects:
                 states = defects.batch_as_time(self.extra, states)
             elif self.extra is not None:
@@ -148,9 +156,9 @@ class TransformerModel:
 
     @property
     def reads(self) -> tuple[set[str], set[str]]:
-        """Columns that an answer needs, and those that it can do without: there are none of these."""
+        """Columns that an answer needs, and those that it can do without."""
         told = self.encoder.types or self.encoder.typed and self.encoder.marks in TYPED
-        return {"types"} if told else set(), set()
+        return {"types"} if told else set(), {"stanford_ner"} if self.encoder.tags else set()
 
     def log_probs(self, examples: list[Example]) -> np.ndarray:
         """(rows, classes) log-probabilities, float32; a class that training lacks has -inf."""
@@ -165,6 +173,7 @@ class TransformerModel:
         facts = {
             "classes": self.classes, "known": self.known, "settings": msgspec.to_builtins(self.classifier.settings),
             "typed": self.encoder.typed, "limit": self.encoder.limit, "types": self.encoder.types,
+            "tags": self.encoder.tags,
             "sha256": _digests(Path(folder)),
         }  # fmt: skip
         write_text(Path(folder) / "model.json", json.dumps(facts, ensure_ascii=False))
@@ -193,7 +202,8 @@ def load(folder: Path) -> TransformerModel:
         if getattr(backbone, "pooler", None) is not None:
             backbone.pooler = None
         encoder = PieceEncoder(
-            tokenizer, settings.marks, facts["typed"], facts["limit"], tuple(settings.defects), facts.get("types", {})
+            tokenizer, settings.marks, facts["typed"], facts["limit"], tuple(settings.defects), facts.get("types", {}),
+            facts.get("tags", {}),
         )
         classifier = Classifier(backbone, len(facts["known"]), settings, encoder)
         classifier.load_state_dict(load_file(Path(folder) / "model.safetensors"))
@@ -274,4 +284,11 @@ def make_encoder(
     longest = getattr(pretrained.backbone.config, "max_position_embeddings", settings.max_pieces)
     limit = min(settings.max_pieces, longest, pretrained.tokenizer.model_max_length)
     types = vocabulary(kinds) if typed and settings.type_dim else {}
-    return PieceEncoder(pretrained.tokenizer, settings.marks, typed, limit, tuple(settings.defects), types), notes
+    tags = {}
+    if settings.tags and settings.frozen:
+        notes.append("the encoder is frozen: no tags are told")
+    elif settings.tags and "stanford_ner" in corpus.columns:
+        tags = vocabulary(tag for row in corpus.train for tag in row.stanford_ner)
+    elif settings.tags:
+        notes.append(f"stanford_ner is not in corpus {corpus.name}: no tags are told")
+    return PieceEncoder(pretrained.tokenizer, settings.marks, typed, limit, tuple(settings.defects), types, tags), notes
