@@ -240,19 +240,29 @@ def checked_seeds(seeds: Sequence[int]) -> list[int]:
 
 
 def parse_overrides(assignments: Sequence[str]) -> dict[str, object]:
-    """`["c=0.1", "kernel=rbf"]` as a dict; values are TOML values, anything else is a string."""
+    """`["c=0.1", "kernel=rbf"]` as a dict; values are TOML or JSON (as `plan` prints them), anything else is a string."""
     overrides = {}
     for assignment in assignments:
         key, equals, value = assignment.partition("=")
         if not equals or not key.strip():
             raise UserError(f"--set {assignment}: is not of the form key=value.")
         try:
-            overrides[key.strip()] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            overrides[key.strip()] = value
+            overrides[key.strip()] = _value(value)
         except RecursionError:
             raise UserError(f"--set {key}: its value is nested too deeply; give a plain one.") from None
     return overrides
+
+
+def _value(text: str) -> object:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        pass
+    try:
+        found = msgspec.json.decode(text)
+        return found if isinstance(found, dict) else text  # TOML reads all else that JSON can say
+    except msgspec.DecodeError:
+        return text
 
 
 def checked(table: Mapping[str, object], kind: type, place: str) -> msgspec.Struct:

@@ -17,7 +17,7 @@ from tacred_utils.errors import UserError
 from tacred_utils.labels import NO_RELATION, SPLITS, task_classes
 from tacred_utils.paths import ROOT
 from tacred_utils.runs import Outcome, Run, Spec, find_runs, is_done, publish, train
-from tacred_utils.settings import load_profile
+from tacred_utils.settings import load_profile, parse_overrides
 
 
 def make_corpus(labels=(NO_RELATION, "per:title", "per:age"), rows=6):
@@ -219,6 +219,10 @@ def test_the_plan_lists_what_is_missing_and_its_commands_train_it(model, tmp_pat
     train(planned[0].spec, corpus, tmp_path, "sample")
     missing = experiments.missing(planned, corpus, tmp_path)
     assert missing == planned[1:]
+    for run in planned:  # a command line says all that the experiment sets
+        words = experiments.arguments(run, {})
+        said = [word for flag, word in zip(words, words[1:], strict=False) if flag == "--set"]
+        assert parse_overrides(said) == msgspec.to_builtins(run.overrides)
     line = experiments.command(missing[0], {"corpus": "a b", "results": None})
     assert line == "python -m tacred_utils train --family svm --task detection --seed 13 --corpus 'a b'"
     assert experiments.entry(find_runs(tmp_path)[0], profile) == experiments.declared()[0]

@@ -33,6 +33,7 @@ def test_overrides_are_values_not_code():
     assert parse_overrides(["c=0.5", "kernel=rbf", "smote=true", "max_rows = 10"]) == {
         "c": 0.5, "kernel": "rbf", "smote": True, "max_rows": 10,
     }  # fmt: skip
+    assert parse_overrides(['groups={"a":["b"]}', "weights={a=1.5}"]) == {"groups": {"a": ["b"]}, "weights": {"a": 1.5}}
     assert parse_overrides(["kernel=__import__('os')"]) == {"kernel": "__import__('os')"}
     with pytest.raises(UserError, match="key=value"):
         parse_overrides(["c"])
