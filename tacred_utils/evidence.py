@@ -24,6 +24,7 @@ from tacred_utils.experiments import Experiment, declared
 from tacred_utils.labels import NO_RELATION, order_labels, task_label
 from tacred_utils.metrics import Tally
 from tacred_utils.registry import corpus_files, load_corpus
+from tacred_utils.remedies import cut_at
 from tacred_utils.runs import Run, find_runs
 from tacred_utils.settings import load_profile, parse_overrides
 
@@ -231,19 +232,20 @@ def _restricted(run: Run) -> np.ndarray:
 
 def estimates(
     systems: Sequence[System], score: str | Callable[[Tally], np.ndarray], rows: np.ndarray | None = None,
-    draws: int = 1000, seed: int = SEED,
+    draws: int = 1000, seed: int = SEED, units: Sequence[object] | None = None,
 ) -> list[Estimate]:  # fmt: skip
     """A score (of metrics.SCORES, or a function of the counts) of each system, all on the same draws of test rows.
 
     It is averaged over a system's seeds; a draw takes rows and seeds with replacement, so that the interval covers
-    both. `rows` (bool) restricts to a part. The systems must answer the same rows.
+    both. `rows` (bool) restricts to a part, `units` are what is drawn in place of rows (see `metrics.resample`). The
+    systems must answer the same rows.
     """
     gold, labels = systems[0].gold, systems[0].labels
     assert all([np.array_equal(system.gold, gold) for system in systems]), "systems must answer the same rows"
     rows = np.ones(len(gold), bool) if rows is None else rows
     answers = [answer[rows] for system in systems for answer in system.answers]
     exact = [_value(metrics.tally(gold[rows], answer, labels), score) for answer in answers]
-    drawn = [_value(tally, score) for tally in metrics.resample(gold[rows], answers, labels, draws, seed)]
+    drawn = [_value(tally, score) for tally in metrics.resample(gold[rows], answers, labels, draws, seed, units)]
     found, rng, start = [], np.random.default_rng(seed), 0
     for system in systems:
         values = np.array(drawn[start : start + len(system.answers)])  # (seeds, draws)
@@ -387,8 +389,6 @@ def at_precision(run: Run, precision: float) -> np.ndarray:
     is, nothing is answered.
     """
     dev, test = (predictions_of(run, split) for split in SPLITS)
-    answered = dev[dev.label_pred != NO_RELATION].sort_values("p", ascending=False, kind="stable")
-    right = (answered.label_pred == answered.label_true).cumsum() / np.arange(1, len(answered) + 1)
-    last = answered.p != answered.p.shift(-1)  # equal confidences stay together
-    cut = answered.p[(right >= precision) & last].min()  # NaN if there is none
+    answered = dev[dev.label_pred != NO_RELATION]
+    cut = cut_at(answered.p, answered.label_pred == answered.label_true, precision)
     return np.where(test.p >= cut, test.label_pred, NO_RELATION)

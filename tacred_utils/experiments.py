@@ -27,6 +27,7 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     every_seed: bool = False  # headline rows run once for each seed of the profile, others for the first only
     ablation: bool = False  # taken apart for its own sake: no headline row, not run on further corpora
     further: bool = True  # whether it runs on the further corpora of a profile as well
+    matrices: bool = False  # whether log-probabilities are published of all its runs, for answers made from them
     sketch: bool = False  # whether it takes the profile's sketch settings, below its own
 
     def changed(self, profile: Profile) -> dict[str, object]:
@@ -35,8 +36,11 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     def possible_tasks(self, corpus: Corpus, profile: Profile) -> list[str]:
         """The declared tasks that the corpus allows."""
-        named = [profile.ablation_task if task == "ablation" else task for task in self.tasks]
-        return [task for task in named if task in corpus.tasks]
+        return [task for task in self.tasks_under(profile) if task in corpus.tasks]
+
+    def tasks_under(self, profile: Profile) -> list[str]:
+        """The declared tasks, with the profile's in place of "ablation"."""
+        return [profile.ablation_task if task == "ablation" else task for task in self.tasks]
 
     def tasks_on(self, corpus: Corpus, profile: Profile) -> list[str]:
         """The tasks that the study runs on a corpus: all that are declared and possible, fewer on further corpora."""
@@ -108,18 +112,26 @@ def arguments(run: Planned, options: dict[str, object]) -> list[str]:
 def entry(run: Run, profile: Profile) -> Experiment | None:
     """The declared experiment that a finished run belongs to under this profile; None for any other run."""
     for experiment in declared():
-        if (experiment.family, experiment.variant) == (run.info["family"], run.info["variant"]):
+        same = (experiment.family, experiment.variant) == (run.info["family"], run.info["variant"])
+        if same and run.info["task"] in experiment.tasks_under(profile):
             settings = profile.settings(experiment.family, experiment.variant, experiment.changed(profile))
             if settings == run.settings:
                 return experiment
     return None
 
 
+def of_a_system(run: Run, profile: Profile) -> bool:
+    """Whether the run belongs to a system of the study under this profile, and not to an ablation or to nothing."""
+    found = entry(run, profile)
+    return bool(found and found.headline)
+
+
 def publishes_log_probs(run: Run, profile: Profile) -> bool:
     """Whether its matrix is published too: of joint systems, whose answers are not the whole story, for one seed.
 
-    A detector's probability and a classifier's answer stand in the predictions themselves.
+    A detector's probability and a classifier's answer stand in the predictions themselves. Where an experiment asks for
+    them, matrices of all its runs are published.
     """
     found = entry(run, profile)
     first = run.info["seed"] == profile.seeds[0]
-    return bool(found and found.headline and first and run.info["task"] == "joint")
+    return bool(found and (found.matrices or found.headline and first and run.info["task"] == "joint"))

@@ -31,6 +31,7 @@ ADDED = {"injected-parameters", "papermill-error-cell-tag"}  # tags of cells tha
 VOLATILE = {"papermill", "execution", "widgets", "language_info"}  # parts of a notebook that are not kept
 WIDGET = "application/vnd.jupyter.widget-view+json"
 READS = re.compile(r"study\.(find|systems)\(|\bshelves\(")  # marks a notebook that reads runs and trains none
+ANY_RUN = re.compile(r"study\.find\(|\bshelves\(")  # … and not those of the study's systems alone
 GATHERS = re.compile(r"\bshelves\(")  # marks one that reads the published runs of all corpora as well
 HINTS = {  # where the error itself says little
     "SystemExit": "sys.exit leaves the cells below undone; raise an error instead",
@@ -55,6 +56,7 @@ class Job:
     parameters: dict[str, object]
     given: str
     reads: tuple[Path, ...] = ()  # the folders of the runs that it reads and does not train
+    any_run: bool = True  # whether it reads more of them than the study's systems
 
     @property
     def number(self) -> str:
@@ -64,6 +66,12 @@ class Job:
     def inputs(self) -> str:
         """The digest of all that it is made from; for a reader of runs it changes with the runs that are there."""
         runs = [run for folder in self.reads for run in sorted(folder.glob("*/run.json"))]
+        if not self.any_run:  # a later notebook may have trained others for its own sake
+            from tacred_utils.experiments import of_a_system  # here: pandas takes a second
+            from tacred_utils.runs import Run, is_done
+
+            profile = load_profile(self.parameters["profile"])
+            runs = [run for run in runs if is_done(run.parent) and of_a_system(Run(run.parent), profile)]
         parts = [self.given, *(f"{run.parent.name} {_digest(run)}" for run in runs)]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
@@ -175,7 +183,7 @@ def plan(options: argparse.Namespace) -> list[Job]:
         digest = hashlib.sha256(json.dumps([cells, *shared]).encode()).hexdigest()
         reads = [options.results / name] if any(map(READS.search, cells)) else []
         reads += sorted(PUBLISHED_RUNS.glob("*/")) if any(map(GATHERS.search, cells)) else []
-        jobs.append(Job(source, where, parameters, digest, tuple(reads)))
+        jobs.append(Job(source, where, parameters, digest, tuple(reads), any(map(ANY_RUN.search, cells))))
     return jobs
 
 

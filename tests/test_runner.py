@@ -84,10 +84,11 @@ def test_a_reader_of_runs_is_run_again_when_there_are_other_runs(study: Copy):
     trains = f"import pathlib\npath = pathlib.Path('{made}')\npath.parent.mkdir(parents=True)\npath.touch()"
     study.notebook("01_trains.ipynb", trains)
     study.notebook("02_reads.ipynb", "# study.find(", "1")
+    study.notebook("03_reads_systems.ipynb", "# study.systems(", "1")  # which a run that is no system's does not touch
     assert study.run().returncode == 0
-    assert study.run().stdout.count("up to date") == 2
+    assert study.run().stdout.count("up to date") == 3
     (study.root / made).write_text("another run")
-    assert ["up to date" in line for line in study.run().stdout.splitlines()] == [True, False]
+    assert ["up to date" in line for line in study.run().stdout.splitlines()] == [True, False, True]
 
 
 def test_a_gatherer_of_published_runs_is_run_again_when_any_corpus_has_others(study: Copy):

@@ -21,12 +21,12 @@ from tacred_utils.labels import NO_RELATION, TASKS, task_classes, task_label
 from tacred_utils.models import pretrained
 from tacred_utils.models.pooling import FeatureHeads, largest_over
 from tacred_utils.models.pretrained import load_pretrained
-from tacred_utils.models.transformer import Classifier, fit, load, make_encoder, parameter_summary
+from tacred_utils.models.transformer import Classifier, fit, frozen_states, load, make_encoder, parameter_summary
 from tacred_utils.paths import ROOT
 from tacred_utils.runs import Spec, train
-from tacred_utils.sampling import LengthGrouped, upsample
+from tacred_utils.sampling import LengthGrouped, class_shares, upsample
 from tacred_utils.settings import OwnModel, load_profile
-from tacred_utils.training import compute_dtype, score
+from tacred_utils.training import Loss, compute_dtype, score
 
 torch.set_num_threads(1)
 PROFILE = load_profile("open")
@@ -144,6 +144,27 @@ def test_pieces_are_hidden_in_training_only(tmp_path) -> None:
     for module in model.modules():
         module.training = module is model  # the dropout of the backbone stays off
     assert not torch.allclose(model(**tensors(encoded, [0, 1]))["logits"], quiet(**tensors(encoded, [0, 1]))["logits"])
+
+
+@pytest.mark.parametrize("given", [SPANS, GPT2], ids=["spans", "gpt2"])
+def test_a_frozen_encoder_stays_and_its_kept_states_answer_as_its_pieces_do(given, tmp_path) -> None:
+    settings, data = replace(given, frozen=True, own=replace(OWN, steps=2)), corpus(60)
+    model, encoded = made(settings, tmp_path, data.train)
+    before = score(model, encoded)
+    kept = encoded.flat["states"] = frozen_states(model, encoded)
+    assert np.allclose(score(model, encoded), before, atol=1e-6)
+    assert frozen_states(model, encoded) is kept  # read once
+    model.backbone.get_input_embeddings().weight.data[:, 0] += 1
+    assert not np.allclose(frozen_states(model, encoded), kept)
+    outcome = fit(data, "joint", settings, 13, tmp_path / "run" / "checkpoints")
+    losses = [row["train_loss"] for row in outcome.history]
+    assert losses[-1] < losses[0]
+    outcome.save(tmp_path / "model")
+    trained = load(tmp_path / "model")
+    assert np.allclose(trained.log_probs(data.test), outcome.log_probs["test"], atol=1e-5)
+    start = load_pretrained(settings.model, settings.own, data, tmp_path / ".pretrained").backbone.state_dict()
+    now = trained.classifier.backbone.state_dict()
+    assert now and all(torch.equal(weight, start[name]) for name, weight in now.items())
 
 
 def test_batches_of_whole_texts_hold_all_their_rows_once() -> None:
@@ -301,6 +322,21 @@ def test_a_killed_run_resumes_to_the_same_predictions(tmp_path, steps: int) -> N
     for name in ("predictions/test.jsonl", "predictions/dev.safetensors", "history.csv", "model/model.safetensors"):
         assert (folder / name).read_bytes() == (unbroken.folder / name).read_bytes(), name
     assert json.loads((folder / "run.json").read_text())["resumed_at_step"] > 0
+
+
+def test_losses_against_imbalance_are_those_of_their_papers() -> None:
+    logits, target = torch.tensor([[2.0, 0.0, -1.0], [0.0, 1.0, 0.5]]), torch.tensor([0, 2])
+    weights, none = torch.tensor([1.0, 2.0, 3.0]), torch.zeros(3)
+    p = torch.softmax(logits, 1)[[0, 1], target]
+    plain = Loss(weights, none)(logits, target)
+    assert torch.isclose(plain, torch.nn.functional.cross_entropy(logits, target, weights, reduction="sum"))
+    focal = Loss(weights, none, focal=2.0)(logits, target)
+    assert torch.isclose(focal, (weights[target] * (1 - p) ** 2 * -p.log()).sum())
+    prior = torch.tensor(np.log(class_shares(np.array([0, 0, 0, 1]), 3)), dtype=torch.float32)  # 2 is in no row
+    assert prior.exp().tolist() == pytest.approx([0.75, 0.25, 0.125])
+    share = torch.softmax(logits, 1) * prior.exp()  # e^(f + log π) is e^f · π
+    adjusted = Loss(torch.ones(3), prior)(logits, target)
+    assert torch.isclose(adjusted, -(share / share.sum(1, keepdim=True))[[0, 1], target].log().sum())
 
 
 def test_schedules(tmp_path) -> None:

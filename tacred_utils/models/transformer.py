@@ -249,9 +249,28 @@ def fit(corpus: Corpus, task: str, settings: TransformerSettings, seed: int, fol
     return Outcome(answers, history, details, TransformerModel(classifier, encoder, known, classes).save)
 
 
-@torch.inference_mode()
+_frozen: dict[str, np.ndarray] = {}  # states by what they come from: runs on the same splits read them once
+
+
 def frozen_states(classifier: Classifier, encoded: Encoded) -> np.ndarray:
-    """(pieces + 1, H) states of the backbone at every piece of every text, float32; the last line is the padding's."""
+    """(pieces + 1, H) states of the backbone at every piece of every text, float32; the last line is the padding's.
+
+    Those of the latest three splits are kept, for the next run with the same backbone.
+    """
+    parts = [*classifier.backbone.state_dict().values(), encoded.flat["input_ids"], encoded.offsets]
+    found = hashlib.sha256(str(classifier.dtype).encode())
+    for part in parts:
+        found.update(np.ascontiguousarray(part))
+    key = found.hexdigest()
+    if key not in _frozen:
+        _frozen[key] = _read(classifier, encoded)
+    for oldest in list(_frozen)[: -len(SPLITS)]:
+        del _frozen[oldest]
+    return _frozen[key]
+
+
+@torch.inference_mode()
+def _read(classifier: Classifier, encoded: Encoded) -> np.ndarray:
     device = next(classifier.parameters()).device
     pieces = Encoded(encoded.offsets, {"input_ids": encoded.flat["input_ids"]})
     states = np.zeros((len(encoded.flat["input_ids"]), classifier.backbone.config.hidden_size), np.float32)
