@@ -302,6 +302,29 @@ def detection_classification(frame: pd.DataFrame, families: Families, title: str
     return figure
 
 
+def plane(
+    frame: pd.DataFrame, reference: str, families: Families, title: str = "", xlabel: str = "", ylabel: str = ""
+) -> Figure:
+    """A point a system with its intervals in both directions: columns system, x, x_low, x_high, y, y_low, y_high.
+
+    Dotted lines go through the system named `reference`; points whose `hollow` is True are hollow.
+    """
+    figure, (axis,) = _panels(1, PAGE, 4.6, title)
+    axis.set(xlabel=xlabel, ylabel=ylabel)
+    colours = np.array([_colour(name, families) for name in frame["system"]])
+    axis.hlines(frame["y"], frame["x_low"], frame["x_high"], color=colours, alpha=0.25, linewidth=0.8)
+    axis.vlines(frame["x"], frame["y_low"], frame["y_high"], color=colours, alpha=0.25, linewidth=0.8)
+    for hollow, fill in ((True, "white"), (False, None)):
+        part = (frame["hollow"] == hollow).to_numpy()
+        faces = [fill or colour for colour in colours[part]]
+        axis.scatter(frame["x"][part], frame["y"][part], c=faces, edgecolors=colours[part], s=20, zorder=3)
+    own = frame[frame["system"] == reference].iloc[0]
+    axis.axvline(own["x"], color=NEUTRAL, linewidth=0.6, linestyle=":")
+    axis.axhline(own["y"], color=NEUTRAL, linewidth=0.6, linestyle=":")
+    _name_points(axis, frame["x"], frame["y"], frame["system"])
+    return figure
+
+
 def curves(
     frame: pd.DataFrame, x: str, y: str, families: Families, title: str = "", xlabel: str = "",
     ylabel: str = "", marker: str = "", diagonal: bool = False,

@@ -83,11 +83,14 @@ def out_of_fold(corpus: Corpus, fit: Callable[[Corpus], np.ndarray], folds: int,
 
 
 def disagreement(log_probs: np.ndarray, given: Sequence[str], classes: Sequence[str]) -> np.ndarray:
-    """(N,) by how much another class is more probable than the label given, in log; below 0 where the label is best."""
+    """(N,) by how much another class is more probable than the label given, in log; below 0 where the label is best.
+
+    A label that the model does not know (log-probability -inf) it cannot doubt: -inf.
+    """
     rows, own = np.arange(len(log_probs)), pd.Index(classes).get_indexer(list(given))
-    others = log_probs.copy()
+    label, others = log_probs[rows, own], log_probs.copy()
     others[rows, own] = -np.inf
-    return others.max(axis=1) - np.maximum(log_probs[rows, own], -50)
+    return np.where(np.isneginf(label), -np.inf, others.max(axis=1) - np.where(np.isneginf(label), 0, label))
 
 
 def precision_at(suspicion: np.ndarray, wrong: np.ndarray, sizes: Sequence[int]) -> pd.DataFrame:

@@ -4,7 +4,7 @@ Log-probabilities are matrices (N, K): N rows of a split, K classes in the order
 chosen on dev. Pure functions; torch is not needed.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ from scipy.stats import binomtest
 from tacred_utils.corpus import Example
 from tacred_utils.labels import NO_RELATION
 from tacred_utils.metrics import scores
-from tacred_utils.runs import Run
+from tacred_utils.runs import SCORED, Run
 
 SHIFTS = np.arange(-3, 3.01, 0.25)  # of the logit of no_relation
 TAUS = np.arange(0, 2.01, 0.1)  # how much of the prior is taken out
@@ -55,7 +55,7 @@ def shifted(log_probs: np.ndarray, classes: Sequence[str], shift: float) -> np.n
 
 def log_shares(train: Sequence[Example], classes: Sequence[str]) -> np.ndarray:
     """(K,) log of the share of training rows that each class has; of a class without rows, that of half a row."""
-    counts = pd.Series([row.relation for row in train]).value_counts().reindex(list(classes), fill_value=0.5)
+    counts = pd.Series([row.relation for row in train]).value_counts().reindex(list(classes)).fillna(0.5)
     return np.log(counts.to_numpy(float) / len(train))
 
 
@@ -95,6 +95,39 @@ def mixed(one: np.ndarray, other: np.ndarray, weight: float) -> np.ndarray:
 def two_stages(detection: np.ndarray, classification: np.ndarray) -> np.ndarray:
     """Detection (N, 2) and classification (N, K − 1) as one distribution, `no_relation` first. → (N, K)"""
     return np.hstack([detection[:, :1], detection[:, 1:] + classification])
+
+
+def tuned(
+    options: Iterable[float], change: Callable[[str, float], np.ndarray], score: Callable[[np.ndarray], float]
+) -> tuple[float, dict[str, np.ndarray]]:
+    """The option that scores best on dev, and what `change` (of a split, with an option) makes of dev and test with it."""
+    option = best(options, lambda each: score(change("dev", each)))
+    return option, {split: change(split, option) for split in SCORED}
+
+
+def decodings(
+    given: Mapping[str, np.ndarray], classes: Sequence[str], score: Callable[[np.ndarray], float], prior: np.ndarray,
+    fits: Mapping[str, np.ndarray] | None = None, other: Mapping[str, np.ndarray] | None = None,
+) -> dict[str, tuple[float | None, dict[str, np.ndarray]]]:  # fmt: skip
+    """Every way here to read one model's log-probabilities (by split): name → the option chosen on dev, matrices by split.
+
+    `score` is what dev chooses by, `prior` (K,) the log shares of the classes; `fits` adds decoding restricted to
+    fitting types, `other` the mean with the probabilities of another model.
+    """
+    found = {
+        "as it answers": (None, dict(given)),
+        "threshold": tuned(SHIFTS, lambda split, shift: shifted(given[split], classes, shift), score),
+        "adjusted after training": tuned(TAUS, lambda split, tau: adjusted(given[split], prior, tau), score),
+    }
+    if fits is not None:
+        found["fitting types"] = None, {split: restricted(given[split], fits[split]) for split in SCORED}
+    if other is not None:
+        weight, both = tuned(WEIGHTS, lambda split, weight: mixed(given[split], other[split], weight), score)
+        found["with the SVM"] = weight, both
+        if fits is not None:
+            both = {split: restricted(both[split], fits[split]) for split in SCORED}
+            found["with the SVM, fitting types"] = weight, both
+    return found
 
 
 # How far probabilities can be trusted
