@@ -167,7 +167,9 @@ def reliability(p: np.ndarray, right: np.ndarray, bins: int = 10) -> pd.DataFram
         binomtest(round(row.right * row.rows), int(row.rows)).proportion_ci(method="wilson")
         for row in table.itertuples()
     ]
-    return table.assign(low=[limit.low for limit in limits], high=[limit.high for limit in limits]).reset_index(drop=True)
+    return table.assign(low=[limit.low for limit in limits], high=[limit.high for limit in limits]).reset_index(
+        drop=True
+    )
 
 
 def calibration_error(p: np.ndarray, right: np.ndarray, bins: int = 10) -> float:

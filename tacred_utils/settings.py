@@ -79,7 +79,9 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     upsample: Annotated[float, Meta(ge=0, le=1)] = 0.0  # repeat rows up to N^(1-u) · (largest relation's N)^u a class
     balance: Annotated[float, Meta(ge=0, le=1)]  # loss weight of a class: N^-balance, with mean 1 over the rows
     focal: Annotated[float, Meta(ge=0)] = 0.0  # a row's loss times (1 - p)^focal, p of its label (Lin et al. 2017)
-    prior: Annotated[float, Meta(ge=0)] = 0.0  # training adds prior · log share of a class to its logit (Menon et al. 2021)
+    prior: Annotated[float, Meta(ge=0)] = (
+        0.0  # training adds prior · log share of a class to its logit (Menon et al. 2021)
+    )
 
 
 class BilstmSettings(TrainingSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -146,7 +146,10 @@ class Study:
         runs = {}
         for entry in entries:
             for task in entry.possible_tasks(self.corpus, self.profile):
-                found = {seed: self.find(family, task, entry.variant, seed, **entry.changed(self.profile)) for seed in self.seeds}
+                found = {
+                    seed: self.find(family, task, entry.variant, seed, **entry.changed(self.profile))
+                    for seed in self.seeds
+                }
                 runs |= {(task, seed): run for seed, run in found.items() if run}
         return System(name, family, tuple(dict.fromkeys(planned)), runs)
 

@@ -159,6 +159,24 @@ def test_curves_mark_and_name_the_chosen_point():
     assert len(figures()["reliability"].axes[0].lines) == 2  # the system and the diagonal
 
 
+def test_points_stand_in_a_plane_with_bars_both_ways_and_lines_through_the_reference():
+    frame = pd.DataFrame(
+        {"system": SYSTEMS, "x": [0.5, 0.6, 0.4], "y": [0.3, 0.2, 0.35], "hollow": [False, True, False]}
+    )
+    for name in "xy":
+        frame[f"{name}_low"], frame[f"{name}_high"] = frame[name] - 0.05, frame[name] + 0.1
+    figure = plots.plane(frame, "ours", FAMILIES, "title", "micro F1", "macro F1")
+    [axis] = figure.axes
+    across, up = (np.array(lines.get_segments()) for lines in axis.collections[:2])
+    assert across[1].ravel().tolist() == pytest.approx([0.55, 0.2, 0.7, 0.2])
+    assert up[1].ravel().tolist() == pytest.approx([0.6, 0.15, 0.6, 0.3])
+    hollow, full = axis.collections[2:]
+    assert hollow.get_offsets().tolist() == [[0.6, 0.2]] and hollow.get_facecolor()[0].tolist() == [1, 1, 1, 1]
+    assert len(full.get_offsets()) == 2 and not np.allclose(full.get_facecolor()[0], full.get_facecolor()[1])
+    assert [line.get_xdata()[0] for line in axis.lines] == [0.5, 0] and axis.lines[1].get_ydata()[0] == 0.3
+    assert {text.get_text() for text in axis.texts} == set(SYSTEMS)
+
+
 def test_learning_curves_show_both_splits_and_mark_the_best_epoch():
     loss, _, f1, _ = figures()["learning_curves"].axes
     assert [line.get_ydata().tolist() for line in loss.lines] == [[2, 1, 0.5], [2, 1.5, 1.8]]

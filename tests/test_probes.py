@@ -24,7 +24,9 @@ ROWS = [
 
 def test_names_are_exchanged_for_others_of_type_and_length_and_nothing_else_moves():
     given = probes.names(ROWS)
-    assert given["PERSON", 2] == [("Ann", "Lee"), ("Bo", "Ray"), ("Cy", "Fox")] and given["CITY", 2] == [("New", "York")]
+    assert given["PERSON", 2] == [("Ann", "Lee"), ("Bo", "Ray"), ("Cy", "Fox")] and given["CITY", 2] == [
+        ("New", "York")
+    ]
     changed, done = probes.renamed(ROWS, given, 3)
     assert done.tolist() == [True, False, True, False]  # of New York there is no other; the last overlaps
     assert changed[1] is ROWS[1] and changed[3] is ROWS[3]
@@ -43,7 +45,9 @@ def test_unseen_names_are_not_those_of_training_in_any_writing():
 
 def test_each_row_is_answered_by_a_model_without_its_sentence():
     data = corpus(40)
-    twins = Corpus("tiny", [*data.train, *(replace(each, id=f"{each.id}-twin") for each in data.train)], data.dev, data.test)
+    twins = Corpus(
+        "tiny", [*data.train, *(replace(each, id=f"{each.id}-twin") for each in data.train)], data.dev, data.test
+    )
     seen = []
 
     def fit(part: Corpus) -> np.ndarray:
@@ -70,4 +74,8 @@ def test_doubt_is_the_log_odds_of_another_label_and_none_of_what_is_not_known():
 def test_systems_agree_on_one_answer_other_than_the_label():
     answers = pd.DataFrame({"s": ["a", "b", "c"], "t": ["a", "b", "a"], "u": ["a", "c", "c"]}, index=["i", "j", "k"])
     found = probes.agreed_against(answers, ["a", "a", "a"])
-    assert found.systems.tolist() == [0, 2, 2] and found.answer.tolist()[1:] == ["b", "c"] and pd.isna(found.answer.iloc[0])
+    assert (
+        found.systems.tolist() == [0, 2, 2]
+        and found.answer.tolist()[1:] == ["b", "c"]
+        and pd.isna(found.answer.iloc[0])
+    )

@@ -38,7 +38,12 @@ def test_each_way_to_decode_does_what_it_says():
 
 
 def test_only_relations_that_training_has_with_the_types_are_answered():
-    train = [row("per:age", "P", "N"), row(NO_RELATION, "P", "T"), row("per:title", "P", "T"), row(NO_RELATION, "P", "P")]
+    train = [
+        row("per:age", "P", "N"),
+        row(NO_RELATION, "P", "T"),
+        row("per:title", "P", "T"),
+        row(NO_RELATION, "P", "P"),
+    ]
     rows = [row("", "P", "N"), row("", "P", "T"), row("", "P", "P"), row("", "O", "N")]
     fits = remedies.fitting(train, rows, CLASSES)
     assert fits.tolist() == [[True, True, False], [True, False, True], [True, False, False], [True, True, True]]
@@ -63,7 +68,10 @@ def test_what_is_chosen_is_best_on_dev_and_nothing_is_changed_for_nothing():
 def test_temperature_is_where_the_log_loss_is_least_and_changes_no_answer():
     hot = 3 * LOGITS
     found = remedies.temperature(hot, GOLD, CLASSES)
-    losses = {t: log_loss(TARGET, np.exp(remedies.cooled(hot, t)), labels=[0, 1, 2]) for t in (found, found * 1.05, found / 1.05)}
+    losses = {
+        t: log_loss(TARGET, np.exp(remedies.cooled(hot, t)), labels=[0, 1, 2])
+        for t in (found, found * 1.05, found / 1.05)
+    }
     assert found > 1.5 and min(losses, key=losses.get) == found
     assert remedies.answers(remedies.cooled(hot, found), CLASSES) == remedies.answers(hot, CLASSES)
 
@@ -75,7 +83,9 @@ def test_calibration_is_scikit_learns():
     assert np.allclose(table.right, share) and np.allclose(table.confidence, confidence) and table.rows.sum() == 400
     assert ((table.low <= table.right) & (table.right <= table.high)).all()
     by_hand = sum(
-        abs(p[own].mean() - right[own].mean()) * own.sum() for low in range(10) if (own := (p * 10).astype(int) == low).any()
+        abs(p[own].mean() - right[own].mean()) * own.sum()
+        for low in range(10)
+        if (own := (p * 10).astype(int) == low).any()
     )
     assert remedies.calibration_error(p, right) == pytest.approx(by_hand / 400)
     assert remedies.calibration_error(np.array([1.0, 1.0]), np.array([True, True])) == 0
