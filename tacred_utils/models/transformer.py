@@ -40,8 +40,7 @@ JOINED = {"starts": 2, "means": 2, "spans": 4}  # pooled vectors that the head g
 class Classifier(nn.Module):
     """Pieces of S texts (S, T), their lengths (S,), and of B rows: the text (B,), the entities' first and last piece
     (B, 2) each and types (B, 2) → logits (B, K). Without `text`, row i reads text i. `tags` (S, T) are those of the
-    pieces' words, `states` (S, T, H) those of a
-    frozen backbone, where they are known.
+    pieces' words, `states` (S, T, H) those of a frozen backbone, where they are known.
     """
 
     def __init__(
