@@ -20,17 +20,21 @@ _LATEX = {
     "²": "$^2$", "·": r"$\cdot$", "–": "--", "—": "---", "…": r"\ldots{}", "’": "'", "‘": "`", "“": "``",
     "”": "''", "\N{NO-BREAK SPACE}": "~",
 }  # fmt: skip
+WRAPPED = 30  # characters on a line of a LaTeX column that is wrapped (14 em)
+LINE, PAGE = 70, 40  # characters and table rows that a LaTeX page of common size holds, at its own type size
+FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}"  # as wide as it is, or as the line
 
 
 def save_table(frame: pd.DataFrame, folder: Path, name: str, caption: str, decimals: int = 3) -> list[Path]:
     """Write `frame` as name.csv (six decimals), name.md and name.tex (`decimals`); return the three paths.
 
-    The LaTeX table needs booktabs and T1 fonts; its label is `tab:<name>`. A named index counts as a column.
+    The LaTeX table (see `latex`) needs T1 fonts; its label is `tab:<corpus>/<name>`, by the folder that `folder` lies in.
+    A named index counts as a column.
     """
     files = [Path(folder) / f"{name}.{suffix}" for suffix in ("csv", "md", "tex")]
     write_text(files[0], _flat(frame).to_csv(index=False, float_format="%.6f", lineterminator="\n"))
     write_text(files[1], f"{_markdown_text(caption)}\n\n{markdown(frame, decimals)}")
-    write_text(files[2], latex(frame, caption, f"tab:{name}", decimals))
+    write_text(files[2], latex(frame, caption, f"tab:{Path(folder).parent.name}/{name}", decimals))
     return files
 
 
@@ -93,16 +97,38 @@ def markdown(frame: pd.DataFrame, decimals: int = 3) -> str:
 
 
 def latex(frame: pd.DataFrame, caption: str, label: str, decimals: int = 3) -> str:
-    """The table in LaTeX with booktabs rules; it compiles as it is, whatever text is in it."""
+    """The table in LaTeX, which compiles as it is and fits its page, whatever text is in it.
+
+    Long cells are wrapped; a table that is wider than the line is scaled down, one that is longer than a page goes on
+    over several. Needs booktabs, array, graphicx and longtable.
+    """
     header, rows, right = _cells(frame, decimals)
     head, *body = ("    " + " & ".join(map(latex_text, cells)) + r" \\" for cells in (header, *rows))
-    columns = "".join("r" if numeric else "l" for numeric in right)
-    lines = [
-        r"\begin{table}[t]", r"  \centering", rf"  \caption{{{latex_text(caption)}}}",
-        rf"  \label{{{label}}}", rf"  \begin{{tabular}}{{{columns}}}", r"    \toprule", head, r"    \midrule",
-        *body, r"    \bottomrule", r"  \end{tabular}", r"\end{table}",
-    ]  # fmt: skip
+    columns = "".join(map(_latex_column, right, list(zip(header, *rows, strict=True))))
+    title = rf"\caption{{{latex_text(caption)}}}"
+    width = sum(min(max(map(len, cells)), WRAPPED) + 2 for cells in zip(header, *rows, strict=True))
+    height = sum(max(len(cell) // WRAPPED for cell in row) + 1 for row in rows)
+    shrunk = min(1, LINE / width)  # to fit the line
+    if height * shrunk > PAGE:
+        lines = [
+            r"\begingroup\scriptsize" if shrunk > 0.7 else r"\begingroup\tiny", r"\setlength{\tabcolsep}{2pt}",
+            rf"\begin{{longtable}}{{{columns}}}", rf"    {title}\label{{{label}}} \\", r"    \toprule", head,
+            r"    \midrule", r"    \endfirsthead", r"    \toprule", head, r"    \midrule", r"    \endhead",
+            r"    \bottomrule", r"    \endfoot", *body, r"\end{longtable}", r"\endgroup",
+        ]  # fmt: skip
+    else:
+        lines = [
+            r"\begin{table}[t]", r"  \centering", f"  {title}", rf"  \label{{{label}}}", rf"  {FITTED}{{%",
+            rf"  \begin{{tabular}}{{{columns}}}", r"    \toprule", head, r"    \midrule", *body, r"    \bottomrule",
+            r"  \end{tabular}}", r"\end{table}",
+        ]  # fmt: skip
     return "".join(f"{line}\n" for line in lines)
+
+
+def _latex_column(right: bool, cells: Sequence[str]) -> str:
+    """Numbers stand flush right, text flush left, in a narrow column if there is much of it."""
+    wide = any(len(cell) > WRAPPED and " " in cell for cell in cells)
+    return "r" if right else r">{\raggedright\arraybackslash}p{14em}" if wide else "l"
 
 
 def latex_text(text: str) -> str:

@@ -1,5 +1,6 @@
 """Tables: numbers, escaping, and LaTeX that compiles."""
 
+import re
 import shutil
 import subprocess
 
@@ -7,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tacred_utils.tables import format_number, latex_text, markdown, save_table, show, side_by_side, signed
+from tacred_utils.paths import FIGURES
+from tacred_utils.tables import format_number, latex, latex_text, markdown, save_table, show, side_by_side, signed
 
 NASTY = r"""<script>alert("x")</script> 50 % & $x_1$ #~^\{} | `a` *b* [c](d) née → ± שלום"""
 FRAME = pd.DataFrame({"relation": ["no_relation", NASTY], "rows": [12_184, 3], "F1": [0.91349, np.nan]})
@@ -36,8 +38,10 @@ def test_save_table_writes_three_forms_of_the_same_rows(tmp_path):
     assert lines[:4] == ["Scores &amp; more", "", "| relation | rows | F1 |", "| --- | ---: | ---: |"]
     assert lines[4] == "| no_relation | 12,184 | 0.913 |"
     tex = files[2].read_text()
-    assert r"\caption{Scores \& more}" in tex and r"\label{tab:02_x}" in tex
-    assert r"no\_relation & 12,184 & 0.913 \\" in tex and r"\begin{tabular}{lrr}" in tex
+    assert r"\caption{Scores \& more}" in tex and rf"\label{{tab:{tmp_path.name}/02_x}}" in tex
+    assert r"no\_relation & 12,184 & 0.913 \\" in tex
+    assert r"\begin{tabular}{>{\raggedright\arraybackslash}p{14em}rr}" in tex
+    assert r"\begin{tabular}{l}" in latex(FRAME.head(1)[["relation"]], "", "")
 
 
 def test_html_holds_no_markup_of_the_corpus():
@@ -60,13 +64,41 @@ def test_latex_text_escapes_all_that_latex_reads():
     assert latex_text("née → 1 ש") == r"née $\rightarrow$ 1 [U+05E9]"
 
 
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no LaTeX is installed")
-def test_latex_compiles(tmp_path):
-    save_table(FRAME, tmp_path, "x", NASTY)
-    preamble = r"\documentclass{article}\usepackage[T1]{fontenc}\usepackage[utf8]{inputenc}\usepackage{booktabs}"
-    (tmp_path / "all.tex").write_text(preamble + r"\begin{document}\input{x.tex}\end{document}")
-    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
-    assert subprocess.run(command, cwd=tmp_path, capture_output=True).returncode == 0
+def compiled(folder, *parts: str) -> str:
+    """The log of a document of these parts, a page each, compiled twice: longtable finds its widths so."""
+    if shutil.which("pdflatex") is None:
+        pytest.skip("no LaTeX is installed")
+    packages = r"\usepackage{array,booktabs,graphicx,longtable}\usepackage[T1]{fontenc}\usepackage[utf8]{inputenc}"
+    body = "\n".join(rf"{part}\clearpage" for part in parts)
+    (folder / "all.tex").write_text(rf"\documentclass{{article}}{packages}\begin{{document}}{body}\end{{document}}")
+    for _ in range(2):
+        command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+        result = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace")
+        assert result.returncode == 0, result.stdout[-2000:]
+    return result.stdout
+
+
+def test_latex_compiles_and_fits_its_page(tmp_path):
+    wide = pd.DataFrame([["a sentence of many words, " * 9, *range(1_000_000, 1_000_014)]] * 9).rename(
+        columns="column {}".format
+    )
+    long = pd.DataFrame(
+        {"relation": ["org:number_of_employees/members"] * 150, "F1": [0.5] * 150, "note": ["so " * 20] * 150}
+    )
+    for name, frame in {"nasty": FRAME, "wide": wide, "long": long, "empty": FRAME.iloc[:0]}.items():
+        save_table(frame, tmp_path, name, NASTY if name == "nasty" else "Scores")
+    compiled(tmp_path, r"\input{nasty.tex}", r"\input{empty.tex}")
+    log = compiled(tmp_path, r"\input{wide.tex}", r"\input{long.tex}")
+    assert "Float too large" not in log
+    assert max([float(points) for points in re.findall(r"Overfull \\hbox \(([\d.]+)pt", log)], default=0) < 5
+
+
+@pytest.mark.long
+def test_all_tables_and_figures_stand_in_one_document(tmp_path):
+    tables, figures = sorted(FIGURES.glob("*/tables/*.tex")), sorted(FIGURES.glob("*/*.pdf"))
+    assert tables and figures
+    pictures = (rf"\includegraphics[width=\linewidth]{{{path}}}" for path in figures)
+    assert "Missing character" not in compiled(tmp_path, *(rf"\input{{{path}}}" for path in tables), *pictures)
 
 
 def test_a_named_index_is_a_column_and_an_empty_table_is_one():
