@@ -1,7 +1,7 @@
 """Where the products of a notebook go, and the manifest that links every figure and table to its makers."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def places(profile: str, results: Path, corpus: str) -> Places:
 
 
 def read_manifest(figures: Path) -> dict[str, dict]:
-    """`manifest.json` of a figures folder: file → notebook, runs, profile, commit. Empty if absent."""
+    """`manifest.json` of a figures folder: file → notebook, runs, profile, corpus, labels, seeds, commit. Empty if absent."""
     path = figures / "manifest.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
@@ -38,10 +38,18 @@ def made_by(notebook: str, figures: Path) -> list[str]:
 
 
 def record(
-    figures: Path, files: Iterable[Path], notebook: str, runs: Iterable[str], profile: str, commit: str | None
+    figures: Path,
+    files: Iterable[Path],
+    notebook: str,
+    runs: Iterable[str],
+    settings: Mapping[str, object],
+    commit: str | None,
 ) -> None:
-    """Enter files below `figures` into its manifest: who made them, from which runs, at which commit."""
-    entry = {"notebook": notebook, "runs": sorted(set(runs)), "profile": profile, "commit": commit}
+    """Enter files below `figures` into its manifest: who made them, from which runs, under which settings and commit.
+
+    What a run was trained with stands in its run.json, below data/runs or the results folder.
+    """
+    entry = {"notebook": notebook, "runs": sorted(set(runs)), **settings, "commit": commit}
     made = {file.relative_to(figures).as_posix(): entry for file in files}
     _write_manifest(figures, read_manifest(figures) | made)
 

@@ -361,6 +361,9 @@ def clean(notebook: dict, names: Mapping[str, str]) -> str:
     for cell in notebook["cells"]:
         if "injected-parameters" in cell["metadata"].get("tags", []):
             cell["id"] = "injected-parameters"  # papermill draws one at random
+        if cell["cell_type"] == "code":  # a line of progress leaves an empty output behind
+            kept = [output for output in cell["outputs"] if output.get("data", {}).get("text/markdown") not in ("", [])]
+            cell["outputs"] = kept
     return json.dumps(scrub(notebook), ensure_ascii=False, indent=1, sort_keys=True) + "\n"
 
 

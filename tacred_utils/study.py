@@ -4,7 +4,8 @@ import os
 import shlex
 import shutil
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -66,6 +67,7 @@ class Study:
         self.labels = labels
         self._name = corpus or self.profile.corpus
         self._runs: set[str] = set()
+        self._gathered: set[str] = set()
         plots.use_style()
 
     @cached_property
@@ -113,15 +115,18 @@ class Study:
         force = os.environ.get("TACRED_STUDY_FORCE") == "1"
         together = int(os.environ.get("TACRED_STUDY_PROCESSES", "1"))
         folder = spec.folder(self.corpus, self.results)
-        if together > 1 and family != "svm" and (force or not is_done(folder)):
-            options = self._options | {"force": force or None}
-            log = folder.parent / ".locks" / f"{folder.name}.log"
-            processes.launch(arguments(Planned(spec, overrides), options), together, log)
-            if not keep_model:
-                shutil.rmtree(folder / "model", ignore_errors=True)
+        if is_done(folder) and not force:
             return self._used(Run(folder))
-        run = train(spec, self.corpus, self.results, self.profile.name, keep_model=keep_model, force=force)
-        return self._used(run)
+        with _progress(f"Training {spec.title} …"):
+            if together > 1 and family != "svm":
+                options = self._options | {"force": force or None}
+                log = folder.parent / ".locks" / f"{folder.name}.log"
+                processes.launch(arguments(Planned(spec, overrides), options), together, log)
+                if not keep_model:
+                    shutil.rmtree(folder / "model", ignore_errors=True)
+            else:
+                train(spec, self.corpus, self.results, self.profile.name, keep_model=keep_model, force=force)
+        return self._used(Run(folder))
 
     def find(
         self, family: str, task: str, variant: str | None = None, seed: int | None = None, **overrides: object
@@ -181,8 +186,12 @@ class Study:
         settings = self.profile.settings(family, variant, overrides)
         return Spec(family, task, self.seeds[0] if seed is None else seed, settings, variant)
 
+    def gathers(self, runs: Iterable[Run]) -> None:
+        """Say that what is `published` from here on rests on these runs, of whatever corpora."""
+        self._gathered |= {_run_name(run) for run in runs}
+
     def _used(self, run: Run) -> Run:
-        self._runs.add(f"{run.folder.parent.name}/{run.folder.name}")
+        self._runs.add(_run_name(run))
         return run
 
     def save_figure(self, figure: Figure, name: str, published: bool = False) -> None:
@@ -252,9 +261,16 @@ class Study:
         return outputs.places(self.profile.name, self.results, name).figures
 
     def _record(self, folder: Path, files: list[Path], published: bool) -> None:
-        outputs.record(folder, files, self.number, [] if published else self._runs, self.profile.name, git_commit())
+        runs = self._gathered if published else self._runs
+        corpus = Path(self._name).name  # a folder's path is the machine's own
+        given = {"profile": self.profile.name, "corpus": corpus, "labels": self.labels, "seeds": self.seeds}
+        outputs.record(folder, files, self.number, runs, given, git_commit())
         shown = files[0].relative_to(ROOT) if files[0].is_relative_to(ROOT) else files[0]
         print(f"{shown.with_suffix('')}: {', '.join(file.suffix[1:] for file in files)}")
+
+
+def _run_name(run: Run) -> str:
+    return f"{run.folder.parent.name}/{run.folder.name}"
 
 
 def _no_markup(text: str) -> str:
@@ -269,6 +285,15 @@ def _unless(*signals: str) -> Callable[[list[str]], list[str]]:
 
 _to_the_end = _unless("Study(")
 _to_the_next_part = _unless("Study(", "study.resume()")
+
+
+@contextmanager
+def _progress(sentence: str) -> Iterator[None]:
+    """Show a sentence below the cell that is running; when the block ends it becomes an empty output."""
+    shown = display(Markdown(sentence), display_id=True) if get_ipython() else None
+    yield
+    if shown:
+        shown.update(Markdown(""))
 
 
 def _leave_out(sentence: str, passing: Callable[[list[str]], list[str]]) -> None:

@@ -107,7 +107,7 @@ def test_outputs_that_a_notebook_no_longer_makes_go(study: Copy):
         "folder = places('smoke', Path(results), 'sample').figures\n"
         "folder.mkdir(parents=True, exist_ok=True)\n"
         "(folder / '01_{0}.csv').write_text('x')\n"
-        "record(folder, [folder / '01_{0}.csv'], '01', [], 'smoke', None)"
+        "record(folder, [folder / '01_{0}.csv'], '01', [], {{}}, None)"
     )
     figures = study.smoke / "figures" / "sample"
     for name in ("old", "new"):
@@ -223,6 +223,7 @@ def test_clean_takes_the_machine_out_of_text_but_not_out_of_images():
     image = {"image/png": "/home/me/AAAA", "text/plain": ["<F at 0x7f12345678>\n", "/home/me/study/x"]}
     widget = {"application/vnd.jupyter.widget-view+json": {"model_id": "1"}, "text/plain": "50 %"}
     outputs = [nbformat.v4.new_output("display_data", data) for data in (image, widget)]
+    outputs.append(nbformat.v4.new_output("display_data", {"text/markdown": "", "text/plain": "progress that is over"}))
     outputs.append(nbformat.v4.new_output("stream", text="/tmp/ipykernel_12/34.py:1: Warning at /home/mel\n"))
     notebook = new_notebook(cells=[new_code_cell("x", outputs=outputs, metadata={"papermill": {"duration": 1}})])
     notebook.metadata["widgets"] = {"state": {}}
@@ -238,7 +239,10 @@ def test_places_and_manifest(tmp_path: Path):
     assert places("sample", tmp_path, "kbp37").figures == FIGURES / "kbp37"
     assert places("sample", tmp_path, "kbp37").executed == NOTEBOOKS / "executed" / "kbp37"
     assert all(tmp_path in path.parents for path in vars(places("smoke", tmp_path, "sample")).values())
-    record(tmp_path, [tmp_path / "tables" / "02_x.csv"], "02", ["b", "a", "a"], "sample", "abc")
-    record(tmp_path, [tmp_path / "02_y.pdf"], "02", [], "sample", None)
+    record(
+        tmp_path, [tmp_path / "tables" / "02_x.csv"], "02", ["b", "a", "a"], {"profile": "sample", "seeds": [13]}, "abc"
+    )
+    record(tmp_path, [tmp_path / "02_y.pdf"], "02", [], {}, None)
     assert list(read_manifest(tmp_path)) == ["02_y.pdf", "tables/02_x.csv"]
-    assert read_manifest(tmp_path)["tables/02_x.csv"]["runs"] == ["a", "b"]
+    made = {"notebook": "02", "runs": ["a", "b"], "profile": "sample", "seeds": [13], "commit": "abc"}
+    assert read_manifest(tmp_path)["tables/02_x.csv"] == made

@@ -35,7 +35,14 @@ def test_products_of_smoke_lie_below_its_results_and_in_the_manifest(smoke, tmp_
     assert run.folder.is_relative_to(tmp_path)
     folder = tmp_path / "figures" / "sample"
     entry = json.loads((folder / "manifest.json").read_text())["02_curve.png"]
-    assert entry["notebook"] == "02" and entry["runs"] == [f"sample/{run.folder.name}"]
+    settings = {"profile": "smoke", "corpus": "sample", "labels": "tacred", "seeds": smoke.seeds}
+    made = {"notebook": "02", "runs": [f"sample/{run.folder.name}"], "commit": study.git_commit(), **settings}
+    assert entry == made
+    smoke.save_figure(Figure(), "printed", published=True)
+    smoke.gathers([run])
+    smoke.save_figure(Figure(), "gathered", published=True)
+    published = json.loads((tmp_path / "figures" / "published" / "manifest.json").read_text())
+    assert published["02_printed.png"]["runs"] == [] and published["02_gathered.png"] == made
     assert "02_curve: pdf, png" in capsys.readouterr().out
 
 
@@ -59,6 +66,21 @@ def test_find_reads_what_is_done_and_trains_nothing(smoke, tmp_path):
     assert not reader._runs
     assert reader.find("svm", "detection", seed=7).folder == run.folder
     assert reader._runs == {f"sample/{run.folder.name}"}
+
+
+def test_a_cell_says_what_it_trains_until_it_is_trained(smoke, monkeypatch):
+    shown = []
+
+    class Handle:
+        def update(self, output):
+            shown.append(output.data)
+
+    monkeypatch.setattr(study, "get_ipython", lambda: True)
+    monkeypatch.setattr(study, "display", lambda output, display_id: shown.append(output.data) or Handle())
+    smoke.run("svm", "detection", seed=7)
+    assert shown == ["Training svm-detection-s7 …", ""]
+    smoke.run("svm", "detection", seed=7)
+    assert len(shown) == 2, "what is trained is not trained again"
 
 
 def test_find_takes_a_published_copy(smoke, tmp_path):
