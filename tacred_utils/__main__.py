@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from tacred_utils.errors import UserError, printable
 from tacred_utils.labels import TASKS
-from tacred_utils.paths import DATA, PUBLISHED_RUNS, RESULTS
+from tacred_utils.paths import DATA, NOTEBOOKS, PUBLISHED_RUNS, RESULTS
 
 LONGEST = 1200  # characters of a message
 
@@ -180,6 +180,15 @@ def runs_publish(options: argparse.Namespace) -> None:
         readme.refresh()
 
 
+def report(options: argparse.Namespace) -> None:
+    """Write a static site of the executed notebooks, with search and pages of errors."""
+    from tacred_utils.registry import data_folder
+    from tacred_utils.report import build
+
+    first = build(options.out, NOTEBOOKS / "executed", [options.results, PUBLISHED_RUNS], data_folder(options.data_dir))
+    print(f"{first}: open it in a browser; it needs no network.")
+
+
 def _corpus(name: str, options: argparse.Namespace, profile):
     import msgspec
 
@@ -290,6 +299,10 @@ def _parser() -> argparse.ArgumentParser:
     command = _add(runs, "publish", runs_publish, [results])
     command.add_argument("--corpus")
     command.add_argument("--to", type=Path, default=PUBLISHED_RUNS, metavar="DIR")
+
+    command = _add(commands, "report", report, [results])
+    command.add_argument("--data-dir", type=Path, metavar="DIR", help="holds one folder a corpus (default: data/)")
+    command.add_argument("--out", type=Path, default=RESULTS / "report", metavar="DIR", help="default: results/report/")
     return parser
 
 

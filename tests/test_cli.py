@@ -96,6 +96,8 @@ MISTAKES = [
     (["data", "get", "everything"], "everything"),
     (["score", "{tmp}/none.jsonl"], "none.jsonl"),
     (["plan", "--seeds", "one"], "one"),
+    (["report", "--seed", "7"], "unrecognized arguments: --seed"),
+    (["report", "--out", "{folder}/train.json"], "train.json"),
     (["predict", "--run", "x", "--sentence", "s", "--subject", "a", "--object", "b"], "no folder of a run"),
 ]
 
@@ -112,4 +114,4 @@ def test_a_mistake_is_one_sentence_and_exit_status_two(arguments, expected, fold
 
 def test_help_starts_fast_and_names_every_command():
     shown = run("--help").stdout
-    assert all(command in shown for command in ("train", "plan", "score", "predict", "data", "runs"))
+    assert all(command in shown for command in ("train", "plan", "score", "predict", "data", "runs", "report"))

@@ -3,11 +3,14 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tacred_utils.paths import ROOT
+from tacred_utils.paths import NOTEBOOKS, ROOT
+
+EXECUTED = NOTEBOOKS / "executed"
 
 TOOLS = (
     "bash",
@@ -76,6 +79,7 @@ def test_help_needs_no_environment(script: Path):
         "results",
         "processes",
         "setup",
+        "out",
         "report",
         "lab",
         "test",
@@ -94,8 +98,9 @@ def test_help_needs_no_environment(script: Path):
         (["--corpus", "--force"], "--corpus needs a value, not --force"),
         (["--seeds="], "--seeds needs a value"),
         (["kbp37"], "there is no option kbp37"),
-        (["--report"], "--report"),
-        (["--lab"], "--lab"),
+        (["--report", "--lab"], "--report and --lab do not go together"),
+        (["--lab", "--seeds", "7"], "--lab takes no --seeds"),
+        (["--report", "--out"], "--out needs a value"),
     ],
 )
 def test_a_mistake_is_one_sentence_before_anything_is_installed(script: Path, options, said):
@@ -175,3 +180,19 @@ def test_an_active_environment_that_lacks_a_pin_is_not_used(script: Path, tmp_pa
     (script.parent / ".venv").write_text("in the way")  # so that the script stops before it makes one
     result = call(script, "--setup", VIRTUAL_ENV=os.environ.get("VIRTUAL_ENV", str(ROOT / ".venv")))
     assert result.returncode == 2 and "lacks" in result.stdout
+
+
+@pytest.mark.long
+def test_report_renders_the_executed_notebooks(tmp_path: Path):
+    """In the real environment, below another folder; what the command does not take is told."""
+    active = {"VIRTUAL_ENV": sys.prefix}
+    folder = tmp_path / "nothing here"
+    result = call(
+        ROOT / "run_all.sh", "--report", "--out", str(folder), "--results", str(folder), "--data-dir=x", **active
+    )
+    assert result.returncode == 0 and f"{folder}/index.html" in result.stdout, result
+    pages = {path.name for path in (folder / "sample").glob("*.html")}
+    assert pages == {"errors.html", *(path.with_suffix(".html").name for path in (EXECUTED / "sample").glob("*.ipynb"))}
+    assert "unrecognized arguments: --force" in one_sentence(
+        call(ROOT / "run_all.sh", "--report", "--force", **active), 2
+    )
