@@ -58,6 +58,7 @@ while [ $# -gt 0 ]; do
   shift
 done
 # --- environment: the active one if it holds every pin, else .venv
+trap 'echo "Stopped by Ctrl-C; start again to go on." >&2; exit 130' INT
 unset PYTHONHOME && export PIP_USER=0 PIP_DISABLE_PIP_VERSION_CHECK=1
 
 lacking() {  # the first pin that the environment of python $1 lacks; nothing if it is complete
