@@ -377,9 +377,11 @@ def _describe(spec: Spec, corpus: Corpus, profile: str) -> dict[str, object]:
 def _write_predictions(
     task: str, corpus: Corpus, split: str, outcome: Outcome, classes: list[str], folder: Path
 ) -> dict[str, float]:
-    """Write one split's predictions and log-probabilities; returns its scores."""
+    """Write one split's predictions and log-probabilities; returns its scores. `UserError` if one is no number."""
     examples, log_probs = corpus.split(split), np.ascontiguousarray(outcome.log_probs[split], dtype=np.float32)
     assert log_probs.shape == (len(examples), len(classes)), "a model must answer every row with every class"
+    if np.isnan(log_probs).any():
+        raise UserError(f"{folder}: answers on {split} are no numbers; lower learning_rate, or change other settings.")
     best = log_probs.argmax(axis=1)  # (rows,)
     frame = pd.DataFrame({
         "id": [example.id for example in examples],

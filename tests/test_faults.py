@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -22,7 +23,6 @@ from conftest import Copy
 from msgspec.structs import replace
 
 from tacred_utils import runner
-from tacred_utils.__main__ import main
 from tacred_utils.errors import UserError, exhausted
 from tacred_utils.labels import SPLITS
 from tacred_utils.models.pretrained import load_pretrained
@@ -99,7 +99,9 @@ def test_a_pre_training_that_comes_to_no_numbers_is_not_kept(tmp_path):
         (OSError(28, "No space left on device", "a.json"), UserError, "a.json: No space left on device; free space"),
     ],
 )
-def test_what_stops_between_notebooks_is_told_with_the_command_that_resumes(study: Copy, monkeypatch, error, kind, said):
+def test_what_stops_between_notebooks_is_told_with_the_command_that_resumes(
+    study: Copy, monkeypatch, error, kind, said
+):
     class Job(runner.Job):
         def is_current(self) -> bool:
             if len(asked.append(self) or asked) == 2:  # once for the plan, once in its turn
@@ -120,7 +122,7 @@ START = "from tacred_utils.study import Study\nstudy = Study('{}', profile, corp
 SVM = ("runs = [study.run('svm', 'joint')]",)
 NETWORK = (
     "import tacred_utils.training\ntacred_utils.training.SAVE_EVERY = 3",
-    "sizes = dict(hidden=8, word_dim=8, batch_size=32, epochs=12, patience=0)",
+    "sizes = dict(hidden=8, word_dim=8, batch_size=32, epochs=36, patience=0)",
     "runs = [study.run('bilstm', 'joint', **sizes)]",
 )
 SHOW = (
@@ -128,7 +130,16 @@ SHOW = (
     "study.save_table(frame, 'scores', 'Scores')",
     "study.save_figure(frame.plot().figure, 'scores')",
 )
-MADE = ("predictions/*", "metrics.json", "history.csv", "model.json", "model/*.safetensors", "tables/*", "*.png", "*.pdf")
+MADE = (
+    "predictions/*",
+    "metrics.json",
+    "history.csv",
+    "model.json",
+    "model/*.safetensors",
+    "tables/*",
+    "*.png",
+    "*.pdf",
+)
 
 
 @pytest.fixture(scope="module")
@@ -187,37 +198,53 @@ def products(results: Path) -> dict[str, bytes]:
     return {str(path.relative_to(results)): path.read_bytes() for path in shown}
 
 
+def checkpoints(results: Path) -> list[Path]:
+    return [*(results / "smoke" / "tiny").glob("*/checkpoints/checkpoint-*")]
+
+
+def wait(until: Callable[[], object]) -> None:
+    while not until():
+        time.sleep(0.05)
+
+
 def kernels(runner_id: int) -> list[int]:
     """The processes that a runner started: kernels lead process groups of their own."""
     listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(runner_id)], capture_output=True, text=True)
     return [int(number) for number in listed.stdout.split()]
 
 
+def killed(small: Small, results: Path, seconds: float, training: bool, orphaned: bool) -> bool:
+    """Run the study so long, from its first checkpoint on if `training`, then kill it; False if it came to its end.
+
+    `orphaned`: its kernel is not killed and lives on for about a second, beside the next run.
+    """
+    process = small.begin(results)
+    if training:
+        wait(lambda: process.poll() is not None or checkpoints(results))
+    try:
+        said = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        for number in () if orphaned else kernels(process.pid):
+            os.kill(number, signal.SIGKILL)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        return True
+    assert process.returncode == 0, said
+    return False
+
+
 @pytest.mark.long
 def test_a_study_killed_at_twenty_moments_comes_to_the_same_bytes(small, unbroken, tmp_path):
-    """Every second time its kernel is killed as well; else it lives on for a second, beside the next run."""
     expected, seconds = unbroken
-    dice, kills, rounds = random.Random(8), 0, 0
+    dice, kills, resumed = random.Random(8), 0, []
     while kills < 20:
-        rounds += 1
-        results = tmp_path / f"round {rounds}"
-        while True:
-            process = small.begin(results)
-            try:
-                said = process.communicate(timeout=dice.uniform(0, seconds))
-                assert process.returncode == 0, said
-                break
-            except subprocess.TimeoutExpired:
-                orphans = kernels(process.pid)
-                os.killpg(process.pid, signal.SIGKILL)
-                for orphan in orphans if kills % 2 else ():
-                    os.kill(orphan, signal.SIGKILL)
-                process.communicate()
-                kills += 1
-                found = products(results)  # whatever has its name is whole
-                assert all(expected[name] == content for name, content in found.items())
-        assert products(results) == expected, f"after {kills} kills"
-        assert not [*(results / "smoke" / "tiny").rglob("checkpoint*")]
+        results = tmp_path / f"after {kills}"
+        while killed(small, results, dice.uniform(0, 3 if kills % 2 else seconds), kills % 2, kills // 2 % 2):
+            kills += 1
+            assert all(expected[name] == content for name, content in products(results).items()), "half-written"
+        assert products(results) == expected and not checkpoints(results), f"after {kills} kills"
+        resumed += [run.info.get("resumed_at_step") for run in find_runs(results / "smoke")]
+    assert any(resumed), "no kill fell between a checkpoint and the end of its training"
 
 
 @pytest.mark.long
@@ -241,9 +268,7 @@ def test_ctrl_c_stops_in_seconds_and_the_command_that_it_names_resumes(small, un
 @pytest.mark.long
 def test_of_two_runners_at_once_one_is_turned_away_and_nothing_is_damaged(small, unbroken, tmp_path):
     first = small.begin(tmp_path)
-    while not (tmp_path / "smoke" / ".runner.lock").exists():
-        assert first.poll() is None
-        time.sleep(0.1)
+    wait(lambda: first.poll() is not None or (tmp_path / "smoke" / ".runner.lock").exists())
     second = small.begin(tmp_path)
     _, errors = second.communicate(timeout=60)
     assert second.returncode == 2 and "another run works here" in errors and len(errors.splitlines()) == 1
@@ -251,7 +276,7 @@ def test_of_two_runners_at_once_one_is_turned_away_and_nothing_is_damaged(small,
 
 
 def trainer(corpus: Path, results: Path) -> list[str]:
-    sizes = ["hidden=8", "word_dim=8", "batch_size=32", "epochs=12", "patience=0"]
+    sizes = ["hidden=8", "word_dim=8", "batch_size=32", "epochs=36", "patience=0"]
     where = ["--corpus", str(corpus), "--results", str(results), "--profile", "smoke"]
     return ["train", "--family", "bilstm", "--task", "joint", "--seed", "13", *where, "--set", *sizes]
 

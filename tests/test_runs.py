@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import types
 
 import msgspec
@@ -137,6 +138,22 @@ def test_a_failed_run_is_not_done_and_is_trained_again(model, tmp_path):
     assert is_done(train(spec(), make_corpus(), tmp_path, "sample").folder)
 
 
+def test_answers_that_are_no_numbers_are_no_run(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(model, "fit", _without_numbers(model.fit))
+    with pytest.raises(UserError, match="answers on test are no numbers; lower learning_rate"):
+        train(spec(), make_corpus(), tmp_path, "sample")
+    assert find_runs(tmp_path) == []
+
+
+def _without_numbers(fit):
+    def wrapped(*arguments):
+        outcome = fit(*arguments)
+        outcome.log_probs["test"][3] = np.nan
+        return outcome
+
+    return wrapped
+
+
 @pytest.mark.parametrize("damage", ["run.json", "metrics.json", "predictions/test.jsonl"])
 def test_half_a_run_does_not_count(model, tmp_path, damage):
     run = train(spec(), make_corpus(), tmp_path, "sample")
@@ -194,6 +211,14 @@ def test_a_second_trainer_is_kept_out(model, tmp_path, monkeypatch):
     with FileLock(folder.parent / ".locks" / f"{folder.name}.lock"), pytest.raises(UserError, match="another process"):
         train(spec(), corpus, tmp_path, "sample")
     assert model.trained == []
+
+
+def test_a_trainer_waits_for_one_that_is_about_to_end(model, tmp_path):
+    folder = spec().folder(make_corpus(), tmp_path)
+    (folder.parent / ".locks").mkdir(parents=True)
+    (dying := FileLock(folder.parent / ".locks" / f"{folder.name}.lock", thread_local=False)).acquire()
+    threading.Timer(0.5, dying.release).start()  # as a kernel whose runner was killed
+    assert is_done(train(spec(), make_corpus(), tmp_path, "sample").folder)
 
 
 def test_tasks_that_a_corpus_cannot_have(model, tmp_path):
