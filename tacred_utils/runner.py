@@ -7,6 +7,7 @@ status: 0 when every cell of every notebook completed, 2 for a user's mistake, 1
 import argparse
 import hashlib
 import json
+import logging
 import os
 import re
 import shlex
@@ -304,6 +305,7 @@ def _papermill(job: Job, output: Path, log: Path, bar: str) -> Exception | None:
     import papermill  # takes a second
     from papermill.exceptions import PapermillExecutionError
 
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # after Ctrl-C nobody asks how the cell's task ended
     os.environ["IPYTHONDIR"] = str(job.where.logs / "ipython")  # the user's own start-up files stay out
     progress = {"bar_format": bar, "leave": False, "file": sys.stdout} if sys.stdout.isatty() else False
     terminal = os.dup(2)
