@@ -159,8 +159,9 @@ def train(
 ) -> Run:
     """Train a run, or re-use it when it is done; returns it.
 
-    A lock keeps a second trainer out, and of processes that train together all but the first; files appear by rename, and only `status: done` in run.json makes the run count.
-    Raises `UserError` for a task that the corpus does not allow and when another process trains this very run.
+    A lock keeps a second trainer out, and of processes that train together all but the first; files appear by rename,
+    and only `status: done` in run.json makes the run count. Raises `UserError` for a task that the corpus does not
+    allow, when another process trains this very run, and when memory or disk run out.
     """
     from filelock import FileLock, Timeout
 
@@ -169,13 +170,13 @@ def train(
     if is_done(folder) and not force:
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)  # there if it was killed at its very end
         return Run(folder)
-    if processes.rank():  # helps process 0, which writes
-        if spec.family != "svm":
-            import_module(MODULES[spec.family]).fit(corpus, spec.task, spec.settings, spec.seed, folder / "checkpoints")
-            processes.wait()
-        return Run(folder)
     lock = folder.parent / ".locks" / f"{folder.name}.lock"
     try:
+        if processes.rank():  # helps process 0, which writes
+            if spec.family != "svm":
+                import_module(MODULES[spec.family]).fit(corpus, spec.task, spec.settings, spec.seed, folder / CHECKPOINTS)
+                processes.wait()
+            return Run(folder)
         lock.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(lock, timeout=PATIENCE):
             if force and folder.exists():
