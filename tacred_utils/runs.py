@@ -174,7 +174,9 @@ def train(
     try:
         if processes.rank():  # helps process 0, which writes
             if spec.family != "svm":
-                import_module(MODULES[spec.family]).fit(corpus, spec.task, spec.settings, spec.seed, folder / CHECKPOINTS)
+                import_module(MODULES[spec.family]).fit(
+                    corpus, spec.task, spec.settings, spec.seed, folder / CHECKPOINTS
+                )
                 processes.wait()
             return Run(folder)
         lock.parent.mkdir(parents=True, exist_ok=True)
