@@ -65,6 +65,7 @@ done
 [ "$mode" != --lab ] || [ ${#arguments[@]} = 0 ] ||
   fail 2 "run_all.sh: --lab takes no ${arguments[0]%%=*}; set it in the parameters cell of the notebook."
 # --- environment: the active one if it holds every pin, else .venv
+trap 'echo "Stopped by Ctrl-C; start again to go on." >&2; exit 130' INT
 unset PYTHONHOME && export PIP_USER=0 PIP_DISABLE_PIP_VERSION_CHECK=1
 
 lacking() {  # the first pin that the environment of python $1 lacks; nothing if it is complete

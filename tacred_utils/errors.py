@@ -1,4 +1,11 @@
-"""The one exception that the command line turns into one sentence, and text that is safe to print."""
+"""The one exception that the command line turns into one sentence, what ran out, and text that is safe to print."""
+
+import errno
+import re
+
+# How libraries that raise neither OSError nor MemoryError say it: torch, safetensors, tokenizers.
+_FULL = re.compile("no space left|os error 28|disk quota|PytorchStreamWriter failed writing|iostream error", re.I)
+_MEMORY = re.compile("out of memory|can't allocate memory|cannot allocate memory|ALLOC_FAILED", re.I)
 
 
 class UserError(Exception):
@@ -7,6 +14,15 @@ class UserError(Exception):
     The message names the file, the place in it and the remedy, in one sentence.
     Commands show it without a traceback and exit with status 2.
     """
+
+
+def exhausted(error: BaseException) -> str | None:
+    """ "memory" or "disk" where the error says that there was none left, else None."""
+    said = f"{type(error).__name__}: {error}"
+    if isinstance(error, MemoryError) or _MEMORY.search(said):
+        return "memory"
+    full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or _FULL.search(said)
+    return "disk" if full else None
 
 
 def printable(text: str) -> str:

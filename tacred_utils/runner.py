@@ -7,13 +7,15 @@ status: 0 when every cell of every notebook completed, 2 for a user's mistake, 1
 import argparse
 import hashlib
 import json
+import logging
 import os
 import re
 import shlex
 import signal
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -35,7 +37,7 @@ ANY_RUN = re.compile(r"study\.find\(|\bshelves\(")  # … and not those of the s
 GATHERS = re.compile(r"\bshelves\(")  # marks one that reads the published runs of all corpora as well
 HINTS = {  # where the error itself says little
     "SystemExit": "sys.exit leaves the cells below undone; raise an error instead",
-    "DeadKernelError": "the kernel died, most often because memory ran out",
+    "DeadKernelError": "the kernel died, most often because memory ran out; lower batch_size in the profile",
 }
 
 
@@ -106,7 +108,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return run(parse(arguments), arguments)
     except tuple(STATUS) as error:
-        print(str(error) or "Stopped by Ctrl-C.", file=sys.stderr)
+        print(str(error) or "Stopped by Ctrl-C before any notebook; start again to go on.", file=sys.stderr)
         return STATUS[type(error)]
 
 
@@ -158,8 +160,11 @@ def run(options: argparse.Namespace, arguments: list[str]) -> int:
     except Timeout:
         raise UserError(f"{options.results}: another run works here; choose other --results.") from None
     except OSError as error:
-        place = error.filename or options.results
-        raise UserError(f"{place}: {error.strerror}; free space, or choose other --results.") from error
+        raise _unwritten(error, options.results) from error
+
+
+def _unwritten(error: OSError, place: Path) -> UserError:
+    return UserError(f"{error.filename or place}: {error.strerror or error}; free space, or choose other --results.")
 
 
 def plan(options: argparse.Namespace) -> list[Job]:
@@ -243,20 +248,28 @@ def run_jobs(jobs: list[Job], force: bool, arguments: list[str]) -> int:
     start = time.monotonic()
     for place, job in enumerate(jobs, start=1):
         head = f"[{place}/{len(jobs)}] {job.source.stem:<24}"
-        if not force and job.is_current():  # asked again: the notebooks before it may have made runs that it reads
-            print(head, "up to date", flush=True)
-            continue
-        left = _clock(sum(expected.values()))
-        try:
+        with _resumable(job, arguments):
+            if not force and job.is_current():  # asked again: the notebooks before it may have made runs that it reads
+                print(head, "up to date", flush=True)
+                continue
+            left = _clock(sum(expected.values()))
             seconds = execute(job, f"{head} {{n}}/{{total}} cells in {{elapsed}}, about {left} left in all")
-        except tuple(STATUS) as stop:
-            cause = str(stop) or f"Stopped by Ctrl-C in {job.source.name}."
-            raise type(stop)(f"{cause}\nTo resume: {_resume(arguments, job.number)}") from stop
-        expected.pop(job.number, None)
-        left = f"about {_clock(sum(expected.values()))} left" if expected else "finished"
-        elapsed = _clock(time.monotonic() - start)
-        print(f"{head} done in {_clock(seconds)} (elapsed {elapsed}, {left})", flush=True)
+            expected.pop(job.number, None)
+            left = f"about {_clock(sum(expected.values()))} left" if expected else "finished"
+            elapsed = _clock(time.monotonic() - start)
+            print(f"{head} done in {_clock(seconds)} (elapsed {elapsed}, {left})", flush=True)
     return 0
+
+
+@contextmanager
+def _resumable(job: Job, arguments: list[str]) -> Iterator[None]:
+    """Raise what stops a notebook with the command that resumes."""
+    try:
+        yield
+    except (OSError, *STATUS) as error:
+        stop = _unwritten(error, job.where.logs) if isinstance(error, OSError) else error
+        cause = str(stop) or f"Stopped by Ctrl-C in {job.source.name}."
+        raise type(stop)(f"{cause}\nTo resume: {_resume(arguments, job.number)}") from error
 
 
 def _clock(seconds: float) -> str:
@@ -300,6 +313,7 @@ def _papermill(job: Job, output: Path, log: Path, bar: str) -> Exception | None:
     import papermill  # takes a second
     from papermill.exceptions import PapermillExecutionError
 
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # after Ctrl-C nobody asks how the cell's task ended
     os.environ["IPYTHONDIR"] = str(job.where.logs / "ipython")  # the user's own start-up files stay out
     progress = {"bar_format": bar, "leave": False, "file": sys.stdout} if sys.stdout.isatty() else False
     terminal = os.dup(2)

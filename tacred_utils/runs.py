@@ -24,12 +24,12 @@ import pandas as pd
 
 from tacred_utils import processes
 from tacred_utils.corpus import Corpus
-from tacred_utils.errors import UserError
+from tacred_utils.errors import UserError, exhausted
 from tacred_utils.labels import NO_RELATION, TASKS, task_classes, task_label
 from tacred_utils.metrics import scores
 from tacred_utils.paths import ROOT, read_bytes, write_bytes, write_text
 from tacred_utils.predictions import read_predictions
-from tacred_utils.settings import FAMILIES, VERSIONS, known_family
+from tacred_utils.settings import FAMILIES, VERSIONS, TrainingSettings, known_family
 
 # Each has fit(corpus, task, settings, seed, folder) -> Outcome, and load(folder) -> a model that can score Examples.
 MODULES = {
@@ -38,6 +38,8 @@ MODULES = {
 }  # fmt: skip
 RECORDED = ("numpy", "scipy", "scikit-learn", "imbalanced-learn", "torch", "transformers", "accelerate")
 SCORED = ("dev", "test")
+CHECKPOINTS = "checkpoints"  # the folder of a run that a killed training resumes from; gone when it is done
+PATIENCE = 10  # seconds to wait for another trainer: the kernel of a runner that was killed ends in a few
 
 
 @dataclass(frozen=True)
@@ -157,24 +159,28 @@ def train(
 ) -> Run:
     """Train a run, or re-use it when it is done; returns it.
 
-    A lock keeps a second trainer out, and of processes that train together all but the first; files appear by rename, and only `status: done` in run.json makes the run count.
-    Raises `UserError` for a task that the corpus does not allow and when another process trains this very run.
+    A lock keeps a second trainer out, and of processes that train together all but the first; files appear by rename,
+    and only `status: done` in run.json makes the run count. Raises `UserError` for a task that the corpus does not
+    allow, when another process trains this very run, and when memory or disk run out.
     """
     from filelock import FileLock, Timeout
 
     _check_task(spec, corpus)
     folder = spec.folder(corpus, results)
     if is_done(folder) and not force:
-        return Run(folder)
-    if processes.rank():  # helps process 0, which writes
-        if spec.family != "svm":
-            import_module(MODULES[spec.family]).fit(corpus, spec.task, spec.settings, spec.seed, folder / "checkpoints")
-            processes.wait()
+        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)  # there if it was killed at its very end
         return Run(folder)
     lock = folder.parent / ".locks" / f"{folder.name}.lock"
     try:
+        if processes.rank():  # helps process 0, which writes
+            if spec.family != "svm":
+                import_module(MODULES[spec.family]).fit(
+                    corpus, spec.task, spec.settings, spec.seed, folder / CHECKPOINTS
+                )
+                processes.wait()
+            return Run(folder)
         lock.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(lock, timeout=0):
+        with FileLock(lock, timeout=PATIENCE):
             if force and folder.exists():
                 shutil.rmtree(folder)
             if not is_done(folder):
@@ -184,11 +190,35 @@ def train(
         raise UserError(
             f"{folder}: another process is training this run; wait for it, or choose another --results."
         ) from None
-    except OSError as error:
-        raise UserError(
-            f"{error.filename or folder}: cannot be written ({error.strerror or error}); choose another --results."
-        ) from None
+    except Exception as error:
+        told = _told(error, folder, spec.settings)
+        if told is None:
+            raise
+        raise told from error
     return Run(folder)
+
+
+def _told(error: Exception, folder: Path, settings: msgspec.Struct) -> UserError | None:
+    """What stopped a training, in one sentence, where the user can mend it."""
+    ran_out = None if isinstance(error, UserError) else exhausted(error)
+    if ran_out == "memory":
+        return UserError(f"{folder}: memory ran out; {_thrift(settings)}.")
+    if ran_out == "disk":
+        return UserError(f"{folder}: the disk is full; free space, or choose another --results.")
+    if isinstance(error, OSError):
+        place = error.filename or folder
+        return UserError(f"{place}: cannot be written ({error.strerror or error}); choose another --results.")
+    return None
+
+
+def _thrift(settings: msgspec.Struct) -> str:
+    """Which setting to lower for want of memory."""
+    if isinstance(settings, TrainingSettings):
+        return (
+            f"lower batch_size (now {settings.batch_size}), and raise accumulate (now {settings.accumulate}) as many "
+            "times to keep the steps what they are"
+        )
+    return f"lower max_rows (now {settings.max_rows or 'all rows'})"
 
 
 def is_done(folder: Path) -> bool:
@@ -278,14 +308,14 @@ def _check_task(spec: Spec, corpus: Corpus) -> None:
 
 def _train(spec: Spec, corpus: Corpus, folder: Path, profile: str, keep_model: bool) -> None:
     new = not folder.exists()
-    shutil.rmtree(folder / "model", ignore_errors=True)
+    _clear(folder)
     info = _describe(spec, corpus, profile)
     _write_json(folder / "run.json", info | {"status": "running"})
-    start, work = time.perf_counter(), folder / "checkpoints"  # what a killed run resumes from
+    start, work = time.perf_counter(), folder / CHECKPOINTS
     try:
         outcome = import_module(MODULES[spec.family]).fit(corpus, spec.task, spec.settings, spec.seed, work)
     except BaseException as error:
-        if new and isinstance(error, UserError):  # a mistake, such as a file that is not there
+        if new and isinstance(error, UserError) and not any(work.glob("checkpoint-*")):  # a mistake: nothing to keep
             shutil.rmtree(folder)
             raise
         _write_json(folder / "run.json", info | {"status": "failed", "error": f"{type(error).__name__}: {error}"})
@@ -305,6 +335,15 @@ def _train(spec: Spec, corpus: Corpus, folder: Path, profile: str, keep_model: b
     }
     _write_json(folder / "run.json", info | outcome.details | cost | {"status": "done"})
     shutil.rmtree(work, ignore_errors=True)
+
+
+def _clear(folder: Path) -> None:
+    """Delete what a killed training left, but for its checkpoints."""
+    for path in folder.glob("*"):
+        if path.is_file():
+            path.unlink()
+        elif path.name != CHECKPOINTS:
+            shutil.rmtree(path)
 
 
 def _describe(spec: Spec, corpus: Corpus, profile: str) -> dict[str, object]:
@@ -341,9 +380,11 @@ def _describe(spec: Spec, corpus: Corpus, profile: str) -> dict[str, object]:
 def _write_predictions(
     task: str, corpus: Corpus, split: str, outcome: Outcome, classes: list[str], folder: Path
 ) -> dict[str, float]:
-    """Write one split's predictions and log-probabilities; returns its scores."""
+    """Write one split's predictions and log-probabilities; returns its scores. `UserError` if one is no number."""
     examples, log_probs = corpus.split(split), np.ascontiguousarray(outcome.log_probs[split], dtype=np.float32)
     assert log_probs.shape == (len(examples), len(classes)), "a model must answer every row with every class"
+    if np.isnan(log_probs).any():
+        raise UserError(f"{folder}: answers on {split} are no numbers; lower learning_rate, or change other settings.")
     best = log_probs.argmax(axis=1)  # (rows,)
     frame = pd.DataFrame({
         "id": [example.id for example in examples],

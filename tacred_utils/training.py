@@ -187,6 +187,7 @@ class _Trainer(Trainer):
             metric_for_best_model=f"dev_{settings.select}", greater_is_better=True, logging_strategy="no",
             label_names=["labels"], remove_unused_columns=False, disable_tqdm=True, report_to="none", log_level="error",
             dataloader_pin_memory=False, use_cpu=not torch.cuda.is_available(),  # told so, processes join without a GPU
+            logging_nan_inf_filter=False,  # `weighted_loss` stops instead
         )  # fmt: skip
         arguments._n_gpu = min(arguments.n_gpu, 1)  # several devices are for torchrun, not for nn.DataParallel
         super().__init__(
@@ -225,9 +226,20 @@ class _Trainer(Trainer):
     def weighted_loss(
         self, outputs: dict, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None
     ) -> torch.Tensor:
-        """Σ loss over rows / rows of the whole step: accumulated batches give the gradient of one."""
+        """Σ loss over rows / rows of the whole step: accumulated batches give the gradient of one.
+
+        Raises `UserError` when that is no number: no later step would mend the weights.
+        """
         total = self.loss(outputs["logits"].float(), labels)
+        if not torch.isfinite(total):
+            raise self.lost(f"the loss is {total.item()}", self.state.global_step + 1)
         return total / (len(labels) if num_items_in_batch is None else num_items_in_batch)
+
+    def lost(self, what: str, step: int) -> UserError:
+        """What is no number, in which step (counted from 1), and what to lower."""
+        place = f"in step {step} of {self.state.max_steps} (epoch {self.batches.epoch + 1})"
+        run, rate = Path(self.args.output_dir).parent, self.recipe.learning_rate
+        return UserError(f"{run}: {what} {place}; lower learning_rate (now {rate:g}).")
 
     def evaluate(self, *_: object, **__: object) -> dict[str, float]:
         """Loss and scores of the probe of training rows and of dev; one row of the history."""
@@ -244,6 +256,8 @@ class _Trainer(Trainer):
     def scores(self, split: str, rows: np.ndarray) -> dict[str, float]:
         data = self.data[split]
         logits, target = score(self.model, data.encoded, rows), torch.from_numpy(data.target[rows])
+        if not np.isfinite(logits).all():
+            raise self.lost(f"answers on {split} are no numbers", self.state.global_step)
         loss = self.loss(torch.from_numpy(logits), target).item() / len(rows)
         predicted = [self.known[index] for index in logits.argmax(axis=1)]
         found = task_scores(self.task, [data.gold[row] for row in rows], predicted, self.known)

@@ -1,11 +1,18 @@
 """Where tests find the open data, and small helpers that many of them share."""
 
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import nbformat
 import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from tacred_utils.paths import DATA, ROOT
+from tacred_utils.paths import DATA, PACKAGE, ROOT
+
+PARAMETERS = "\n".join(f"{name} = None" for name in ("profile", "corpus", "data_dir", "labels", "seeds", "results"))
 
 
 def _has_data(folder: Path) -> bool:
@@ -22,3 +29,33 @@ def data_dir() -> Path:
         if _has_data(folder):
             return folder
     pytest.skip("the open data is not here: python -m tacred_utils data get kbp37 (conll04, tacrev, …)")
+
+
+class Copy:
+    """A copy of the package in its own folder, with notebooks made by the test."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        shutil.copytree(PACKAGE, root / "tacred_utils", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "requirements.txt", root)
+        (root / "notebooks").mkdir()
+        self.smoke = root / "results" / "smoke"
+
+    def notebook(self, name: str, *code: str, parameters: str = PARAMETERS) -> None:
+        tagged = new_code_cell(parameters, metadata={"tags": ["parameters"]}, id="parameters")
+        cells = [new_markdown_cell("# A question?", id="title"), tagged]
+        cells += [new_code_cell(source, id=f"cell-{index}") for index, source in enumerate(code)]
+        nbformat.write(new_notebook(cells=cells), self.root / "notebooks" / name)
+
+    def command(self, *options: str, **variables: str) -> dict:
+        environment = os.environ | {"PYTHONPATH": str(self.root), "MPLBACKEND": "Agg"} | variables
+        arguments = [sys.executable, "-P", "-m", "tacred_utils.runner", "--profile=smoke", *options]
+        return {"args": arguments, "cwd": self.root, "env": environment, "text": True}
+
+    def run(self, *options: str, **variables: str) -> subprocess.CompletedProcess:
+        return subprocess.run(**self.command(*options, **variables), capture_output=True, timeout=120)
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Copy:
+    return Copy(tmp_path / "a study")

@@ -2,17 +2,21 @@
 
 import ast
 import json
+import os
 import re
 import subprocess
 import sys
 
 import pytest
+from conftest import Copy
 
-from tacred_utils.paths import FIGURES, NOTEBOOKS, ROOT
+from tacred_utils.paths import FIGURES, NOTEBOOKS, PACKAGE, ROOT
 
 SOURCES = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
 EXECUTED = sorted((NOTEBOOKS / "executed" / "sample").glob("*.ipynb"))
 PARAMETERS = ["profile", "corpus", "data_dir", "labels", "seeds", "results"]
+OURS = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in sorted(PACKAGE.rglob("*.py"))]
+STRICT = ",".join(f"error:::{name.removesuffix('.__init__')}" for name in ["__main__", *OURS])  # for PYTHONWARNINGS
 
 
 def cells(path, kind=None):
@@ -83,10 +87,23 @@ def test_results_on_synthetic_data_say_so():
 
 def smoke(results, *options):
     command = [sys.executable, "-m", "tacred_utils.runner", "--profile", "smoke", "--results", str(results), *options]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    environment = os.environ | {"PYTHONWARNINGS": STRICT}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
 
 
-def test_the_smoke_study_runs_through_and_a_repeat_does_nothing(tmp_path):
+def test_a_warning_of_ours_is_an_error_and_a_library_may_warn(study: Copy):
+    code = (
+        "import warnings\ndef stops(module):\n    try:\n"
+        "        exec(\"warnings.warn('x')\", {'__name__': module, 'warnings': warnings})\n"
+        "    except UserWarning:\n        return True\n"
+    )
+    study.notebook("01_warns.ipynb", code, "assert all(map(stops, ['tacred_utils.grammar', 'tacred_utils.models.svm']))",
+                   "assert not stops('pandas')", "warnings.warn('in a cell')")  # fmt: skip
+    result = study.run(PYTHONWARNINGS=STRICT)
+    assert result.returncode == 1 and "cell 6" in result.stderr and "UserWarning: in a cell" in result.stderr
+
+
+def test_the_smoke_study_runs_through_without_a_warning_of_ours_and_a_repeat_does_nothing(tmp_path):
     before = subprocess.run(["git", "status", "--short"], cwd=ROOT, capture_output=True, text=True).stdout
     first = smoke(tmp_path)
     assert first.returncode == 0, first.stdout + first.stderr
@@ -100,7 +117,7 @@ def test_the_smoke_study_runs_through_and_a_repeat_does_nothing(tmp_path):
 def test_the_smoke_study_twice_gives_the_same_bytes(tmp_path):
     for name in ("one", "two"):
         assert smoke(tmp_path / name).returncode == 0
-    kinds = ("predictions/*.jsonl", "predictions/*.safetensors", "metrics.json", "tables/*.csv", "figures/**/*.png")
+    kinds = ("predictions/*", "metrics.json", "history.csv", "tables/*", "figures/**/*.png", "figures/**/*.pdf")
     for kind in kinds:
         one, two = ({p.relative_to(tmp_path / n): p for p in (tmp_path / n).rglob(kind)} for n in ("one", "two"))
         assert one.keys() == two.keys() and one

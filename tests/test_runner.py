@@ -1,54 +1,20 @@
 """The runner on tiny notebooks, in a copy of the study whose path holds a space."""
 
 import json
-import os
-import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import nbformat
 import pytest
+from conftest import PARAMETERS, Copy
 from filelock import FileLock
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_notebook
 
 from tacred_utils.outputs import places, read_manifest, record
-from tacred_utils.paths import FIGURES, NOTEBOOKS, PACKAGE, ROOT
+from tacred_utils.paths import FIGURES, NOTEBOOKS
 from tacred_utils.runner import clean, parse, plan
-
-PARAMETERS = "\n".join(f"{name} = None" for name in ("profile", "corpus", "data_dir", "labels", "seeds", "results"))
-
-
-class Copy:
-    """A copy of the package in its own folder, with notebooks made by the test."""
-
-    def __init__(self, root: Path):
-        self.root = root
-        shutil.copytree(PACKAGE, root / "tacred_utils", ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copy(ROOT / "requirements.txt", root)
-        (root / "notebooks").mkdir()
-        self.smoke = root / "results" / "smoke"
-
-    def notebook(self, name: str, *code: str, parameters: str = PARAMETERS) -> None:
-        tagged = new_code_cell(parameters, metadata={"tags": ["parameters"]}, id="parameters")
-        cells = [new_markdown_cell("# A question?", id="title"), tagged]
-        cells += [new_code_cell(source, id=f"cell-{index}") for index, source in enumerate(code)]
-        nbformat.write(new_notebook(cells=cells), self.root / "notebooks" / name)
-
-    def command(self, *options: str, **variables: str) -> dict:
-        environment = os.environ | {"PYTHONPATH": str(self.root), "MPLBACKEND": "Agg"} | variables
-        arguments = [sys.executable, "-P", "-m", "tacred_utils.runner", "--profile=smoke", *options]
-        return {"args": arguments, "cwd": self.root, "env": environment, "text": True}
-
-    def run(self, *options: str, **variables: str) -> subprocess.CompletedProcess:
-        return subprocess.run(**self.command(*options, **variables), capture_output=True, timeout=120)
-
-
-@pytest.fixture
-def study(tmp_path: Path) -> Copy:
-    return Copy(tmp_path / "a study")
 
 
 def test_runs_then_skips_then_reruns_only_what_changed(study: Copy):

@@ -1,8 +1,13 @@
 """Runs: identity, cache, lock, files, publication, and the plan. A stand-in model keeps these fast."""
 
+import itertools
 import json
+import os
+import shutil
+import signal
 import subprocess
 import sys
+import threading
 import types
 
 import msgspec
@@ -39,7 +44,8 @@ def model(monkeypatch):
 
     def fit(corpus, task, settings, seed, folder):
         module.trained.append((task, seed))
-        folder.mkdir(parents=True)  # checkpoints; gone when the run is done
+        folder.mkdir(parents=True, exist_ok=True)  # checkpoints; gone when the run is done
+        (folder / "checkpoint.json").write_text("{}")
         if module.error:
             raise module.error
         classes = task_classes(task, corpus.labels)
@@ -128,9 +134,24 @@ def test_a_failed_run_is_not_done_and_is_trained_again(model, tmp_path):
     [folder] = [path for path in (tmp_path / "toy").iterdir() if path.name != ".locks"]
     assert not is_done(folder) and Run(folder).info["error"] == "ValueError: loss is NaN"
     assert (folder / "checkpoints").is_dir()
-    (folder / "checkpoints").rmdir()
     model.error = None
     assert is_done(train(spec(), make_corpus(), tmp_path, "sample").folder)
+
+
+def test_answers_that_are_no_numbers_are_no_run(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(model, "fit", _without_numbers(model.fit))
+    with pytest.raises(UserError, match="answers on test are no numbers; lower learning_rate"):
+        train(spec(), make_corpus(), tmp_path, "sample")
+    assert find_runs(tmp_path) == []
+
+
+def _without_numbers(fit):
+    def wrapped(*arguments):
+        outcome = fit(*arguments)
+        outcome.log_probs["test"][3] = np.nan
+        return outcome
+
+    return wrapped
 
 
 @pytest.mark.parametrize("damage", ["run.json", "metrics.json", "predictions/test.jsonl"])
@@ -142,13 +163,62 @@ def test_half_a_run_does_not_count(model, tmp_path, damage):
     assert len(model.trained) == 2
 
 
-def test_a_second_trainer_is_kept_out(model, tmp_path):
+def files(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_run_killed_at_any_rename_comes_to_the_same_files(model, tmp_path, before):
+    """kill -9 just before or just after each file gets its name; the next training leaves what an unbroken one does."""
+    unbroken = files(train(spec(), make_corpus(), tmp_path / "unbroken", "sample").folder)
+    replaced, kills = os.replace, 0
+    while _dies_at(kills, replaced, before, tmp_path / "killed") == signal.SIGKILL:
+        kills += 1
+        run = train(spec(), make_corpus(), tmp_path / "killed", "sample")
+        found = files(run.folder)
+        assert found.keys() == unbroken.keys()  # no checkpoint, no half-written file
+        assert all(found[name] == content for name, content in unbroken.items() if name != "run.json")
+        shutil.rmtree(tmp_path / "killed")
+    assert kills == len(unbroken)  # run.json is renamed twice, the stand-in's weights are not
+
+
+def _dies_at(number, replaced, before, results):
+    """Train in a process of its own that is killed at a rename, counted from 0; returns the signal, else 0."""
+    if child := os.fork():
+        return os.WTERMSIG(os.waitpid(child, 0)[1])
+    renames = itertools.count()
+
+    def replace(*names):
+        fatal = next(renames) == number
+        if not (fatal and before):
+            replaced(*names)
+        if fatal:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    try:
+        os.replace = replace
+        train(spec(), make_corpus(), results, "sample")
+        os._exit(0)
+    finally:
+        os._exit(1)
+
+
+def test_a_second_trainer_is_kept_out(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "PATIENCE", 0.1)
     corpus = make_corpus()
     folder = spec().folder(corpus, tmp_path)
     (folder.parent / ".locks").mkdir(parents=True)
     with FileLock(folder.parent / ".locks" / f"{folder.name}.lock"), pytest.raises(UserError, match="another process"):
         train(spec(), corpus, tmp_path, "sample")
     assert model.trained == []
+
+
+def test_a_trainer_waits_for_one_that_is_about_to_end(model, tmp_path):
+    folder = spec().folder(make_corpus(), tmp_path)
+    (folder.parent / ".locks").mkdir(parents=True)
+    (dying := FileLock(folder.parent / ".locks" / f"{folder.name}.lock", thread_local=False)).acquire()
+    threading.Timer(0.5, dying.release).start()  # as a kernel whose runner was killed
+    assert is_done(train(spec(), make_corpus(), tmp_path, "sample").folder)
 
 
 def test_tasks_that_a_corpus_cannot_have(model, tmp_path):

@@ -200,6 +200,8 @@ def _pretrain(name: str, own: dict[str, object], sentences: list[Sequence[str]],
         trainer.remove_callback(transformers.PrinterCallback)
         trainer.train()
         losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
+        if not all(torch.isfinite(weights).all() for weights in model.parameters()):
+            raise UserError(f"--set model={name}: its pre-training came to no numbers; lower own.learning_rate.")
         facts |= {"loss_first": losses[0], "loss_last": losses[-1]}
     model.base_model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
