@@ -94,7 +94,7 @@ def smoke(results, *options):
 def test_a_warning_of_ours_is_an_error_and_a_library_may_warn(study: Copy):
     code = (
         "import warnings\ndef stops(module):\n    try:\n"
-        "        exec(\"warnings.warn('x')\", {'__name__': module, 'warnings': warnings})\n"
+        "        warnings.warn_explicit('x', UserWarning, 'x.py', 1, module)\n"
         "    except UserWarning:\n        return True\n"
     )
     study.notebook("01_warns.ipynb", code, "assert all(map(stops, ['tacred_utils.grammar', 'tacred_utils.models.svm']))",
