@@ -33,7 +33,7 @@ PROFILE = load_profile("open")
 OWN = OwnModel(layers=2, width=32, heads=2, pieces=330, steps=0, learning_rate=1e-3, batch_size=8)
 TINY = {
     "own": OWN, "epochs": 3, "batch_size": 16, "head_dim": 16, "precision": "float32", "learning_rate": 3e-3,
-    "max_pieces": 64,
+    "max_pieces": 64, "min_steps": 0,
 }  # fmt: skip
 BERT = replace(PROFILE.settings("bert"), **TINY | {"model": "own_encoder"})
 MARKED = replace(PROFILE.settings("bert", "typed_marker_punct"), **TINY | {"model": "own_encoder"})
