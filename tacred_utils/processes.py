@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -67,7 +66,9 @@ def alone(module: str, arguments: list[str], text: str) -> None:
     """Run `python -m module` in a new process that is told of no others, with a text to read from standard input."""
     told = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
     environment = {name: value for name, value in os.environ.items() if name not in told}
-    subprocess.run([sys.executable, "-m", module, *arguments], input=text, env=environment, check=True, encoding="utf-8")
+    subprocess.run(
+        [sys.executable, "-m", module, *arguments], input=text, env=environment, check=True, encoding="utf-8"
+    )
 
 
 def launch(arguments: list[str], processes: int, log: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from tacred_utils import experiments
 from tacred_utils.errors import UserError
 from tacred_utils.metrics import over_seeds
 from tacred_utils.paths import FIGURES, PUBLISHED_RUNS, ROOT, write_text
@@ -13,10 +14,14 @@ from tacred_utils.settings import load_profile
 from tacred_utils.tables import markdown
 
 START, END = "<!-- results:start -->", "<!-- results:end -->"
-SCORES = {
-    "micro_f1": "micro F1", "macro_f1_relations": "macro F1, relations", "macro_f1": "macro F1, all labels",
-    "weighted_f1": "weighted F1", "detection_f1": "detection F1",
+PUBLISHED_SCORES = {
+    "micro_f1": "micro F1", "macro_f1": "macro F1, all labels", "weighted_f1": "weighted F1",
+    "detection_f1": "detection F1",
 }  # fmt: skip
+SCORES = {  # the official score of a corpus with directions comes first, where it has them
+    "directional_macro_f1": "official macro F1", "micro_f1": "micro F1", "macro_f1_relations": "macro F1",
+}  # fmt: skip
+KINDS = ("the paper's recipe", "ours")
 ORDER = ("conll04", "kbp37", "sample")  # real text first; any other published corpus stands between
 
 
@@ -30,20 +35,20 @@ def refresh(readme: Path = ROOT / "README.md") -> None:
 
 
 def results() -> str:
-    """The tables as Markdown: published systems on TACRED's test split, then our runs by corpus."""
+    """The tables as Markdown: published systems on TACRED's test split, then our systems by corpus."""
     parts = []
     published = FIGURES / "published" / "tables" / "09_scores.csv"
     if published.exists():
-        frame = pd.read_csv(published).rename(columns=SCORES)[
-            ["system", *(n for k, n in SCORES.items() if k != "macro_f1_relations")]
-        ]
+        frame = pd.read_csv(published)[["system", *PUBLISHED_SCORES]].sort_values("micro_f1", ascending=False)
+        frame = pd.concat([frame.head(3), frame.tail(3)]).rename(columns=PUBLISHED_SCORES)
         parts.append(
-            f"**TACRED, test split** (recomputed from the systems' published predictions, notebook 09)\n\n{markdown(frame)}"
+            "**TACRED, test split** (the three best and the three last of notebook 09's, recomputed from published"
+            f" predictions)\n\n{markdown(frame)}"
         )
     runs = find_runs(PUBLISHED_RUNS) if PUBLISHED_RUNS.exists() else []
-    for corpus in sorted({run.folder.parent.name for run in runs}, key=_rank):
-        parts.append(_corpus(_on_most_data([run for run in runs if run.folder.parent.name == corpus])))
-    return "\n".join(parts)
+    names = sorted({run.folder.parent.name for run in runs}, key=_rank)
+    corpora = {name: _on_most_data([run for run in runs if run.folder.parent.name == name]) for name in names}
+    return "\n".join([*parts, *([_ours(corpora)] if corpora else [])])
 
 
 def _rank(corpus: str) -> float:
@@ -56,33 +61,47 @@ def _on_most_data(runs: list[Run]) -> list[Run]:
     return [run for run in runs if run.info["corpus"]["sha256"] == largest]
 
 
-def _as_the_profile_says(run: Run) -> bool:
-    """Whether the run is a headline row: its settings are its variant's, none overridden as in an ablation."""
-    settings = load_profile(run.info["profile"]).settings(run.info["family"], run.info["variant"])
-    return settings == run.settings
+def _ours(corpora: dict[str, list[Run]]) -> str:
+    """One table: of each family the paper's recipe and the best of ours, by corpus; below it, which one that is."""
+    table: dict[str, dict[str, str]] = defaultdict(dict)
+    best = []
+    for corpus, runs in corpora.items():
+        directed = any("directional_macro_f1" in run.metrics["test"] for run in runs)
+        scores = [score for score in SCORES if score in (("directional_macro_f1", "micro_f1") if directed else SCORES)]
+        stamp = ", SYNTHETIC" if runs[0].info["corpus"]["synthetic"] else ""
+        for row, (system, group) in _systems(runs).items():
+            means = over_seeds([run.metrics["test"] for run in group])
+            table[row] |= {f"{corpus}{stamp}: {SCORES[key]}": _cell(means, key) for key in scores if key in means.index}
+            best += [f"{system} ({corpus})"] if row.endswith(KINDS[1]) and " " in system else []
+    order = [f"{title}, {what}" for title in experiments.FAMILY_NAMES.values() for what in KINDS]
+    frame = pd.DataFrame.from_dict(table, orient="index").reindex([row for row in order if row in table]).fillna("")
+    text = markdown(frame.rename_axis("system").reset_index())
+    return f"**Ours, test splits, joint** (macro F1 over relations)\n\n{text}\nOurs are: {'; '.join(best)}.\n"
 
 
-def _corpus(runs: list[Run]) -> str:
-    """One corpus: its joint systems, mean and standard deviation over seeds."""
-    groups: dict[str, list[Run]] = defaultdict(list)
+def _systems(runs: list[Run]) -> dict[str, tuple[str, list[Run]]]:
+    """By row of the table: the name and runs of each family's recipe of the paper, and of ours with the best dev micro F1."""
+    recipes, others = defaultdict(list), defaultdict(lambda: defaultdict(list))
     for run in runs:
-        if run.info["task"] == "joint" and _as_the_profile_says(run):
-            groups[", ".join(filter(None, (run.info["family"], run.info["variant"])))].append(run)
-    facts = runs[0].info["corpus"]
-    scores = dict(SCORES)
-    if any("directional_macro_f1" in run.metrics["test"] for run in runs):
-        scores = {"directional_macro_f1": "official macro F1", **scores}
-    rows = [
-        {"system": name, **_cells([run.metrics["test"] for run in group], scores)}
-        for name, group in sorted(groups.items())
-    ]
-    stamp = "SYNTHETIC" if facts["synthetic"] else facts["subset"] or "complete"
-    return f"**{facts['name']}, test split, joint** ({stamp}; {facts['rows']['test']:,} rows)\n\n{markdown(pd.DataFrame(rows))}"
+        entry = experiments.entry(run, load_profile(run.info["profile"])) if run.info["task"] == "joint" else None
+        if entry and entry.headline and entry.variant != "controlled":  # one half of a comparison, not a system
+            if not entry.set and entry.variant == ("paper" if entry.family == "svm" else None):
+                recipes[entry.family].append(run)
+            else:
+                others[entry.family][entry.system].append(run)
+    shown = {}
+    for family, title in experiments.FAMILY_NAMES.items():
+        if recipes[family]:
+            shown[f"{title}, {KINDS[0]}"] = title, recipes[family]
+        if others[family]:
+            shown[f"{title}, {KINDS[1]}"] = max(others[family].items(), key=lambda item: _dev(item[1]))
+    return shown
 
 
-def _cells(metrics: list[dict[str, float]], scores: dict[str, str]) -> dict[str, str]:
-    table = over_seeds(metrics)
-    return {
-        name: f"{table['mean'][key]:.3f}" + (f" ± {table.sd[key]:.3f}" if len(metrics) > 1 else "")
-        for key, name in scores.items()
-    }
+def _dev(runs: list[Run]) -> float:
+    return over_seeds([run.metrics["dev"] for run in runs])["mean"]["micro_f1"]
+
+
+def _cell(table: pd.DataFrame, score: str) -> str:
+    mean, deviation, seeds = table.loc[score, ["mean", "sd", "n"]]
+    return f"{mean:.3f}" + (f" ± {deviation:.3f}" if seeds > 1 else "")

@@ -215,6 +215,11 @@ class Study:
         """Show a sentence of prose whose numbers were computed, as Markdown."""
         display(Markdown(_no_markup(text)))
 
+    @staticmethod
+    def count(number: int, noun: str) -> str:
+        """`1 seed`, `3 seeds`."""
+        return f"{number} {noun}{'' if number == 1 else 's'}"
+
     def stop(self, sentence: str) -> None:
         """End the notebook here with one sentence: the cells below are passed over, until a Study is made anew."""
         _leave_out(f"**This notebook ends here.** {sentence}", _to_the_end)

@@ -59,8 +59,8 @@ def beside_the_paper(shelves: Mapping[str, Shelf], score: str) -> pd.DataFrame:
     for family, task in product(("svm", "bilstm", "bert", "gpt2"), TASKS):
         row = {"family": family, "task": task, "the paper, TACRED": published.paper_scores(family, task).get(score)}
         for corpus, shelf in shelves.items():
-            variant = "paper" if family == "svm" else ""
-            part = shelf.frame.query("family == @family and task == @task and variant == @variant and changed == '{}'")
+            recipe = {"family": family, "task": task, "variant": "paper" if family == "svm" else "", "changed": "{}"}
+            part = shelf.frame[(shelf.frame[list(recipe)] == pd.Series(recipe)).all(axis=1)]
             table = metrics.over_seeds([run.metrics["test"] for run in part.run])
             name = f"{corpus}{', ' if shelf.stamp else ''}{shelf.stamp}"
             row[name] = _cells(table, [score]).get(score, "")

@@ -167,7 +167,9 @@ class _Trainer(Trainer):
         texts = encoded.texts[rows] if settings.whole_texts and encoded.texts is not None else None
         self.batches = LengthGrouped(encoded.lengths[rows], settings.batch_size, seed, self.draw, texts)
         if self.batches.size // len(self.batches) < processes.count():
-            raise UserError(f"{processes.count()} processes cannot share batches of {settings.batch_size}; start fewer.")
+            raise UserError(
+                f"{processes.count()} processes cannot share batches of {settings.batch_size}; start fewer."
+            )
         steps = math.ceil(len(self.batches) / settings.accumulate)  # of an epoch
         self.recipe = settings = replace(settings, epochs=max(settings.epochs, math.ceil(settings.min_steps / steps)))
         first = rows[self.draw(0)]

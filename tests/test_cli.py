@@ -48,7 +48,9 @@ def test_train_on_any_folder_prints_folder_and_scores_and_scores_agree(folder, t
     assert "mini/svm-joint" in listed.stdout
     plan = run("plan", "--corpus", folder, "--results", tmp_path).stdout.splitlines()
     assert plan and all(line.startswith("python -m tacred_utils train ") and str(tmp_path) in line for line in plan)
-    done = [line for line in plan if "--family svm --task joint" in line and not {"--variant", "--set"} & {*line.split()}]
+    done = [
+        line for line in plan if "--family svm --task joint" in line and not {"--variant", "--set"} & {*line.split()}
+    ]
     assert not done
 
 

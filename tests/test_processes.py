@@ -50,7 +50,11 @@ def test_train_is_unchanged_under_a_launcher(tmp_path, launcher):
     options = {
         "torch.distributed.run": ["--standalone", "--nproc-per-node=2"],
         "accelerate.commands.launch": [
-            "--multi_gpu", "--num_processes=2", "--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no",
+            "--multi_gpu",
+            "--num_processes=2",
+            "--num_machines=1",
+            "--mixed_precision=no",
+            "--dynamo_backend=no",
         ],  # so without a GPU too: --cpu wants MPI for more than one process
     }[launcher]
     for family in ("gpt2", "svm"):

@@ -53,7 +53,9 @@ def test_conll04_pairs_and_what_is_left_out(tmp_path):
         "dev.txt: 1 words tagged I- outside an entity are no entity",
         "dev.txt: 1 relations point to no entity and are left out",
     ]
-    assert examples[0].stanford_ner == ["Peop", "Peop", "O", "Loc", "O", "Org", "O", "O"], "all entities of the sentence are told"
+    assert examples[0].stanford_ner == ["Peop", "Peop", "O", "Loc", "O", "Org", "O", "O"], (
+        "all entities of the sentence are told"
+    )
     assert (examples[0].subj_end, examples[0].subj_type, examples[0].obj_type) == (1, "Peop", "Loc")
 
 

@@ -201,7 +201,12 @@ def load(folder: Path) -> TransformerModel:
         if getattr(backbone, "pooler", None) is not None:
             backbone.pooler = None
         encoder = PieceEncoder(
-            tokenizer, settings.marks, facts["typed"], facts["limit"], tuple(settings.defects), facts.get("types", {}),
+            tokenizer,
+            settings.marks,
+            facts["typed"],
+            facts["limit"],
+            tuple(settings.defects),
+            facts.get("types", {}),
             facts.get("tags", {}),
         )
         classifier = Classifier(backbone, len(facts["known"]), settings, encoder)
