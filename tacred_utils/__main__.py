@@ -2,9 +2,11 @@
 
 import argparse
 import json
+import os
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -23,17 +25,21 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0, 2 for a user's mistake (one sentence), 130 for Ctrl-C."""
     try:
+        _refuse_blanks(sys.argv[1:] if arguments is None else arguments)
         options = _parser().parse_args(arguments)
         options.command(options)
+        sys.stdout.flush()  # here a full disk can still be told
         return 0
     except UserError as error:
         print(f"error: {_one_line(str(error))}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader of our output has seen enough
-        sys.stderr.close()
+        _drop_output()
         return 0
     except OSError as error:
-        place = error.filename or "a file"
+        place = error.filename or "the output"
+        if error.filename is None:
+            _drop_output()
         print(f"error: {_one_line(f'{place}: {error.strerror}')}; name another place or mend it.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -197,6 +203,20 @@ def _corpus(name: str, options: argparse.Namespace, profile):
     return load_corpus(name, options.data_dir, options.labels, msgspec.structs.asdict(profile.scales))
 
 
+def _refuse_blanks(arguments: Sequence[str]) -> None:
+    """An option's value that is empty, as an unset variable of the shell leaves it, means no default."""
+    for before, argument in zip(["the command", *arguments], arguments, strict=False):
+        name = argument.rstrip("=") if re.fullmatch("--[a-z-]+=", argument) else before
+        if argument == "" or name != before:
+            raise UserError(f"{name}: is given an empty value; give one, or leave the option out.")
+
+
+def _drop_output() -> None:
+    """What is still to be printed goes nowhere, so that the end of the process does not complain of it."""
+    with suppress(OSError):  # it is no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _one_line(message: str) -> str:
     """Names and labels may hold line ends, what steers a terminal, or a million signs: shown escaped and cut."""
     shown = printable(message)
@@ -315,5 +335,6 @@ def _add(commands, name: str, function, parents: list, text: str = "") -> argpar
 
 
 if __name__ == "__main__":
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - it was closed
     sys.stdout.reconfigure(errors="backslashreplace")  # for a terminal that lacks a letter of some corpus
     sys.exit(main())

@@ -5,7 +5,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tacred_utils.paths import FIGURES, NOTEBOOKS, write_text
+import msgspec
+
+from tacred_utils.corpus import UNDECODABLE
+from tacred_utils.errors import UserError
+from tacred_utils.paths import FIGURES, NOTEBOOKS, read_bytes, write_text
 
 
 @dataclass(frozen=True)
@@ -27,14 +31,24 @@ def places(profile: str, results: Path, corpus: str) -> Places:
 
 
 def read_manifest(figures: Path) -> dict[str, dict]:
-    """`manifest.json` of a figures folder: file → notebook, runs, profile, corpus, labels, seeds, commit. Empty if absent."""
+    """`manifest.json` of a figures folder: file → notebook, runs, profile, corpus, labels, seeds, commit. Empty if absent.
+
+    Raises `UserError` when it is damaged.
+    """
     path = figures / "manifest.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if not path.exists():
+        return {}
+    try:
+        return msgspec.json.decode(read_bytes(path), type=dict[str, dict[str, object]])
+    except UNDECODABLE as error:
+        raise UserError(
+            f"{path}: is damaged ({error}); restore it, or delete it and run all notebooks with --force."
+        ) from None
 
 
 def made_by(notebook: str, figures: Path) -> list[str]:
     """The files that the manifest of a figures folder calls a notebook's own."""
-    return [name for name, entry in read_manifest(figures).items() if entry["notebook"] == notebook]
+    return [name for name, entry in read_manifest(figures).items() if entry.get("notebook") == notebook]
 
 
 def record(

@@ -54,7 +54,7 @@ def read_bytes(path: Path) -> bytes:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; put it there or name another place.") from None
     except IsADirectoryError:
-        raise UserError(f"{path}: is a folder where a file is expected.") from None
+        raise UserError(f"{path}: is a folder where a file is expected; name a file.") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check its permissions.") from None
 

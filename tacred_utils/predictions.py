@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from tacred_utils.corpus import UNDECODABLE, doubled_key
 from tacred_utils.errors import UserError
+from tacred_utils.labels import is_name
 from tacred_utils.paths import read_bytes
 
 
@@ -120,6 +121,13 @@ def _require(frame: pd.DataFrame, path: Path, field: str, remedy: str) -> None:
     if lacking.any():
         row = int(lacking.argmax())
         raise UserError(f"{path}, row {row + 1}: field {field} is missing; {remedy}.")
+    odd = {label for label in frame[field].unique() if not is_name(label)}
+    if odd:
+        row = int(frame[field].isin(odd).argmax())
+        raise UserError(
+            f"{path}, row {row + 1}: field {field}: {frame[field][row]!r} has spaces around it or control characters; "
+            "give a plain name."
+        )
 
 
 def _aligned(gold: pd.DataFrame, frame: pd.DataFrame, gold_path: Path, path: Path) -> list[str]:

@@ -63,8 +63,11 @@ def build(out: Path, executed: Path, results: Iterable[Path], data: Path) -> Pat
     """Write the site of all corpora below `out` and return its first page.
 
     `executed` holds a folder of notebooks for each corpus, `results` are folders of runs, `data` is where corpora lie.
-    Raises `UserError` where there is neither a notebook nor a run, and for a notebook that cannot be read.
+    Raises `UserError` where there is neither a notebook nor a run, for a notebook that cannot be read, and if `out` is
+    a file.
     """
+    if out.exists() and not out.is_dir():  # told before a minute's work
+        raise UserError(f"--out {out}: is a file; name a folder.")
     books = {folder.name: sorted(folder.glob("*.ipynb")) for folder in executed.glob("*/")}
     runs = shelves([(folder, None) for folder in results])
     chapters = [_chapter(name, books.get(name, []), runs.get(name), data) for name in sorted(runs | books)]

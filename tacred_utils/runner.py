@@ -20,11 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+import msgspec
 from filelock import FileLock, Timeout
 
+from tacred_utils.corpus import UNDECODABLE
 from tacred_utils.errors import UserError
 from tacred_utils.outputs import Places, forget, made_by, places
-from tacred_utils.paths import NOTEBOOKS, PACKAGE, PUBLISHED_RUNS, RESULTS, ROOT, expanded, write_text
+from tacred_utils.paths import NOTEBOOKS, PACKAGE, PUBLISHED_RUNS, RESULTS, ROOT, expanded, read_bytes, write_text
 from tacred_utils.registry import LABEL_SETS, SOURCES, corpora, corpus_files, corpus_name, data_folder
 from tacred_utils.settings import checked_seeds, load_profile
 
@@ -39,6 +41,28 @@ HINTS = {  # where the error itself says little
     "SystemExit": "sys.exit leaves the cells below undone; raise an error instead",
     "DeadKernelError": "the kernel died, most often because memory ran out; lower batch_size in the profile",
 }
+
+
+class Stamp(msgspec.Struct):
+    """What a complete run of a notebook was made from and what it wrote, and its seconds."""
+
+    inputs: str
+    outputs: dict[str, str | None]  # digests by file
+    seconds: float
+
+
+class _Metadata(msgspec.Struct):
+    tags: list[str] = []
+
+
+class _Cell(msgspec.Struct):
+    cell_type: str
+    metadata: _Metadata
+    source: str | list[str]
+
+
+class _Notebook(msgspec.Struct):
+    cells: list[_Cell]
 
 
 class NotebookFailed(Exception):
@@ -81,18 +105,18 @@ class Job:
     def stamp(self) -> Path:
         return self.where.stamps / f"{self.number}.json"
 
-    def last(self) -> dict:
-        """The stamp of the last complete run: inputs, outputs with digests, seconds. Empty without one."""
+    def last(self) -> Stamp | None:
+        """The stamp of the last complete run; None without one that can be read."""
         try:
-            return json.loads(self.stamp.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
+            return msgspec.json.decode(self.stamp.read_bytes(), type=Stamp)
+        except (OSError, *UNDECODABLE):
+            return None
 
     def is_current(self) -> bool:
         """Whether inputs are those of the last complete run, and all that it wrote is unchanged."""
         stamp = self.last()
-        same = stamp.get("inputs") == self.inputs
-        return same and all(_digest(ROOT / file) == digest for file, digest in stamp["outputs"].items())
+        same = stamp is not None and stamp.inputs == self.inputs
+        return same and all(_digest(ROOT / file) == digest for file, digest in stamp.outputs.items())
 
     def written(self) -> dict[Path, int]:
         """Its figures and tables by the manifests, with the time of writing (nanoseconds)."""
@@ -141,7 +165,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def _folder(text: str) -> Path:
-    return expanded(text).resolve()
+    """The folder as an absolute path. Raises `UserError` for links that go in a circle, or if here is no folder."""
+    try:
+        return expanded(text).resolve()
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"{text}: leads to no folder ({error}); name another, or start elsewhere.") from None
 
 
 def numbers(text: str) -> list[int]:
@@ -213,14 +241,16 @@ def _fetch(corpus: str, data: Path) -> None:
 
 
 def _cells(source: Path, parameters: Iterable[str]) -> list[str]:
-    """The cells of a notebook without outputs. Raises `UserError` if it does not take all parameters."""
-    cells = json.loads(source.read_text(encoding="utf-8"))["cells"]
-    tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
-    code = "\n".join("".join(cell["source"]) for cell in tagged)
+    """The cells of a notebook without outputs. Raises `UserError` if it is damaged or does not take all parameters."""
+    try:
+        cells = msgspec.json.decode(read_bytes(source), type=_Notebook).cells
+    except UNDECODABLE as error:
+        raise UserError(f"{source}: is no readable notebook ({error}); restore it.") from None
+    code = "\n".join("".join(cell.source) for cell in cells if "parameters" in cell.metadata.tags)
     missing = [name for name in parameters if not re.search(rf"^{name}\b.*=", code, re.MULTILINE)]
     if missing:
         raise UserError(f"{source}: its parameters cell does not set {', '.join(missing)}; set each there.")
-    return [f"{cell['cell_type']} {''.join(cell['source'])}" for cell in cells]
+    return [f"{cell.cell_type} {''.join(cell.source)}" for cell in cells]
 
 
 def _digests(corpus: str, data: Path) -> dict[str, str | None]:
@@ -244,7 +274,7 @@ def run_jobs(jobs: list[Job], force: bool, arguments: list[str]) -> int:
     if force:
         os.environ["TACRED_STUDY_FORCE"] = "1"  # `Study.run` trains again
     stale = [job for job in jobs if force or not job.is_current()]
-    expected = {job.number: job.last().get("seconds", 60.0) for job in stale}
+    expected = {job.number: stamp.seconds if (stamp := job.last()) else 60.0 for job in stale}
     start = time.monotonic()
     for place, job in enumerate(jobs, start=1):
         head = f"[{place}/{len(jobs)}] {job.source.stem:<24}"
@@ -303,8 +333,8 @@ def execute(job: Job, bar: str) -> float:
     forget(job.where.figures, before.keys() - made)
     seconds = round(time.monotonic() - start, 1)
     outputs = {_portable(file): _digest(file) for file in [executed, *made]}
-    stamp = {"inputs": job.inputs, "outputs": outputs, "seconds": seconds}
-    write_text(job.stamp, json.dumps(stamp, indent=1))
+    stamp = Stamp(job.inputs, outputs, seconds)
+    write_text(job.stamp, json.dumps(msgspec.structs.asdict(stamp), indent=1))
     return seconds
 
 

@@ -17,6 +17,7 @@ from functools import cached_property, lru_cache
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -40,6 +41,37 @@ RECORDED = ("numpy", "scipy", "scikit-learn", "imbalanced-learn", "torch", "tran
 SCORED = ("dev", "test")
 CHECKPOINTS = "checkpoints"  # the folder of a run that a killed training resumes from; gone when it is done
 PATIENCE = 10  # seconds to wait for another trainer: the kernel of a runner that was killed ends in a few
+
+
+class _Data(msgspec.Struct):
+    """What run.json says of the corpus at least."""
+
+    name: str
+    gated: bool
+    rows: dict[str, int]
+    sha256: dict[str, str]
+
+
+class _Done(msgspec.Struct):
+    """What the run.json of a finished run holds at least; all of it stays in `Run.info`."""
+
+    status: Literal["done"]
+    family: str
+    variant: str | None
+    task: Literal[TASKS]
+    seed: int
+    profile: str
+    version: int
+    settings: dict[str, object]
+    classes: list[str]
+    corpus: _Data
+
+
+class _Metrics(msgspec.Struct):
+    """metrics.json: scores by name for each split of `SCORED`."""
+
+    dev: dict[str, float]
+    test: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -102,7 +134,7 @@ class Run:
     @cached_property
     def info(self) -> dict[str, object]:
         """run.json. Raises `UserError` when it is missing or damaged."""
-        return _read_json(self.folder / "run.json")
+        return _read_json(self.folder / "run.json", dict[str, object])
 
     @property
     def classes(self) -> list[str]:
@@ -119,7 +151,7 @@ class Run:
     @cached_property
     def metrics(self) -> dict[str, dict[str, float]]:
         """Scores by split ("dev", "test"), of the rows that the task is scored on. Raises `UserError` as `info` does."""
-        return _read_json(self.folder / "metrics.json")
+        return msgspec.structs.asdict(_read_json(self.folder / "metrics.json", _Metrics))
 
     @cached_property
     def history(self) -> pd.DataFrame:
@@ -226,11 +258,10 @@ def is_done(folder: Path) -> bool:
     if not all((folder / name).exists() for name in ("run.json", "metrics.json", "history.csv")):
         return False
     try:
-        info = _read_json(folder / "run.json")
-        done = info["status"] == "done" and {"family", "task", "settings", "profile", "corpus"} <= info.keys()
-    except (UserError, KeyError, TypeError):
+        _read_json(folder / "run.json", _Done)
+    except UserError:
         return False
-    return done and all(_has_predictions(folder, split) for split in SCORED)
+    return all(_has_predictions(folder, split) for split in SCORED)
 
 
 def find_runs(results: Path, corpus: str | None = None) -> list[Run]:
@@ -262,17 +293,22 @@ def publish(runs: list[Run], target: Path, log_probs: Callable[[Run], bool] = la
     published = []
     for run in runs:
         folder = target / run.folder.parent.name / run.folder.name
-        for name in ("metrics.json", "history.csv"):
-            write_bytes(folder / name, (run.folder / name).read_bytes())
-        for split in SCORED:
-            text = _predictions_bytes(run.predictions(split))
-            write_bytes(folder / "predictions" / f"{split}.jsonl.gz", _gzipped(text))
-            if run.has_log_probs and log_probs(run):
-                matrix = _log_probs_bytes(run.log_probs(split).astype(np.float16))
-                write_bytes(folder / "predictions" / f"{split}.safetensors.gz", _gzipped(matrix))
-        write_bytes(folder / "run.json", (run.folder / "run.json").read_bytes())  # last: it makes the copy count
+        for name, content in _published_files(run, log_probs(run)).items():
+            write_bytes(folder / name, content)
         published.append(folder)
     return published
+
+
+def _published_files(run: Run, log_probs: bool) -> dict[str, bytes]:
+    """The files of a run's published copy, run.json last: it makes the copy count. `UserError` if one is damaged."""
+    _read_json(run.folder / "metrics.json", _Metrics)
+    files = {name: read_bytes(run.folder / name) for name in ("metrics.json", "history.csv")}
+    for split in SCORED:
+        files[f"predictions/{split}.jsonl.gz"] = _gzipped(_predictions_bytes(run.predictions(split)))
+        if run.has_log_probs and log_probs:
+            matrix = _log_probs_bytes(run.log_probs(split).astype(np.float16))
+            files[f"predictions/{split}.safetensors.gz"] = _gzipped(matrix)
+    return files | {"run.json": read_bytes(run.folder / "run.json")}
 
 
 def load_model(run: Run) -> object:
@@ -315,7 +351,8 @@ def _train(spec: Spec, corpus: Corpus, folder: Path, profile: str, keep_model: b
     try:
         outcome = import_module(MODULES[spec.family]).fit(corpus, spec.task, spec.settings, spec.seed, work)
     except BaseException as error:
-        if new and isinstance(error, UserError) and not any(work.glob("checkpoint-*")):  # a mistake: nothing to keep
+        mistake = isinstance(error, UserError) or exhausted(error)
+        if new and mistake and not any(work.glob("checkpoint-*")):  # there is nothing to keep
             shutil.rmtree(folder)
             raise
         _write_json(folder / "run.json", info | {"status": "failed", "error": f"{type(error).__name__}: {error}"})
@@ -428,10 +465,11 @@ def _log_probs_file(folder: Path, split: str) -> Path | None:
     return next((file for file in files if file.exists()), None)
 
 
-def _read_json(path: Path) -> dict:
+def _read_json(path: Path, kind: type) -> object:
+    """The content of a JSON file as `kind`. Raises `UserError` when it is missing, damaged, or of another form."""
     try:
-        return json.loads(read_bytes(path))
-    except (ValueError, RecursionError) as error:
+        return msgspec.convert(json.loads(read_bytes(path)), kind)
+    except (ValueError, RecursionError) as error:  # msgspec's are ValueErrors too
         raise UserError(f"{path}: is damaged ({error}); delete the folder and train the run again.") from None
 
 

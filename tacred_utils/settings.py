@@ -127,6 +127,10 @@ class OwnModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     learning_rate: Annotated[float, Meta(gt=0)]
     batch_size: Annotated[int, Meta(ge=1)]
 
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is no multiple of heads {self.heads}")
+
 
 class TransformerSettings(TrainingSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A BERT- or GPT-2-like model with a classification head (models/transformer.py)."""

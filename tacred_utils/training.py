@@ -166,9 +166,15 @@ class _Trainer(Trainer):
         encoded = data["train"].encoded
         texts = encoded.texts[rows] if settings.whole_texts and encoded.texts is not None else None
         self.batches = LengthGrouped(encoded.lengths[rows], settings.batch_size, seed, self.draw, texts)
-        if self.batches.size // len(self.batches) < processes.count():
+        smallest = self.batches.size // len(self.batches) // processes.count()  # rows of a process in one step
+        if not smallest:
             raise UserError(
                 f"{processes.count()} processes cannot share batches of {settings.batch_size}; start fewer."
+            )
+        if smallest < 2 and any(isinstance(part, nn.BatchNorm1d) for part in model.modules()):
+            raise UserError(
+                f"--set batch_size={settings.batch_size}: leaves a batch of one row, which the head's batch norm cannot "
+                "take; raise batch_size, or drop that layer with head_dim=0."
             )
         steps = math.ceil(len(self.batches) / settings.accumulate)  # of an epoch
         self.recipe = settings = replace(settings, epochs=max(settings.epochs, math.ceil(settings.min_steps / steps)))

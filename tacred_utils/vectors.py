@@ -19,19 +19,23 @@ TABLE = "embeddings.word_embeddings.weight"  # also with a prefix, depending on 
 def glove(path: Path, words: Iterable[str]) -> dict[str, np.ndarray]:
     """Vectors of those words that a GloVe text file has: a word and its numbers a line, separated by spaces.
 
+    The width is that of the first line; some words of glove.840B.300d hold spaces ("at name@domain.com").
     Raises `UserError` that names file and line for a missing file, a line that is no vector, or unequal lengths.
     """
+    if not path.name:
+        raise UserError("--set words=glove: needs a GloVe text file; name it with --set glove=FILE.")
     wanted, found, width = set(words), {}, 0
     try:
         with Path(path).open(encoding="utf-8") as file:
             for number, line in enumerate(file, 1):
-                word, *values = line.rstrip("\r\n").split(" ")
-                if number == 1 and len(values) == 1:
+                line = line.rstrip("\r\n")
+                if number == 1 and line.count(" ") == 1:
                     continue  # word2vec's header: rows and columns
-                width = width or len(values)
-                if len(values) != width or width < 2:
+                width = width or line.count(" ")
+                word, *values = line.rsplit(" ", width)
+                if len(values) != width or width < 2 or _ends_in_a_number(word):
                     raise UserError(
-                        f"{path}, line {number}: has {len(values)} numbers, not {width or 'several'}; fetch the file again."
+                        f"{path}, line {number}: has {line.count(' ')} numbers, not {width or 'several'}; fetch the file again."
                     )
                 if word in wanted:
                     found[word] = np.array(values, np.float32)
@@ -52,6 +56,14 @@ def glove(path: Path, words: Iterable[str]) -> dict[str, np.ndarray]:
     if not found:
         raise UserError(f"{path}: has a vector for no word of the corpus; is it a GloVe text file of this language?")
     return found
+
+
+def _ends_in_a_number(word: str) -> bool:
+    """Whether what stands before a line's numbers is a word and one number more."""
+    try:
+        return " " in word and float(word.rpartition(" ")[2]) is not None
+    except ValueError:
+        return False
 
 
 def minilm(words: Iterable[str]) -> dict[str, np.ndarray]:

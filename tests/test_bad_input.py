@@ -364,6 +364,9 @@ PREDICTIONS = {
     "a doubled field": (GOOD.replace('"p"', '"label_pred": "x", "p"', 1), None, "line 1: field label_pred stands twice"),
     "deep nesting": (GOOD.replace('"p"', '"x": %s, "p"' % ("[" * 99_999 + "]" * 99_999), 1), None, "line 1"),
     "a lone surrogate": (GOOD.replace("per:title", "\\ud800", 1), None, "line 1"),
+    "a label with a blank": (GOOD.replace("per:age", "no_relation ", 1), None, "row 1: field label_true"),
+    "a label that steers": ((ROW % "a") + (ROW % "b").replace("per:title", "\\u001b[31m"), None, "row 2: field label_pred"),
+    "a label with a tab": ("per:age\n", "per:age\tx\n", "row 1: field label_true"),
     "an empty line": (GOOD.replace("\n", "\n\n"), None, "line 2"),
     "not UTF-8": (GOOD.encode().replace(b"per:title", b"\xff"), None, "line 1"),
     "damaged gzip": (gzip.compress(GOOD.encode())[:-5], None, "gzip"),
@@ -406,6 +409,19 @@ SLIPS = ["c=-1", "c=0", "c=nan", "c=high", "c=true", "c=[1]", "balance=1.1", "mi
 @pytest.mark.parametrize("slip", SLIPS)
 def test_a_slip_in_a_setting_trains_nothing(corpus, refused, slip):
     refused(*train(corpus, "--set", slip))
+
+
+@pytest.mark.parametrize(
+    "family, slip, place",
+    [
+        ("bilstm", "batch_size=2", "a batch of one row"),
+        ("bilstm", "words=glove", "needs a GloVe text file"),
+        ("bert", "own={layers=1,width=15,heads=2,pieces=300,steps=1,learning_rate=0.1,batch_size=8}", "multiple of heads 2"),
+    ],
+)
+def test_settings_that_do_not_go_together_train_nothing(corpus, refused, family, slip, place):
+    refused(*train(corpus, "--profile", "smoke", "--set", slip, family=family), place=place)
+    assert not list(corpus.parent.glob(f"results/mine/{family}*"))
 
 
 PROFILES = {
@@ -454,6 +470,7 @@ GLOVE = {
     "infinite": (b"ann 1 inf 3\n", "line 1"),
     "beyond the range": (b"ann 1 1e99 3\n", "line 1"),
     "no number": (b"ann\n", "line 1"),
+    "a number too many": (b"ann 1 2 3\nis 1 2 3 4\n", "line 2: has 4 numbers, not 3"),
     "gzip": (gzip.compress(b"ann 1 2 3\n"), "UTF-8"),
     "another language": ("дом 1 2 3\n".encode(), "no word"),
 }

@@ -1,6 +1,8 @@
 """The command line as a user meets it: real processes for the contract, in-process calls for the many mistakes."""
 
 import json
+import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -99,6 +101,9 @@ MISTAKES = [
     (["data", "get", "everything"], "everything"),
     (["score", "{tmp}/none.jsonl"], "none.jsonl"),
     (["plan", "--seeds", "one"], "one"),
+    (["train", "--family", "svm", "--task", "joint", "--corpus", ""], "--corpus: is given an empty value"),
+    (["runs", "list", "--results="], "--results: is given an empty value"),
+    (["score", ""], "score: is given an empty value"),
     (["report", "--seed", "7"], "unrecognized arguments: --seed"),
     (["report", "--out", "{folder}/train.json"], "train.json"),
     (["predict", "--run", "x", "--sentence", "s", "--subject", "a", "--object", "b"], "no folder of a run"),
@@ -113,6 +118,15 @@ def test_a_mistake_is_one_sentence_and_exit_status_two(arguments, expected, fold
     assert main(filled) == 2
     shown = capsys.readouterr()
     assert expected in shown.err and len(shown.err.strip().splitlines()) == 1 and "Traceback" not in shown.err
+
+
+def test_output_that_cannot_be_written_is_one_sentence_and_a_reader_that_leaves_is_none(tmp_path):
+    (tmp_path / "p.jsonl").write_text('{"id": "a", "label_true": "x", "label_pred": "x"}\n')
+    command = f"{shlex.quote(sys.executable)} -m tacred_utils score {shlex.quote(str(tmp_path / 'p.jsonl'))} "
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    for more, status, said in ((">/dev/full", 2, "No space left"), ("| true; exit $PIPESTATUS", 0, ""), (">&-", 0, "")):
+        shown = subprocess.run(["bash", "-c", command + more], cwd=ROOT, env=environment, capture_output=True, text=True)
+        assert shown.returncode == status and said in shown.stderr and shown.stderr.count("\n") == bool(said), shown
 
 
 def test_help_starts_fast_and_names_every_command():

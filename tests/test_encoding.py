@@ -107,6 +107,9 @@ def test_glove_gives_the_words_that_are_asked_for(tmp_path) -> None:
     assert {word: vector.tolist() for word, vector in found.items()} == {"of": [4, 5, 6], "and": [7, 8, 9]}
     (tmp_path / "glove.txt").write_text("2 3\nof 4 5 6\n")
     assert list(vectors.glove(tmp_path / "glove.txt", ["of"])) == ["of"]
+    (tmp_path / "glove.txt").write_text("the 1 2 3\n. . . 4 5 6\nat name@domain.com 7 8 9\nof 4 5 6\n")  # as in 840B
+    found = vectors.glove(tmp_path / "glove.txt", [".", ". . .", "of", "name@domain.com"])
+    assert list(found) == [". . .", "of"] and found[". . ."].tolist() == [4, 5, 6]
 
 
 @pytest.mark.parametrize(

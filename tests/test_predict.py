@@ -32,7 +32,7 @@ READ = {  # columns that an answer needs, and those that it can do without
     "svm": ({"types"}, {"stanford_pos", "stanford_ner"}), "paper": ({"types"}, {"stanford_pos"}),
     "bilstm": ({"types"}, {"stanford_pos", "stanford_ner"}), "pa_lstm": ({"types"}, {"stanford_pos", "stanford_ner"}),
     "marks": ({"types"}, {"stanford_pos", "stanford_ner"}),
-    "bert": (set(), set()), "typed": ({"types"}, set()), "gpt2": (set(), set()),
+    "bert": (set(), set()), "typed": ({"types"}, set()), "gpt2": ({"types"}, set()),
 }  # fmt: skip
 EVERY = pytest.mark.parametrize("name", SYSTEMS)
 SENTENCE = "Yesterday Ann married Bob in Oslo, and Ann met Eve."

@@ -12,6 +12,8 @@ from conftest import PARAMETERS, Copy
 from filelock import FileLock
 from nbformat.v4 import new_code_cell, new_notebook
 
+from tacred_utils import runner
+from tacred_utils.errors import UserError
 from tacred_utils.outputs import places, read_manifest, record
 from tacred_utils.paths import FIGURES, NOTEBOOKS
 from tacred_utils.runner import clean, parse, plan
@@ -154,6 +156,30 @@ def test_a_mistake_in_the_call_is_one_sentence(study: Copy, options, said):
     result = study.run(*options)
     assert result.returncode == 2 and said in result.stderr
     assert len(result.stderr.splitlines()) == 1, result.stderr
+
+
+def test_a_damaged_stamp_counts_for_nothing_and_other_damaged_files_are_named(study: Copy, tmp_path: Path):
+    study.notebook("01_one.ipynb", "x = 1")
+    source, stamp = study.root / "notebooks" / "01_one.ipynb", tmp_path / "01.json"
+    job, whole = runner.Job(source, runner.Places(*[tmp_path] * 4), {}, ""), source.read_text()
+    good = {"inputs": job.inputs, "outputs": {}, "seconds": 1.0}
+    stamp.write_text(json.dumps(good))
+    assert job.is_current()
+    for content in ([], None, {"inputs": job.inputs}, good | {"outputs": []}, good | {"seconds": "x"}):
+        stamp.write_text(json.dumps(content))
+        assert job.last() is None and not job.is_current()
+    for content in ("[]", "{}", "null", whole[:100], '{"cells": [1]}'):
+        source.write_text(content)
+        with pytest.raises(UserError, match="01_one.ipynb: is no readable notebook"):
+            runner._cells(source, [])
+    for content in (b"[]", b"null", b"{", b'{"a": 1}', b"\xff"):
+        (tmp_path / "manifest.json").write_bytes(content)
+        with pytest.raises(UserError, match=r"manifest\.json: is damaged"):
+            read_manifest(tmp_path)
+    (tmp_path / "circle").symlink_to("circle")
+    for option in ("results", "data-dir", "corpus"):
+        with pytest.raises(UserError, match="circle: leads to no folder"):
+            plan(parse([f"--{option}={tmp_path / 'circle'}"]))
 
 
 def test_an_open_corpus_that_cannot_be_downloaded_is_one_sentence(study: Copy):

@@ -17,6 +17,7 @@ from filelock import FileLock
 from safetensors.numpy import load_file
 
 from tacred_utils import experiments, runs
+from tacred_utils.__main__ import main
 from tacred_utils.corpus import Example, assemble
 from tacred_utils.errors import UserError
 from tacred_utils.labels import NO_RELATION, SPLITS, task_classes
@@ -125,6 +126,37 @@ def test_identity_covers_settings_seed_task_data_and_version(monkeypatch):
     monkeypatch.setitem(runs.VERSIONS, "svm", 99)
     identities.add(spec().identity(corpus))
     assert len(identities) == 6
+
+
+CUT = {"metrics.json": ["[]", "{}", '{"dev": {}, "test": 5}', '{"dev": {}, "test": {"micro_f1": "x"}}', "[" * 99_999],
+       "predictions/test.jsonl": ['{"id"'], "predictions/test.safetensors": ["x" * 40]}  # fmt: skip
+
+
+def test_a_damaged_file_of_a_run_is_named_and_nothing_of_it_is_published(model, tmp_path, capsys):
+    run = train(spec(), make_corpus(), tmp_path / "results", "sample")
+    commands = [["runs", "publish", "--to", str(tmp_path / "to")], ["runs", "list"]]
+    for name, contents in CUT.items():
+        path, whole = run.folder / name, (run.folder / name).read_bytes()
+        for content in contents:
+            path.write_text(content)
+            for command in commands if name == "metrics.json" else commands[:1]:
+                assert main([*command, "--results", str(tmp_path / "results")]) == 2
+                assert f"error: {path}" in capsys.readouterr().err
+        path.write_bytes(whole)
+    assert not (tmp_path / "to").exists()
+    assert main([*commands[0], "--results", str(tmp_path / "results")]) == 0 and find_runs(tmp_path / "to")
+
+
+def test_a_run_whose_description_has_another_form_is_no_run(model, tmp_path):
+    path = train(spec(), make_corpus(), tmp_path, "sample").folder / "run.json"
+    whole = json.loads(path.read_text())
+    damages = {"corpus": None, "profile": [], "variant": {}, "classes": None, "settings": None, "family": [], "task": "odd",
+               "seed": "x", "version": {}, "status": "odd"}  # fmt: skip
+    for name, value in damages.items():
+        path.write_text(json.dumps(whole | {name: value}))
+        assert not is_done(path.parent) and find_runs(tmp_path) == [], name
+    train(spec(), make_corpus(), tmp_path, "sample")
+    assert len(model.trained) == 2 and find_runs(tmp_path)
 
 
 def test_a_failed_run_is_not_done_and_is_trained_again(model, tmp_path):
