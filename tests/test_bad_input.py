@@ -416,7 +416,11 @@ def test_a_slip_in_a_setting_trains_nothing(corpus, refused, slip):
     [
         ("bilstm", "batch_size=2", "a batch of one row"),
         ("bilstm", "words=glove", "needs a GloVe text file"),
-        ("bert", "own={layers=1,width=15,heads=2,pieces=300,steps=1,learning_rate=0.1,batch_size=8}", "multiple of heads 2"),
+        (
+            "bert",
+            "own={layers=1,width=15,heads=2,pieces=300,steps=1,learning_rate=0.1,batch_size=8}",
+            "multiple of heads 2",
+        ),
     ],
 )
 def test_settings_that_do_not_go_together_train_nothing(corpus, refused, family, slip, place):

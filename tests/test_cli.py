@@ -125,7 +125,9 @@ def test_output_that_cannot_be_written_is_one_sentence_and_a_reader_that_leaves_
     command = f"{shlex.quote(sys.executable)} -m tacred_utils score {shlex.quote(str(tmp_path / 'p.jsonl'))} "
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
     for more, status, said in ((">/dev/full", 2, "No space left"), ("| true; exit $PIPESTATUS", 0, ""), (">&-", 0, "")):
-        shown = subprocess.run(["bash", "-c", command + more], cwd=ROOT, env=environment, capture_output=True, text=True)
+        shown = subprocess.run(
+            ["bash", "-c", command + more], cwd=ROOT, env=environment, capture_output=True, text=True
+        )
         assert shown.returncode == status and said in shown.stderr and shown.stderr.count("\n") == bool(said), shown
 
 
