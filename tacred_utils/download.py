@@ -48,7 +48,7 @@ def _fetch(url: str, name: str) -> bytes:
     """The content of an https address; retries with growing pauses."""
     for attempt in range(RETRIES):
         try:
-            with requests.get(url, stream=True, timeout=TIMEOUT) as answer:
+            with requests.get(url, stream=True, timeout=TIMEOUT, allow_redirects=False) as answer:  # none to http
                 answer.raise_for_status()
                 total = int(answer.headers.get("content-length", 0)) or None
                 with tqdm(total=total, unit="B", unit_scale=True, desc=name) as bar:

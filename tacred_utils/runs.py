@@ -106,6 +106,13 @@ class Spec:
         changed = {field.name for field in fields if getattr(self.settings, field.name) != field.default}
         return {name: value for name, value in msgspec.to_builtins(self.settings).items() if name in changed}
 
+    @property
+    def given(self) -> dict[str, dict[str, str]]:
+        """Checksums of the files that the settings name, since others may come to lie at the same place; often none."""
+        names = [getattr(self.settings, "glove", ""), getattr(self.settings, "model", "")]
+        files = [file for name in names if name for file in _files(Path(name).expanduser())]
+        return {"files": {file.name: _checksum(file, file.stat().st_mtime_ns) for file in files}} if files else {}
+
     def identity(self, corpus: Corpus) -> str:
         """Ten hexadecimal digits over settings, data and the family's version: equal digits, equal predictions.
 
@@ -118,6 +125,7 @@ class Spec:
             "seed": self.seed,
             "settings": self.stated,
             "data": corpus.digests,
+            **self.given,
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:10]
 
@@ -309,6 +317,23 @@ def _published_files(run: Run, log_probs: bool) -> dict[str, bytes]:
             matrix = _log_probs_bytes(run.log_probs(split).astype(np.float16))
             files[f"predictions/{split}.safetensors.gz"] = _gzipped(matrix)
     return files | {"run.json": read_bytes(run.folder / "run.json")}
+
+
+def _files(path: Path) -> list[Path]:
+    """A file, or those of a model's folder that it is read from; none for what is no path here."""
+    if path.is_dir():
+        return sorted(file for file in path.iterdir() if file.suffix in (".json", ".txt", ".safetensors"))
+    return [path] if path.is_file() else []
+
+
+@lru_cache
+def _checksum(path: Path, modified: int) -> str:
+    """sha256 of a file, read again only when it was written anew (`modified`): GloVe's has five gigabytes."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}).") from error
 
 
 def load_model(run: Run) -> object:

@@ -341,3 +341,26 @@ def test_settings_at_their_default_are_no_part_of_an_identity():
     assert not {"layers", "channels", "shift", "whole_texts", "piece_dropout", "type_dim"} & stated.keys()
     fewer = Spec("bert", "joint", 13, msgspec.structs.replace(settings, channels=("max",), layers=2)).stated
     assert fewer == stated | {"channels": ("max",), "layers": 2}
+
+
+def test_files_that_settings_name_are_part_of_a_runs_identity(tmp_path):
+    glove, model = tmp_path / "vectors.txt", tmp_path / "model"
+    model.mkdir()
+    for family, files, change in (
+        ("bilstm", [glove], {"words": "glove", "glove": str(glove)}),
+        ("bert", [model / "config.json", model / "model.safetensors"], {"model": str(model)}),
+    ):
+        settings = load_profile("smoke").settings(family, None, change)
+        identity = lambda named=Spec(family, "joint", 13, settings): named.identity(make_corpus())  # noqa: E731
+        seen = [identity()]
+        for file in files:
+            file.write_bytes(b"one")
+            seen.append(identity())
+            file.write_bytes(b"another")
+            os.utime(file, ns=(1, 1))
+            seen.append(identity())
+        assert len(set(seen)) == len(seen)
+        os.utime(files[0], ns=(2, 2))
+        assert identity() == seen[-1]  # what it holds counts, not when it was written
+    (model / "README.md").write_text("anything")
+    assert identity() == seen[-1]
