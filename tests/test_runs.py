@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import types
+from functools import partial
 
 import msgspec
 import numpy as np
@@ -351,7 +352,7 @@ def test_files_that_settings_name_are_part_of_a_runs_identity(tmp_path):
         ("bert", [model / "config.json", model / "model.safetensors"], {"model": str(model)}),
     ):
         settings = load_profile("smoke").settings(family, None, change)
-        identity = lambda named=Spec(family, "joint", 13, settings): named.identity(make_corpus())  # noqa: E731
+        identity = partial(Spec(family, "joint", 13, settings).identity, make_corpus())
         seen = [identity()]
         for file in files:
             file.write_bytes(b"one")
