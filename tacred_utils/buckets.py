@@ -82,7 +82,7 @@ def contents(gold: Sequence[str], bins: Bins) -> pd.DataFrame:
 
 def drawn_scores(
     gold: Sequence[str], answers: Mapping[str, Sequence[str]], bins: Bins, labels: Sequence[str], draws: int = 1000,
-    seed: int = 0, weights: np.ndarray | None = None, units: Sequence[object] | None = None,
+    weights: np.ndarray | None = None, units: Sequence[object] | None = None,
 ) -> dict[str, dict[str, np.ndarray]]:  # fmt: skip
     """System → score → (1 + draws, bins): every score of every group, first as observed, then bootstrapped.
 
@@ -104,7 +104,7 @@ def drawn_scores(
     columns: dict[str, list[dict[str, np.ndarray]]] = {name: [] for name in answers}
     for place in weighty:
         rows = np.flatnonzero(bins.codes == place)
-        drawn = _drawn_rows(unit_codes[rows], draws, seed + place) * weights[rows]  # (1 + draws, rows)
+        drawn = _drawn_rows(unit_codes[rows], draws, place) * weights[rows]  # (1 + draws, rows)
         for name, code in codes.items():
             counts = tally_cells(gold_codes[rows], code[rows], drawn, list(labels))
             columns[name].append(_group_scores(counts, present[place], common))
@@ -148,7 +148,7 @@ def same_mix(bins: Bins, strata: Sequence[object]) -> np.ndarray:
 
 
 def spread_by_chance(
-    gold: Sequence[str], pred: Sequence[str], bins: Bins, labels: Sequence[str], draws: int = 500, seed: int = 0,
+    gold: Sequence[str], pred: Sequence[str], bins: Bins, labels: Sequence[str], draws: int = 500,
     units: Sequence[object] | None = None,
 ) -> dict[str, float]:  # fmt: skip
     """Do groups differ in macro F1 by more than groups of these sizes made at random? A permutation test.
@@ -165,7 +165,7 @@ def spread_by_chance(
     group[unit] = bins.codes
     if (group[unit] != bins.codes).any():
         raise ValueError("a unit has rows in several groups: it cannot be shuffled as a whole")
-    rng, size = np.random.default_rng(seed), len(bins) * len(cells)
+    rng, size = np.random.default_rng(0), len(bins) * len(cells)
     orders = [group, *(rng.permutation(group) for _ in range(draws))]
     counts = [np.bincount(order[unit] * len(cells) + cell.ravel(), minlength=size) for order in orders]
     counts = np.array(counts).reshape(-1, len(cells))  # ((1 + draws) · bins, cells)
@@ -180,7 +180,7 @@ def spread_by_chance(
 
 def by_frequency(
     gold: Sequence[str], pred: Sequence[str], train_gold: Sequence[str], labels: Sequence[str], parts: int = 5,
-    draws: int = 1000, seed: int = 0, units: Sequence[object] | None = None,
+    draws: int = 1000, units: Sequence[object] | None = None,
 ) -> pd.DataFrame:  # fmt: skip
     """Mean F1 of the relations, in groups of about equally many classes by their number of training rows.
 
@@ -193,7 +193,7 @@ def by_frequency(
         return pd.DataFrame(columns=["bin", "classes", "rows", "value", "low", "high"])
     in_training, in_test = Counter(train_gold), Counter(gold)
     bins = by_size([in_training[label] for label in relations], parts)
-    one, many = tally(gold, pred, labels), resample(gold, [pred], labels, draws, seed, units)[0]
+    one, many = tally(gold, pred, labels), resample(gold, [pred], labels, draws, units=units)[0]
     rows = []
     for place, name in enumerate(bins.names):
         members = [label for label, code in zip(relations, bins.codes, strict=True) if code == place]

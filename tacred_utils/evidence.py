@@ -176,10 +176,12 @@ def _headline(run: Run, changed: str) -> str:
     return known.get((run.info["family"], run.info["variant"], changed), "")
 
 
-def open_texts(data_dir: Path, names: Sequence[str] = ("conll04", "kbp37")) -> list[Corpus]:
+def open_texts(data_dir: Path) -> list[Corpus]:
     """The complete open corpora whose files are below the data folder: measures of sentences need them."""
-    here = [name for name in names if all(path.exists() for path in corpus_files(name, data_dir))]
-    return [load_corpus(name, data_dir) for name in here]
+    return [
+        load_corpus(name, data_dir)
+        for name in ("conll04", "kbp37") if all(path.exists() for path in corpus_files(name, data_dir))
+    ]  # fmt: skip
 
 
 def _changed(run: Run) -> str | None:

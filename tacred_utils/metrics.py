@@ -188,7 +188,7 @@ def bootstrap(
 
 def paired_bootstrap(
     gold: Sequence[str], pred_a: Sequence[str], pred_b: Sequence[str], name: str = "micro_f1",
-    labels: Sequence[str] | None = None, draws: int = 1000, seed: int = 0, units: Sequence[object] | None = None,
+    labels: Sequence[str] | None = None, draws: int = 1000, units: Sequence[object] | None = None,
 ) -> dict[str, float]:  # fmt: skip
     """Does system b differ from system a on these rows? Both are scored on the same draws of rows (or of `units`).
 
@@ -196,7 +196,7 @@ def paired_bootstrap(
     of draws at or beyond 0, counting the observed sample as one draw (so it is never below 2 / (draws + 1)).
     """
     labels = _label_list(labels, gold, pred_a, pred_b)
-    drawn = resample(gold, [pred_a, pred_b], labels, draws, seed, units)
+    drawn = resample(gold, [pred_a, pred_b], labels, draws, units=units)
     drawn_a, drawn_b = (counts.scores()[name] for counts in drawn)
     differences = drawn_b - drawn_a  # (draws,)
     tail = min((differences <= 0).sum(), (differences >= 0).sum())

@@ -87,9 +87,9 @@ def sentence_lengths(lengths: pd.DataFrame, title: str = "") -> Figure:
     return figure
 
 
-def stacked(frame: pd.DataFrame, xlabel: str, title: str = "") -> Figure:
+def stacked(frame: pd.DataFrame, xlabel: str) -> Figure:
     """Horizontal bars of parts: a bar for each row (its index), a part for each column."""
-    figure, (axis,) = _panels(1, PAGE, 0.75 + 0.24 * len(frame), title)
+    figure, (axis,) = _panels(1, PAGE, 0.75 + 0.24 * len(frame))
     rows, left = _name_rows(axis, frame.index), 0.0
     for part, colour in zip(frame, [PALE, SKY, NEUTRAL, "#F0E442", "white"], strict=False):
         axis.barh(rows, frame[part], 0.72, left, color=colour, edgecolor=NEUTRAL, label=_text(part))
@@ -99,9 +99,9 @@ def stacked(frame: pd.DataFrame, xlabel: str, title: str = "") -> Figure:
     return figure
 
 
-def difficulty(rows: pd.Series, shares: pd.DataFrame, title: str = "") -> Figure:
+def difficulty(rows: pd.Series, shares: pd.DataFrame) -> Figure:
     """Above: rows by the number of systems that are right (index); below: a line a column of `shares`."""
-    figure, (above, below) = _panels(2, COLUMN, 3, title, columns=1, sharex=True)
+    figure, (above, below) = _panels(2, COLUMN, 3, sharex=True)
     above.bar(rows.index, rows, color=NEUTRAL)
     above.set(yscale="log", ylabel="rows (log scale)")
     above.set_ylim(10 ** np.floor(np.log10(rows.min()) - 0.1))  # a power of ten below the lowest bar
@@ -200,9 +200,9 @@ def gains(panels: Mapping[str, pd.DataFrame], families: Families, title: str = "
     return figure
 
 
-def against_others(frame: pd.DataFrame, system: str, families: Families, title: str = "") -> Figure:
+def against_others(frame: pd.DataFrame, system: str, families: Families) -> Figure:
     """One system (a column) against the others' range, by class: columns label, lowest, median, highest."""
-    figure, (axis,) = _panels(1, PAGE, 0.8 + ROW * len(frame), title)
+    figure, (axis,) = _panels(1, PAGE, 0.8 + ROW * len(frame))
     span, colour = (frame["median"], frame.lowest, frame.highest), COLOURS["published"]
     rows = _interval_rows(axis, frame.label, *span, colour, "others: range, median")
     axis.plot(frame[system], rows, "o", color=_colour(system, families), ms=3.5, label=_text(system))
@@ -211,15 +211,14 @@ def against_others(frame: pd.DataFrame, system: str, families: Families, title: 
     return figure
 
 
-def evidence(
-    frame: pd.DataFrame, claims: pd.DataFrame, marks: Mapping[str, str], title: str = "", edge: float = 0.6
-) -> Figure:
+def evidence(frame: pd.DataFrame, claims: pd.DataFrame, marks: Mapping[str, str], title: str = "") -> Figure:
     """Claims as rows, and in each its tests: how far estimate and interval lie within what the claim needs.
 
     `frame` has claim, verdict, value, low, high, the last three 0 at the edge of the needed range and positive within;
     `claims` has claim, name and verdict (written at the right), in the order of the rows; `marks` maps the verdicts of
-    tests to Matplotlib's marks, in the order of the legend. What lies beyond `edge` is drawn there as an arrow.
+    tests to Matplotlib's marks, in the order of the legend.
     """
+    edge = 0.6  # what lies beyond is drawn there as an arrow
     figure, (axis,) = _panels(1, PAGE, 1.1 + 0.27 * len(claims), title)
     places = dict(zip(claims.claim, _name_rows(axis, claims.claim + " " + claims.name), strict=True))
     part = frame.assign(row=frame.claim.map(places).astype(float))
@@ -277,12 +276,12 @@ def f1_by_count(
     return figure
 
 
-def detection_classification(frame: pd.DataFrame, families: Families, title: str = "") -> Figure:
+def detection_classification(frame: pd.DataFrame, families: Families) -> Figure:
     """Classification accuracy against detection F1: columns system and both scores; curves of equal micro F1.
 
     Micro F1 is the product of the two, since both stages count the same rightly named rows.
     """
-    figure, (axis,) = _panels(1, PAGE, 3.4, title)
+    figure, (axis,) = _panels(1, PAGE, 3.4)
     low, high = frame.detection_f1.min() - 0.03, frame.detection_f1.max() + 0.05
     bottom = frame.classification_accuracy.min() - 0.03
     axis.set(xlim=(low, high), xlabel="detection F1")
@@ -373,7 +372,7 @@ def heatmap(frame: pd.DataFrame, label: str, title: str = "") -> Figure:
     return figure
 
 
-def top_features(weights: pd.DataFrame, family: str, title: str = "", xlabel: str = "weight") -> Figure:
+def top_features(weights: pd.DataFrame, family: str, title: str = "") -> Figure:
     """Bars of the features that weigh most, a panel a `group`. `weights`: group, feature, weight."""
     groups = weights.groupby("group", sort=False)
     number, (columns, width) = groups.ngroups, (1, COLUMN) if groups.ngroups == 1 else (2, PAGE)
@@ -383,7 +382,7 @@ def top_features(weights: pd.DataFrame, family: str, title: str = "", xlabel: st
         part = part.sort_values("weight", kind="stable", ascending=False)
         axis.barh(_name_rows(axis, part["feature"]), part["weight"], color=COLOURS[family], height=0.75)
         axis.axvline(0, color=NEUTRAL, linewidth=0.5)
-        axis.set(xlabel=xlabel)
+        axis.set(xlabel="weight")
         axis.set_title(_text(name), loc="right")  # grows to the left, over the room that the names take
     return figure
 
@@ -466,7 +465,7 @@ def shaded_text(texts: Mapping[str, pd.DataFrame], label: str, title: str = "") 
 
 
 def _panels(
-    number: int, width: float, height: float, title: str, columns: int = 1, **shared: bool
+    number: int, width: float, height: float, title: str = "", columns: int = 1, **shared: bool
 ) -> tuple[Figure, list[Axes]]:
     """A figure in the study's style with its panels, row by row; pyplot, which would show it, is not told."""
     use_style()
@@ -544,13 +543,14 @@ def _interval_rows(
     return rows
 
 
-def _name_points(axis: Axes, x: pd.Series, y: pd.Series, names: pd.Series, size: float = 6) -> None:
+def _name_points(axis: Axes, x: pd.Series, y: pd.Series, names: pd.Series) -> None:
     """Write each name beside its point, right or left of it or shifted: none covers another or a point.
 
     Points with an empty name are only kept free, a name without room is left out. Call it last: names are placed
     for the figure as it is then.
     """
     axis.figure.draw_without_rendering()  # places the axes
+    size = 6  # of the type, in points
     scale = 72 / axis.figure.dpi  # from pixels to points of type
     points = axis.transData.transform(np.column_stack([x, y])) * scale
     taken = np.column_stack([points - 2, points + 2])  # boxes: left, low, right, high

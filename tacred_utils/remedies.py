@@ -172,9 +172,9 @@ def reliability(p: np.ndarray, right: np.ndarray, bins: int = 10) -> pd.DataFram
     )
 
 
-def calibration_error(p: np.ndarray, right: np.ndarray, bins: int = 10) -> float:
+def calibration_error(p: np.ndarray, right: np.ndarray) -> float:
     """Expected calibration error: mean distance of confidence and share right over bins, by rows (Naeini et al. 2015)."""
-    table = reliability(p, right, bins)
+    table = reliability(p, right)
     return float(((table.confidence - table.right).abs() * table.rows).sum() / table.rows.sum())
 
 

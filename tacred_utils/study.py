@@ -26,6 +26,7 @@ from tacred_utils.runs import Run, Spec, git_commit, is_done, train
 from tacred_utils.settings import checked_seeds, load_profile
 
 SCREEN = 140  # pixels an inch of a figure on a screen: 8 pt type then reads like the prose around it
+SHOWN = 26  # words of a sentence in a table
 
 
 @dataclass(frozen=True)
@@ -232,13 +233,13 @@ class Study:
         """Cells run again from here on, if `skip` left some out."""
         _run_cells_again(_to_the_next_part)
 
-    def sentence(self, example: Example, longest: int = 26) -> str:
-        """A sentence with its [S subject] and [O object], cut to so many words; nothing of a licensed text."""
+    def sentence(self, example: Example) -> str:
+        """A sentence with its [S subject] and [O object], cut to `SHOWN` words; nothing of a licensed text."""
         if self.corpus.gated:
             return "(licensed)"
         spans = {"S": (example.subj_start, example.subj_end), "O": (example.obj_start, example.obj_end)}
         words, before = [], -1
-        for place in window(len(example.token), list(spans.values()), longest).tolist():
+        for place in window(len(example.token), list(spans.values()), SHOWN).tolist():
             role = "".join(name for name, (start, end) in spans.items() if start <= place <= end)
             words += ["…"] * (place > before + 1)
             words.append(f"[{role} {example.token[place]}]" if role else example.token[place])
