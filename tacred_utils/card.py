@@ -1,4 +1,4 @@
-"""The card of a corpus: what `data check` prints and what 01 starts from."""
+"""The card of a corpus: what `data check` prints."""
 
 import statistics
 from collections import Counter

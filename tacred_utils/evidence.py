@@ -20,17 +20,16 @@ from tacred_utils.buckets import entity_distance, sentence_length
 from tacred_utils.corpus import Corpus, Example
 from tacred_utils.decouple import both_answers, gated, p_relation
 from tacred_utils.errors import UserError
-from tacred_utils.experiments import Experiment, declared
+from tacred_utils.experiments import declared
 from tacred_utils.labels import NO_RELATION, order_labels, task_label
-from tacred_utils.metrics import Tally
+from tacred_utils.metrics import Tally, mean_where
 from tacred_utils.registry import corpus_files, load_corpus
 from tacred_utils.remedies import cut_at
-from tacred_utils.runs import Run, find_runs
+from tacred_utils.runs import SCORED, Run, find_runs
 from tacred_utils.settings import load_profile, parse_overrides
 
 SEED = 13  # of all draws
 IDENTITY = ["family", "variant", "task", "changed", "seed"]  # columns that tell runs of one corpus apart
-SPLITS = ("dev", "test")
 TWO_STAGES, GATED, RESTRICTED = "two_stages", "gated", "restricted"  # tasks that are put together from runs
 
 
@@ -172,7 +171,7 @@ def shelves(folders: Iterable[tuple[Path, str | None]], texts: Iterable[Corpus] 
 
 def _headline(run: Run, changed: str) -> str:
     """The name of the study's system that the run is of; empty for ablations and for runs of one's own."""
-    known = {(e.family, e.variant, json.dumps(e.set, sort_keys=True)): e.system for e in _declared() if e.headline}
+    known = {(e.family, e.variant, json.dumps(e.set, sort_keys=True)): e.system for e in declared() if e.headline}
     return known.get((run.info["family"], run.info["variant"], changed), "")
 
 
@@ -197,11 +196,6 @@ def _changed(run: Run) -> str | None:
 
 
 @lru_cache
-def _declared() -> list[Experiment]:
-    return declared()
-
-
-@lru_cache
 def _usual(profile: str, family: str, variant: str | None) -> dict[str, object]:
     return msgspec.to_builtins(load_profile(profile).settings(family, variant))
 
@@ -213,14 +207,14 @@ def predictions_of(run: Run, split: str = "test") -> pd.DataFrame:
 
 
 def _two_stages(detector: Run, namer: Run) -> np.ndarray:
-    frames = {split: predictions_of(detector, split) for split in SPLITS}
-    names = {split: predictions_of(namer, split).label_pred for split in SPLITS}
+    frames = {split: predictions_of(detector, split) for split in SCORED}
+    names = {split: predictions_of(namer, split).label_pred for split in SCORED}
     p = {split: p_relation(frame) for split, frame in frames.items()}
     return np.array(gated(p, names, frames["dev"].label_true).answers["test"])
 
 
 def _gated(run: Run) -> np.ndarray:
-    parts = {split: both_answers(run.log_probs(split), run.classes) for split in SPLITS}
+    parts = {split: both_answers(run.log_probs(split), run.classes) for split in SCORED}
     p, names = ({split: part[place] for split, part in parts.items()} for place in (0, 1))
     return np.array(gated(p, names, predictions_of(run, "dev").label_true).answers["test"])
 
@@ -286,18 +280,12 @@ def no_relation_excess(tally: Tally) -> np.ndarray:
 def unevenness(tally: Tally) -> np.ndarray:
     """Standard deviation of F1 over relations."""
     f1, there = _relation_f1(tally)
-    return np.sqrt(_mean((f1 - _mean(f1, there)[..., None]) ** 2, there))
+    return np.sqrt(mean_where((f1 - mean_where(f1, there)[..., None]) ** 2, there))
 
 
 def _relation_f1(tally: Tally) -> tuple[np.ndarray, np.ndarray]:
     """F1 (..., relations), and whether a relation occurs: one that a draw has lost has no F1."""
-    relation = np.array([label != NO_RELATION for label in tally.labels])
-    return tally.f1[..., relation], (tally.gold + tally.predicted > 0)[..., relation]
-
-
-def _mean(values: np.ndarray, there: np.ndarray) -> np.ndarray:
-    """Mean over the last axis of what is there; 0 where nothing is."""
-    return (values * there).sum(axis=-1) / np.maximum(there.sum(axis=-1), 1)
+    return tally.f1[..., tally.relation], (tally.gold + tally.predicted > 0)[..., tally.relation]
 
 
 def _frequent_minus_rare(systems: Sequence[System], shelf: Shelf | None, draws: int) -> Estimate:
@@ -308,7 +296,8 @@ def _frequent_minus_rare(systems: Sequence[System], shelf: Shelf | None, draws: 
 
     def gap(tally: Tally) -> np.ndarray:
         f1, there = _relation_f1(tally)
-        return _mean(f1[..., frequent], there[..., frequent]) - _mean(f1[..., rare], there[..., rare])
+        common, other = (mean_where(f1[..., half], there[..., half]) for half in (frequent, rare))
+        return common - other
 
     return _difference(estimates(systems, gap, draws=draws))
 
@@ -390,7 +379,7 @@ def at_precision(run: Run, precision: float) -> np.ndarray:
     The confidence is the lowest from which on dev's answered relations are right with this precision; where none
     is, nothing is answered.
     """
-    dev, test = (predictions_of(run, split) for split in SPLITS)
+    dev, test = (predictions_of(run, split) for split in SCORED)
     answered = dev[dev.label_pred != NO_RELATION]
     cut = cut_at(answered.p, answered.label_pred == answered.label_true, precision)
     return np.where(test.p >= cut, test.label_pred, NO_RELATION)

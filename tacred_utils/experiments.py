@@ -3,6 +3,7 @@
 import shlex
 import tomllib
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -68,6 +69,7 @@ class Planned:
     overrides: dict[str, object] = field(default_factory=dict)
 
 
+@cache
 def declared() -> list[Experiment]:
     """The entries of experiments.toml."""
     table = tomllib.loads((PACKAGE / "experiments.toml").read_text(encoding="utf-8"))

@@ -17,7 +17,7 @@ import pandas as pd
 from scipy import sparse
 
 from tacred_utils.errors import UserError
-from tacred_utils.labels import NO_RELATION, RELATION, is_directed, order_labels, undirected
+from tacred_utils.labels import NO_RELATION, RELATION, is_directed, order_labels, task_label, undirected
 from tacred_utils.predictions import read_predictions
 
 if TYPE_CHECKING:
@@ -53,6 +53,10 @@ class Tally:
     def f1(self) -> np.ndarray:
         return _ratio(2 * self.correct, self.gold + self.predicted)  # (..., L)
 
+    @property
+    def relation(self) -> np.ndarray:
+        return np.array([label != NO_RELATION for label in self.labels])  # (L,)
+
     def scores(self) -> dict[str, np.ndarray]:
         """All scores by name, each of the shape of the leading axes; a ratio without a denominator is 0.
 
@@ -63,15 +67,15 @@ class Tally:
         relations that were detected. directional_macro_f1: see `_directional`. A class that a bootstrap draw lost
         is left out of that draw's macro averages: as an F1 of 0 it would pull intervals below their estimate.
         """
-        relation = np.array([label != NO_RELATION for label in self.labels])
+        relation = self.relation
         absent = self.observed & (self.gold + self.predicted == 0)  # (..., L) only in draws
         named, true, answered = (counts[..., relation].sum(-1) for counts in (self.correct, self.gold, self.predicted))
         share = _ratio(self.gold, self.gold.sum(-1, keepdims=True))  # (..., L) weights of the weighted average
         by_class = {"p": self.precision, "r": self.recall, "f1": self.f1}
         result = {
             **_precision_recall_f1("micro", named, true, answered),
-            **{f"macro_{name}": _mean(values, ~absent) for name, values in by_class.items()},
-            "macro_f1_relations": _mean(self.f1, ~absent & relation),
+            **{f"macro_{name}": mean_where(values, ~absent) for name, values in by_class.items()},
+            "macro_f1_relations": mean_where(self.f1, ~absent & relation),
             **{f"weighted_{name}": (values * share).sum(-1) for name, values in by_class.items()},
             "accuracy": _ratio(self.correct.sum(-1), self.gold.sum(-1)),
             **_precision_recall_f1("detection", self.both, true, answered),
@@ -83,7 +87,7 @@ class Tally:
 
     def macro_f1_over(self, classes: np.ndarray) -> np.ndarray:
         """Mean F1 of the classes (L,) that are True and have rows, gold or predicted; 0 where there is none."""
-        return _mean(self.f1, (self.gold + self.predicted > 0) & classes)
+        return mean_where(self.f1, (self.gold + self.predicted > 0) & classes)
 
     def _directional(self) -> np.ndarray:
         """SemEval-2010 Task 8's official score (Hendrickx et al. 2010): macro F1 over relations without
@@ -97,7 +101,7 @@ class Tally:
         member = np.array([[float(name == relation) for relation in relations] for name in names])  # (L, R)
         rows = (self.gold + self.predicted) @ member  # (..., R)
         absent = (self.observed @ member > 0) & (rows == 0)
-        return _mean(_ratio(2 * self.correct @ member, rows), ~absent)
+        return mean_where(_ratio(2 * self.correct @ member, rows), ~absent)
 
 
 def tally(gold: Sequence[str], pred: Sequence[str], labels: Sequence[str] | None = None) -> Tally:
@@ -232,7 +236,7 @@ def majority_by_type_pair(train: Sequence["Example"], rows: Sequence["Example"])
 
 def fold_detection(labels: Sequence[str]) -> list[str]:
     """Every relation becomes `relation`: the two labels of the detection task."""
-    return [NO_RELATION if label == NO_RELATION else RELATION for label in labels]
+    return [task_label("detection", label) for label in labels]
 
 
 def is_detection(pred: Sequence[str]) -> bool:
@@ -306,7 +310,7 @@ def _same_length(codes: list[np.ndarray]) -> list[np.ndarray]:
     return codes
 
 
-def _mean(values: np.ndarray, counted: np.ndarray) -> np.ndarray:
+def mean_where(values: np.ndarray, counted: np.ndarray) -> np.ndarray:
     """Mean over the last axis of those values that count; 0 where none does."""
     return _ratio((values * counted).sum(-1), np.asarray(counted.sum(-1)))
 

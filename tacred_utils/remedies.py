@@ -16,6 +16,7 @@ from tacred_utils.corpus import Example
 from tacred_utils.labels import NO_RELATION
 from tacred_utils.metrics import scores
 from tacred_utils.runs import SCORED, Run
+from tacred_utils.sampling import class_shares
 
 SHIFTS = np.arange(-3, 3.01, 0.25)  # of the logit of no_relation
 TAUS = np.arange(0, 2.01, 0.1)  # how much of the prior is taken out
@@ -55,8 +56,7 @@ def shifted(log_probs: np.ndarray, classes: Sequence[str], shift: float) -> np.n
 
 def log_shares(train: Sequence[Example], classes: Sequence[str]) -> np.ndarray:
     """(K,) log of the share of training rows that each class has; of a class without rows, that of half a row."""
-    counts = pd.Series([row.relation for row in train]).value_counts().reindex(list(classes)).fillna(0.5)
-    return np.log(counts.to_numpy(float) / len(train))
+    return np.log(class_shares(pd.Index(classes).get_indexer([row.relation for row in train]), len(classes)))
 
 
 def adjusted(log_probs: np.ndarray, prior: np.ndarray, tau: float) -> np.ndarray:

@@ -18,6 +18,7 @@ from urllib.parse import quote
 import jinja2
 import msgspec
 
+from tacred_utils.buckets import type_pair
 from tacred_utils.corpus import Corpus
 from tacred_utils.errors import UserError
 from tacred_utils.evidence import Shelf, shelves
@@ -123,7 +124,7 @@ def _texts(corpus: Corpus, gated: bool) -> dict[str, dict[str, object]]:
     """What may be shown of each test row: a licensed corpus gives types and lengths alone."""
     texts = {}
     for row in corpus.test:
-        texts[row.id] = {"types": f"{row.subj_type} → {row.obj_type}", "length": len(row.token)}
+        texts[row.id] = {"types": type_pair(row), "length": len(row.token)}
         if not (gated or corpus.gated):
             spans = {"subject": (row.subj_start, row.subj_end), "object": (row.obj_start, row.obj_end)}
             texts[row.id] |= {"words": row.token, **spans}

@@ -281,10 +281,8 @@ def checked(table: Mapping[str, object], kind: type, place: str) -> msgspec.Stru
     for key in table:
         if key not in fields:
             close = difflib.get_close_matches(key, fields, n=1)
-            hint = f"did you mean {close[0]}" if close else f"known are {', '.join(fields)}"
-            raise UserError(
-                f"{place}: unknown setting {key!r}; {hint}?" if close else f"{place}: unknown setting {key!r}; {hint}."
-            )
+            hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(fields)}."
+            raise UserError(f"{place}: unknown setting {key!r}; {hint}")
         for name, number in _numbers(key, table[key]):
             if not abs(number) <= LARGEST:
                 raise UserError(f"{place}: {name}: is no number up to {LARGEST:,}; mend the value.")

@@ -16,6 +16,7 @@ from IPython.display import HTML, Image, Markdown, display
 from matplotlib.figure import Figure
 
 from tacred_utils import outputs, plots, processes, tables
+from tacred_utils.buckets import type_pair
 from tacred_utils.corpus import Corpus, Example
 from tacred_utils.encoding import window
 from tacred_utils.experiments import Experiment, Planned, arguments, declared
@@ -258,7 +259,7 @@ class Study:
             answers[right & (answers.label_true != NO_RELATION)].nsmallest(rows, "p").assign(end="doubtful and right")
         )
         frame = pd.concat([worst, doubt])
-        frame["types"] = [f"{examples[row].subj_type} → {examples[row].obj_type}" for row in frame.index]
+        frame["types"] = [type_pair(examples[row]) for row in frame.index]
         frame["sentence"] = [self.sentence(examples[row]) for row in frame.index]
         return frame[["end", "id", "types", "label_true", "label_pred", "p", "sentence"]]
 

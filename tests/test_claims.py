@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tacred_utils import claims, consistency, evidence, metrics, plots, printed, published, summaries
+from tacred_utils import claims, consistency, evidence, experiments, metrics, plots, printed, published, summaries
 from tacred_utils.claims import CONTRADICTED, NOT_SUPPORTED, NOT_TESTABLE, SUPPORTED, UNDECIDED, Evidence
 from tacred_utils.evidence import Missing, System
 from tacred_utils.labels import TASKS
@@ -93,7 +93,7 @@ def test_nineteen_claims_and_every_test_is_of_one_and_can_be_computed():
 def test_runs_that_tests_ask_for_are_declared_experiments():
     """A test on a run that the study never trains would be missing for ever."""
     have = set()
-    for experiment in evidence._declared():
+    for experiment in experiments.declared():
         tasks = {"joint", "relation_only"} if "ablation" in experiment.tasks else set(experiment.tasks)
         changed = json.dumps(experiment.set, sort_keys=True)
         have |= {(experiment.family, experiment.variant or "", changed, task) for task in tasks}

@@ -16,10 +16,9 @@ from tacred_utils.corpus import UNTYPED, Corpus
 from tacred_utils.errors import UserError
 from tacred_utils.labels import SPLITS
 from tacred_utils.paths import ROOT
-from tacred_utils.predict import best_kept, pair_of_types, predict
+from tacred_utils.predict import best_kept, locate, pair_of_types, predict, words
 from tacred_utils.runs import Run, Spec, train
 from tacred_utils.settings import load_profile
-from tacred_utils.words import words
 
 torch.set_num_threads(1)
 PROFILE = load_profile("smoke")
@@ -184,7 +183,6 @@ def test_most_sentences_of_the_open_and_synthetic_corpora_come_back_as_they_were
 
 def test_a_mention_in_quotes_or_brackets_is_found_by_its_words():
     text = 'He said "yes" to "Deep Sea" (the film).'
-    from tacred_utils.words import locate
 
     token = words(text, named=True)
     assert locate('"Deep Sea"', token, "--subject", named=True) == (6, 9)

@@ -1,1 +1,1 @@
-"""The model families; each module has `fit(corpus, task, settings, seed) -> Outcome`."""
+"""The model families; each module has what `runs.MODULES` says."""
