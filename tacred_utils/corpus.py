@@ -47,6 +47,21 @@ class Example(msgspec.Struct, frozen=True, gc=False):
     stanford_head: list[int] | None = None
     stanford_deprel: list[str] | None = None
 
+    @property
+    def subject(self) -> tuple[int, int]:
+        """Its first and last word."""
+        return self.subj_start, self.subj_end
+
+    @property
+    def object(self) -> tuple[int, int]:
+        """Its first and last word."""
+        return self.obj_start, self.obj_end
+
+    @property
+    def mentions(self) -> tuple[list[str], list[str]]:
+        """The words of subject and object."""
+        return tuple(self.token[start : end + 1] for start, end in (self.subject, self.object))
+
 
 @dataclass(frozen=True)
 class Corpus:

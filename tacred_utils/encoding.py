@@ -60,9 +60,9 @@ def position_ids(distance: np.ndarray, clip: int) -> np.ndarray:
 def entity_marks(example: Example) -> list[str]:
     """SUBJ-PERSON at a subject's words, OBJ-CITY at an object's, nothing at all others."""
     marks = [""] * len(example.token)
-    for role in ("subj", "obj"):
-        start, end = getattr(example, f"{role}_start"), getattr(example, f"{role}_end")
-        marks[start : end + 1] = [f"{role.upper()}-{getattr(example, f'{role}_type')}"] * (end - start + 1)
+    spans = (f"SUBJ-{example.subj_type}", *example.subject), (f"OBJ-{example.obj_type}", *example.object)
+    for mark, start, end in spans:
+        marks[start : end + 1] = [mark] * (end - start + 1)
     return marks
 
 
@@ -137,12 +137,11 @@ class Encoder:
         parts: dict[str, list] = {name: [] for name in ("words", "subject", "object", *self.columns)}
         lengths, windowed = [], 0
         for example in examples:
-            subject, objekt = (example.subj_start, example.subj_end), (example.obj_start, example.obj_end)
-            kept = window(len(example.token), [subject, objekt], self.limit)
+            kept = window(len(example.token), [example.subject, example.object], self.limit)
             lengths.append(len(kept))
             windowed += len(kept) < len(example.token)
-            parts["subject"].append(distance(kept, *subject))
-            parts["object"].append(distance(kept, *objekt))
+            parts["subject"].append(distance(kept, *example.subject))
+            parts["object"].append(distance(kept, *example.object))
             parts["words"] += _ids(self.words_of(example), self.words, kept)
             for name, known in self.columns.items():
                 parts[name] += _ids(token_column(example, name), known, kept)

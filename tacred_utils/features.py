@@ -62,16 +62,12 @@ class Pair:
 
     def __init__(self, example: Example) -> None:
         self.example = example
-        subject, object_ = (example.subj_start, example.subj_end), (example.obj_start, example.obj_end)
-        self.order = "SO" if subject <= object_ else "OS"
-        (self.start, first_end), (second_start, self.end) = sorted((subject, object_))
+        self.order = "SO" if example.subject <= example.object else "OS"
+        (self.start, first_end), (second_start, self.end) = sorted((example.subject, example.object))
         self.between = slice(first_end + 1, max(second_start, first_end + 1))
         self.words = [normal(word) for word in example.token]
         self.types = f"{example.subj_type}>{example.obj_type}"
-        self.mentions = (
-            ("S", example.token[example.subj_start : example.subj_end + 1]),
-            ("O", example.token[example.obj_start : example.obj_end + 1]),
-        )
+        self.mentions = tuple(zip(("S", "O"), example.mentions, strict=True))
 
     def spanned(self, tokens: Sequence[str], outside: int = 0) -> list[str]:
         """The tokens between the mentions and `outside` around them, each mention as SUBJ or OBJ."""
@@ -99,10 +95,7 @@ def _shape(pair: Pair) -> list[str]:
     features = []
     for role, mention in pair.mentions:
         words = [normal(word) for word in mention]
-        features += [
-            f"{role} shape {' '.join(map(shape, mention[:4]))}",
-            f"{role} length {min(len(mention), 5)}",
-        ]
+        features += [f"{role} shape {' '.join(map(shape, mention[:4]))}", f"{role} length {min(len(mention), 5)}"]
         features += [f"{role} head …{words[-1][-3:]}", f"{role} head …{words[-1][-2:]}"]
         features += [f"{role} …{word[-3:]}" for word in words] + [f"{role} {word[:4]}…" for word in words]
     both = " > ".join(" ".join(map(shape, mention[:3])) for _, mention in pair.mentions)
@@ -185,12 +178,8 @@ def _ancestors(word: int, heads: Sequence[int]) -> dict[int, int]:
 
 
 def _path(pair: Pair) -> list[str]:
-    example, relations = pair.example, pair.example.stanford_deprel
-    up, down = shortest_path(
-        head_word(example.subj_start, example.subj_end, example.stanford_head),
-        head_word(example.obj_start, example.obj_end, example.stanford_head),
-        example.stanford_head,
-    )
+    example, relations, heads = pair.example, pair.example.stanford_deprel, pair.example.stanford_head
+    up, down = shortest_path(head_word(*example.subject, heads), head_word(*example.object, heads), heads)
     if not up:
         return ["none"]
     inner = [*up[1:], *down[1:-1]] if len(down) > 1 else up[1:-1]

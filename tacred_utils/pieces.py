@@ -60,8 +60,9 @@ class PieceEncoder:
         The spans may overlap.
         """
         ner = example.stanford_ner or [""] * len(example.token)
-        spans = {role: (getattr(example, f"{role}_start"), getattr(example, f"{role}_end")) for role in SIGNS}
-        sides = {role: mark_words(self.marks, role, getattr(example, f"{role}_type"), self.typed) for role in SIGNS}
+        spans = {"subj": example.subject, "obj": example.object}
+        kinds = {"subj": example.subj_type, "obj": example.obj_type}
+        sides = {role: mark_words(self.marks, role, kinds[role], self.typed) for role in SIGNS}
         outer_first = sorted(SIGNS, key=lambda role: spans[role][0] - spans[role][1])
         masked, words, start, end = self.marks == "mask" and self.typed, [], {}, {}
         for place, tagged in enumerate(zip(example.token, ner, strict=True)):

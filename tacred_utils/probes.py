@@ -40,7 +40,7 @@ def renamed(rows: Sequence[Example], given: Names, seed: int) -> tuple[list[Exam
 
 
 def _renamed(row: Example, given: Names, rng: np.random.Generator) -> Example | None:
-    token, spans = list(row.token), [(row.subj_start, row.subj_end), (row.obj_start, row.obj_end)]
+    token, spans = list(row.token), [row.subject, row.object]
     if spans[0][0] <= spans[1][1] and spans[1][0] <= spans[0][1]:
         return None
     old = {_lower(name) for _, name in _mentions(row)}
@@ -54,10 +54,7 @@ def _renamed(row: Example, given: Names, rng: np.random.Generator) -> Example | 
 
 def _mentions(row: Example) -> list[tuple[str, tuple[str, ...]]]:
     """Type and name of subject and object."""
-    return [
-        (row.subj_type, tuple(row.token[row.subj_start : row.subj_end + 1])),
-        (row.obj_type, tuple(row.token[row.obj_start : row.obj_end + 1])),
-    ]
+    return [*zip((row.subj_type, row.obj_type), map(tuple, row.mentions), strict=True)]
 
 
 def _lower(name: Sequence[str]) -> str:

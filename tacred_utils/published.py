@@ -33,10 +33,7 @@ SYSTEMS = {
 }
 _GOLD = SYSTEMS["BiLSTM + BERT, masked"]  # carries ids and gold labels; the .txt files follow its order
 _NOTEBOOK = "authors/BERT.ipynb"  # where the paper's authors print what bert_joint_test.jsonl holds
-PATCHES = {
-    "TACREV": "tacrev/patch/test_patch.json",
-    "Re-TACRED": "retacred/test_id2label.json",
-}  # of the test split
+PATCHES = {"TACREV": "tacrev/patch/test_patch.json", "Re-TACRED": "retacred/test_id2label.json"}  # of the test split
 
 
 def overall() -> pd.DataFrame:

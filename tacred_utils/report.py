@@ -126,8 +126,7 @@ def _texts(corpus: Corpus, gated: bool) -> dict[str, dict[str, object]]:
     for row in corpus.test:
         texts[row.id] = {"types": type_pair(row), "length": len(row.token)}
         if not (gated or corpus.gated):
-            spans = {"subject": (row.subj_start, row.subj_end), "object": (row.obj_start, row.obj_end)}
-            texts[row.id] |= {"words": row.token, **spans}
+            texts[row.id] |= {"words": row.token, "subject": row.subject, "object": row.object}
     return texts
 
 

@@ -238,7 +238,7 @@ class Study:
         """A sentence with its [S subject] and [O object], cut to `SHOWN` words; nothing of a licensed text."""
         if self.corpus.gated:
             return "(licensed)"
-        spans = {"S": (example.subj_start, example.subj_end), "O": (example.obj_start, example.obj_end)}
+        spans = {"S": example.subject, "O": example.object}
         words, before = [], -1
         for place in window(len(example.token), list(spans.values()), SHOWN).tolist():
             role = "".join(name for name, (start, end) in spans.items() if start <= place <= end)

@@ -28,9 +28,9 @@ from tacred_utils.corpus import Corpus
 from tacred_utils.encoding import Encoded
 from tacred_utils.errors import UserError
 from tacred_utils.labels import NO_RELATION, SPLITS, task_classes, task_label
-from tacred_utils.runs import task_scores
+from tacred_utils.runs import SCORED, task_scores
 from tacred_utils.sampling import LengthGrouped, class_shares, class_weights, undersample, upsample
-from tacred_utils.scoring import compute_dtype, score, tensors
+from tacred_utils.scoring import compute_dtype, log_probs, score, tensors
 from tacred_utils.settings import TrainingSettings
 
 SHIFTS = tuple(step / 4 for step in range(-8, 9))  # of a logit
@@ -58,13 +58,27 @@ def labelled(corpus: Corpus, task: str, encoded: dict[str, Encoded]) -> tuple[di
 
 
 def fit_network(
-    model: nn.Module, data: dict[str, Rows], task: str, known: list[str], settings: TrainingSettings, seed: int, folder: Path
-) -> tuple[list[dict[str, float]], dict[str, object]]:  # fmt: skip
+    model: nn.Module, data: dict[str, Rows], task: str, known: list[str], classes: list[str],
+    settings: TrainingSettings, seed: int, folder: Path,
+) -> tuple[dict[str, np.ndarray], list[dict[str, float]], dict[str, object]]:  # fmt: skip
     """Train `model` in place on data["train"], watch data["dev"], and leave it with the best (or last) epoch's weights.
 
     `known` are the K classes of its logits. Checkpoints go to `folder`; where it has some, training goes on from there.
-    Returns the history, a row an epoch, and what run.json should keep.
+    Returns log-probabilities (rows, classes) of dev and test, the history, a row an epoch, and what run.json should keep.
     """
+    clock = [time.perf_counter()]
+    history, details = _fit(model, data, task, known, settings, seed, folder)
+    clock.append(time.perf_counter())
+    answers = {split: log_probs(score(model, data[split].encoded), known, classes) for split in SCORED}
+    clock.append(time.perf_counter())
+    windowed = {split: rows.encoded.windowed for split, rows in data.items()}
+    seconds = dict(zip(("fit", "predict"), np.diff(clock).round(3).tolist(), strict=True))
+    return answers, history, details | {"windowed": windowed, "seconds": seconds}
+
+
+def _fit(
+    model: nn.Module, data: dict[str, Rows], task: str, known: list[str], settings: TrainingSettings, seed: int, folder: Path
+) -> tuple[list[dict[str, float]], dict[str, object]]:  # fmt: skip
     every = np.flatnonzero(data["train"].target >= 0)
     rows = _chosen(data["train"], task, every, settings, seed)
     start = time.perf_counter()
@@ -93,6 +107,12 @@ def fit_network(
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
     }  # fmt: skip
     return history, details
+
+
+def cut_notes(windowed: dict[str, int], limit: str) -> list[str]:
+    """What run.json should note where sentences were longer than the limit, given with its unit."""
+    cut = f"sentences beyond {limit} are cut to a window around both entities: {windowed}"
+    return [cut] if any(windowed.values()) else []
 
 
 def _chosen(train: Rows, task: str, every: np.ndarray, settings: TrainingSettings, seed: int) -> np.ndarray:

@@ -196,29 +196,20 @@ def fit(corpus: Corpus, task: str, settings: BilstmSettings, seed: int, folder: 
     """
     from transformers import set_seed
 
-    from tacred_utils.training import fit_network, labelled  # here: the Trainer takes seconds to import
+    from tacred_utils.training import cut_notes, fit_network, labelled  # here: the Trainer takes seconds to import
 
-    clock = [time.perf_counter()]
+    start = time.perf_counter()
     set_seed(seed)
     classes = task_classes(task, corpus.labels)
     encoder, notes = make_encoder(corpus, task, settings)
-    encoded = {split: encoder.encode(corpus.split(split)) for split in SPLITS}
-    data, known = labelled(corpus, task, encoded)
+    data, known = labelled(corpus, task, {split: encoder.encode(corpus.split(split)) for split in SPLITS})
     reader = Reader(encoder, len(known), settings, word_vectors(encoder, settings))
-    clock.append(time.perf_counter())
-    history, facts = fit_network(reader, data, task, known, settings, seed, folder)
-    clock.append(time.perf_counter())
-    answers = {split: log_probs(score(reader, encoded[split]), known, classes) for split in ("dev", "test")}
-    clock.append(time.perf_counter())
-    windowed = {split: encoded[split].windowed for split in SPLITS}
-    if any(windowed.values()):
-        notes.append(
-            f"sentences beyond {settings.max_tokens} words are cut to a window around both entities: {windowed}"
-        )
+    encoding = round(time.perf_counter() - start, 3)
+    answers, history, facts = fit_network(reader, data, task, known, classes, settings, seed, folder)
     details = facts | {
         "columns_read": sorted({*encoder.columns, *(["types"] if encoder.types else [])}), "masked": encoder.masked,
-        "windowed": windowed, "words_known": len(encoder.words), "notes": notes,
-        "seconds": dict(zip(("encode", "fit", "predict"), np.diff(clock).round(3).tolist(), strict=True)),
+        "words_known": len(encoder.words), "notes": notes + cut_notes(facts["windowed"], f"{encoder.limit} words"),
+        "seconds": {"encode": encoding} | facts["seconds"],
     }  # fmt: skip
     return Outcome(answers, history, details, BilstmModel(reader, encoder, known, classes).save)
 

@@ -222,7 +222,7 @@ def fit(corpus: Corpus, task: str, settings: TransformerSettings, seed: int, fol
     Models of the study's own are kept beside the runs of the corpus, where all of them find them.
     """
     from tacred_utils.models.pretrained import load_pretrained
-    from tacred_utils.training import fit_network, labelled  # here: the Trainer takes seconds to import
+    from tacred_utils.training import cut_notes, fit_network, labelled  # here: the Trainer takes seconds to import
 
     clock = [time.perf_counter()]
     cache = Path(folder).resolve().parent.parent / ".pretrained"
@@ -237,18 +237,13 @@ def fit(corpus: Corpus, task: str, settings: TransformerSettings, seed: int, fol
         for each in encoded.values():
             each.flat["states"] = frozen_states(classifier, each)
     clock.append(time.perf_counter())
-    history, facts = fit_network(classifier, data, task, known, settings, seed, folder)
-    clock.append(time.perf_counter())
     classes = task_classes(task, corpus.labels)
-    answers = {split: log_probs(score(classifier, encoded[split]), known, classes) for split in ("dev", "test")}
-    clock.append(time.perf_counter())
-    windowed = {split: encoded[split].windowed for split in SPLITS}
-    if any(windowed.values()):
-        notes.append(f"sentences beyond {encoder.limit} pieces are cut to a window around both entities: {windowed}")
+    answers, history, facts = fit_network(classifier, data, task, known, classes, settings, seed, folder)
+    before = dict(zip(("load", "encode"), np.diff(clock).round(3).tolist(), strict=True))
     details = facts | {
-        "pretrained": pretrained.facts, "windowed": windowed, "notes": notes, "marks_read": encoder.marks,
-        "pieces_a_row": round(float(encoded["train"].lengths.mean()), 1),
-        "seconds": dict(zip(("load", "encode", "fit", "predict"), np.diff(clock).round(3).tolist(), strict=True)),
+        "pretrained": pretrained.facts, "marks_read": encoder.marks,
+        "notes": notes + cut_notes(facts["windowed"], f"{encoder.limit} pieces"),
+        "pieces_a_row": round(float(encoded["train"].lengths.mean()), 1), "seconds": before | facts["seconds"],
     }  # fmt: skip
     return Outcome(answers, history, details, TransformerModel(classifier, encoder, known, classes).save)
 
