@@ -347,7 +347,8 @@ def load_model(run: Run) -> object:
     except UserError:
         raise
     except Exception as error:  # readers of damaged files raise whatever they like, tokenizers a bare Exception
-        raise UserError(f"{folder}: cannot be read ({type(error).__name__}: {error}); train the run again.") from error
+        kind = {"svm": "SVM", "bilstm": "BiLSTM"}.get(run.info["family"], "transformer")
+        raise UserError(f"{folder}: holds no readable {kind} ({error}); train the run again.") from None
 
 
 def _check_task(spec: Spec, corpus: Corpus) -> None:

@@ -19,7 +19,7 @@ from tacred_utils.errors import UserError
 from tacred_utils.labels import NO_RELATION, TASKS, task_classes, task_label
 from tacred_utils.models.bilstm import PaddedLstm, Reader, fit, load
 from tacred_utils.paths import ROOT
-from tacred_utils.runs import Spec, task_scores, train
+from tacred_utils.runs import Run, Spec, load_model, task_scores, train
 from tacred_utils.sampling import LengthGrouped, class_weights, undersample
 from tacred_utils.settings import load_profile
 from tacred_utils.training import SHIFTS
@@ -146,8 +146,9 @@ def test_a_saved_model_scores_alike(settings, tmp_path) -> None:
     assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["model.json", "model.safetensors"]
     assert np.array_equal(load(tmp_path / "model").log_probs(given.test), outcome.log_probs["test"])
     (tmp_path / "model" / "model.json").write_text("{}")
+    (tmp_path / "run.json").write_text('{"family": "bilstm"}')
     with pytest.raises(UserError, match="no readable BiLSTM"):
-        load(tmp_path / "model")
+        load_model(Run(tmp_path))
 
 
 def dev_score(outcome, given: Corpus) -> float:

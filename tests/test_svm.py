@@ -12,7 +12,7 @@ from tacred_utils.corpus import Corpus, Example
 from tacred_utils.errors import UserError
 from tacred_utils.labels import NO_RELATION, TASKS, task_classes, task_label
 from tacred_utils.models.svm import TRUSTED, Weighting, fit, load, top_features
-from tacred_utils.runs import Outcome
+from tacred_utils.runs import Outcome, Run, load_model
 from tacred_utils.settings import SvmSettings, load_profile
 
 SETTINGS = load_profile("sample").settings("svm")
@@ -105,13 +105,14 @@ def test_a_saved_model_scores_new_examples_identically(tmp_path, settings: SvmSe
 
 
 def test_a_damaged_model_is_one_sentence(tmp_path) -> None:
-    fit(corpus(), "joint", SETTINGS, 13).save(tmp_path)
-    (tmp_path / "model.json").write_text("{")
+    fit(corpus(), "joint", SETTINGS, 13).save(tmp_path / "model")
+    (tmp_path / "run.json").write_text('{"family": "svm"}')
+    (tmp_path / "model" / "model.json").write_text("{")
     with pytest.raises(UserError, match="no readable SVM"):
-        load(tmp_path)
-    (tmp_path / "model.json").unlink()
+        load_model(Run(tmp_path))
+    (tmp_path / "model" / "model.json").unlink()
     with pytest.raises(UserError, match="no readable SVM"):
-        load(tmp_path)
+        load_model(Run(tmp_path))
 
 
 def test_a_class_that_training_lacks_has_no_probability() -> None:

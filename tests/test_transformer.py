@@ -23,7 +23,7 @@ from tacred_utils.models.pooling import FeatureHeads, largest_over
 from tacred_utils.models.pretrained import load_pretrained
 from tacred_utils.models.transformer import Classifier, fit, frozen_states, load, make_encoder, parameter_summary
 from tacred_utils.paths import ROOT
-from tacred_utils.runs import Spec, train
+from tacred_utils.runs import Run, Spec, load_model, train
 from tacred_utils.sampling import LengthGrouped, class_shares, upsample
 from tacred_utils.settings import OwnModel, load_profile
 from tacred_utils.training import Loss, compute_dtype, score
@@ -239,8 +239,9 @@ def test_a_saved_model_scores_alike(given, tmp_path) -> None:
     assert not any(path.suffix in (".bin", ".pt", ".pkl") for path in (tmp_path / "model").iterdir())
     assert np.array_equal(load(tmp_path / "model").log_probs(data.test), outcome.log_probs["test"])
     (tmp_path / "model" / "model.safetensors").write_bytes(b"\x00" * 40)
+    (tmp_path / "run.json").write_text('{"family": "bert"}')
     with pytest.raises(UserError, match="no readable transformer"):
-        load(tmp_path / "model")
+        load_model(Run(tmp_path))
 
 
 def test_tags_are_learned_and_survive_saving(tmp_path) -> None:

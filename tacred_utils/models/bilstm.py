@@ -15,13 +15,11 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from tacred_utils.corpus import Corpus, Example
 from tacred_utils.encoding import MADE, PAD, UNKNOWN, Encoder, token_column, vocabulary
-from tacred_utils.errors import UserError
 from tacred_utils.labels import SPLITS, task_classes, task_label
 from tacred_utils.paths import atomic_path, expanded, write_text
 from tacred_utils.runs import Outcome
@@ -175,17 +173,14 @@ class BilstmModel:
 
 
 def load(folder: Path) -> BilstmModel:
-    """Read a saved model; raises `UserError` when its files are missing or damaged."""
-    try:
-        facts = json.loads((Path(folder) / "model.json").read_text(encoding="utf-8"))
-        weights = load_file(Path(folder) / "model.safetensors")
-        settings = msgspec.convert(facts["settings"], BilstmSettings)
-        encoder = msgspec.convert(facts["encoder"], Encoder)
-        table = weights["word.weight"].numpy() if settings.words != "random" else None
-        reader = Reader(encoder, len(facts["known"]), settings, table)
-        reader.load_state_dict(weights)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, msgspec.ValidationError) as error:
-        raise UserError(f"{folder}: holds no readable BiLSTM ({error}); train the run again.") from None
+    """Read a saved model; raises what its readers raise when files are missing or damaged."""
+    facts = json.loads((Path(folder) / "model.json").read_text(encoding="utf-8"))
+    weights = load_file(Path(folder) / "model.safetensors")
+    settings = msgspec.convert(facts["settings"], BilstmSettings)
+    encoder = msgspec.convert(facts["encoder"], Encoder)
+    table = weights["word.weight"].numpy() if settings.words != "random" else None
+    reader = Reader(encoder, len(facts["known"]), settings, table)
+    reader.load_state_dict(weights)
     return BilstmModel(reader, encoder, facts["known"], facts["classes"])
 
 

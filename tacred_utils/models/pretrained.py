@@ -37,6 +37,7 @@ from transformers import (
 from tacred_utils import processes
 from tacred_utils.corpus import Corpus, Example
 from tacred_utils.errors import UserError
+from tacred_utils.models.transformer import bare
 from tacred_utils.paths import expanded
 from tacred_utils.scoring import compute_dtype
 from tacred_utils.settings import OwnModel
@@ -98,7 +99,7 @@ def load_pretrained(name: str, own: OwnModel, corpus: Corpus, cache: Path, layer
         ) from None
     if layers > depth:
         raise UserError(f"--set layers={layers}: {name} has {depth}; keep at most these.")
-    return Pretrained(_with_padding(tokenizer), _bare(backbone), facts)
+    return Pretrained(_with_padding(tokenizer), bare(backbone), facts)
 
 
 def _minilm() -> Path:
@@ -142,14 +143,6 @@ def _with_padding(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase
     if tokenizer.pad_token is None:
         tokenizer.add_special_tokens({"pad_token": "[PAD]"})
     return tokenizer
-
-
-def _bare(backbone: PreTrainedModel) -> PreTrainedModel:
-    """Without what no head here reads: a pooler and, in a decoder, the cache of earlier states."""
-    if getattr(backbone, "pooler", None) is not None:
-        backbone.pooler = None
-    backbone.config.use_cache = False
-    return backbone
 
 
 # A model of the study's own: real code for smoke tests, and equal terms for encoder and decoder

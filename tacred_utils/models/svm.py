@@ -106,19 +106,16 @@ class SvmModel:
 
 
 def load(folder: Path) -> SvmModel:
-    """Read a saved model; raises `UserError` when its files are missing or damaged."""
-    try:
-        facts = json.loads((Path(folder) / "model.json").read_text(encoding="utf-8"))
-        import skops.io  # here, as in save
+    """Read a saved model; raises what its readers raise when files are missing or damaged."""
+    import skops.io  # here, as in save
 
-        arrays = skops.io.load(Path(folder) / "model.skops", trusted=TRUSTED)
-        weighting = Weighting(arrays["scale"], arrays["group"], arrays["weight"], facts["counts"])
-        return SvmModel(
-            facts["classes"], facts["known"], facts["vocabulary"], weighting,
-            arrays["coef"], arrays["intercept"], arrays["kernel"], facts["slope"], facts["offset"],
-        )  # fmt: skip
-    except Exception as error:  # damage may show in any part of zip, numpy and skops
-        raise UserError(f"{folder}: holds no readable SVM ({error}); train the run again.") from None
+    facts = json.loads((Path(folder) / "model.json").read_text(encoding="utf-8"))
+    arrays = skops.io.load(Path(folder) / "model.skops", trusted=TRUSTED)
+    weighting = Weighting(arrays["scale"], arrays["group"], arrays["weight"], facts["counts"])
+    return SvmModel(
+        facts["classes"], facts["known"], facts["vocabulary"], weighting,
+        arrays["coef"], arrays["intercept"], arrays["kernel"], facts["slope"], facts["offset"],
+    )  # fmt: skip
 
 
 def top_features(model: SvmModel, label: str, n: int = 20) -> pd.DataFrame:

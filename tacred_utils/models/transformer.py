@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, BertConfig, BertModel, PreTrainedModel, set_seed
 
 from tacred_utils.corpus import Corpus, Example
 from tacred_utils.encoding import PAD, Encoded, vocabulary
-from tacred_utils.errors import UserError
 from tacred_utils.labels import SPLITS, task_classes
 from tacred_utils.models import defects
 from tacred_utils.models.pooling import FeatureHeads, between, largest_over, mean_over
@@ -114,6 +112,14 @@ class Classifier(nn.Module):
         return torch.cat([states[rows, 0], *largest_over(states, rows, spans)], 1)
 
 
+def bare(backbone: PreTrainedModel) -> PreTrainedModel:
+    """Without what no head here reads: a pooler and, in a decoder, the cache of earlier states."""
+    if getattr(backbone, "pooler", None) is not None:
+        backbone.pooler = None
+    backbone.config.use_cache = False
+    return backbone
+
+
 def added_layer(width: int, heads: int, dropout: float) -> nn.TransformerEncoderLayer:
     """One more encoder layer, along the sentence (the paper's, with PyTorch's defaults: ReLU, norm after the sum)."""
     return nn.TransformerEncoderLayer(width, heads, FEED_FORWARD * width, dropout, batch_first=True)
@@ -185,34 +191,22 @@ def _digests(folder: Path) -> dict[str, str]:
 
 
 def load(folder: Path) -> TransformerModel:
-    """Read a saved model; raises `UserError` when its files are missing or damaged."""
-    try:
-        facts = json.loads((Path(folder) / "model.json").read_text(encoding="utf-8"))
-        found = _digests(Path(folder))  # a tokenizer reads on without half of its files
-        if any(found.get(name) != digest for name, digest in facts.get("sha256", {}).items()):
-            raise ValueError("config.json or the tokenizer's files are not those that were saved")
-        settings = msgspec.convert(facts["settings"], TransformerSettings)
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        if tokenizer.pad_token_id is None:
-            raise ValueError("its tokenizer has no padding piece")
-        backbone = AutoModel.from_config(
-            AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        )
-        if getattr(backbone, "pooler", None) is not None:
-            backbone.pooler = None
-        encoder = PieceEncoder(
-            tokenizer,
-            settings.marks,
-            facts["typed"],
-            facts["limit"],
-            tuple(settings.defects),
-            facts.get("types", {}),
-            facts.get("tags", {}),
-        )
-        classifier = Classifier(backbone, len(facts["known"]), settings, encoder)
-        classifier.load_state_dict(load_file(Path(folder) / "model.safetensors"))
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, msgspec.ValidationError) as error:
-        raise UserError(f"{folder}: holds no readable transformer ({error}); train the run again.") from None
+    """Read a saved model; raises what its readers raise when files are missing or damaged."""
+    facts = json.loads((Path(folder) / "model.json").read_text(encoding="utf-8"))
+    found = _digests(Path(folder))  # a tokenizer reads on without half of its files
+    if any(found.get(name) != digest for name, digest in facts.get("sha256", {}).items()):
+        raise ValueError("config.json or the tokenizer's files are not those that were saved")
+    settings = msgspec.convert(facts["settings"], TransformerSettings)
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    if tokenizer.pad_token_id is None:
+        raise ValueError("its tokenizer has no padding piece")
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    encoder = PieceEncoder(
+        tokenizer, settings.marks, facts["typed"], facts["limit"], tuple(settings.defects), facts.get("types", {}),
+        facts.get("tags", {}),
+    )  # fmt: skip
+    classifier = Classifier(bare(AutoModel.from_config(config)), len(facts["known"]), settings, encoder)
+    classifier.load_state_dict(load_file(Path(folder) / "model.safetensors"))
     return TransformerModel(classifier, encoder, facts["known"], facts["classes"])
 
 
