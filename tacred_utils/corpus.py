@@ -19,7 +19,7 @@ from typing import Literal
 import msgspec
 
 from tacred_utils.errors import UserError
-from tacred_utils.labels import NO_RELATION, SPLITS, is_name, order_labels
+from tacred_utils.labels import NO_RELATION, SPLITS, TASKS, is_name, order_labels
 from tacred_utils.paths import read_bytes
 
 COLUMNS = ("stanford_pos", "stanford_ner", "stanford_head", "stanford_deprel")
@@ -101,7 +101,7 @@ class Corpus:
     @cached_property
     def tasks(self) -> tuple[str, ...]:
         """The tasks this corpus allows: without the negative label there is nothing to detect."""
-        return ("joint", "detection", "relation_only") if NO_RELATION in self.labels else ("relation_only",)
+        return TASKS if NO_RELATION in self.labels else ("relation_only",)
 
     @cached_property
     def digests(self) -> dict[str, str]:

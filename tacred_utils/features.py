@@ -69,7 +69,7 @@ class Pair:
         self.types = f"{example.subj_type}>{example.obj_type}"
         self.mentions = tuple(zip(("S", "O"), example.mentions, strict=True))
 
-    def spanned(self, tokens: Sequence[str], outside: int = 0) -> list[str]:
+    def spanned(self, tokens: Sequence[str], outside: int) -> list[str]:
         """The tokens between the mentions and `outside` around them, each mention as SUBJ or OBJ."""
         first, second = ("SUBJ", "OBJ") if self.order == "SO" else ("OBJ", "SUBJ")
         left = ["<s>", *tokens][max(self.start + 1 - outside, 0) : self.start + 1]

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection
+from itertools import permutations
 from pathlib import Path
 
 import msgspec
@@ -64,41 +65,41 @@ _LABELS, _PLACES = re.compile("[A-Za-z_]+"), re.compile("[0-9]{1,9}")  # of a wo
 def read_conll04(path: Path) -> Split:
     """Read one file of CoNLL04 with relations at the last word of an entity; every ordered entity pair is an Example.
 
-    The types of all its entities, which the file gives, are the column `stanford_ner`. An I- tag that continues no entity is no entity (strict BIO), and a relation that points to it has no argument:
-    both are reported. Source: bekou/multihead_joint_entity_relation_extraction, data/CoNLL04.
+    The types of all its entities, which the file gives, are the column `stanford_ner`. An I- tag that continues no
+    entity is no entity (strict BIO), and a relation that points to it has no argument: both are reported. Source:
+    bekou/multihead_joint_entity_relation_extraction, data/CoNLL04.
     """
-    documents: list[tuple[str, list[list[str]]]] = []
-    for number, line in enumerate(_text(path).splitlines(), start=1):
-        if line.startswith("#doc"):
-            documents.append((line.removeprefix("#doc").strip(), []))
-        elif line.strip():
-            columns = line.split("\t")
-            if (
-                len(columns) != 5
-                or not documents
-                or len(_LABELS.findall(columns[3])) != len(_PLACES.findall(columns[4]))
-            ):
-                raise UserError(
-                    f"{path}: line {number}: is not 5 columns with a place for each label, below a #doc line; fetch it again."
-                )
-            documents[-1][1].append(columns)
     examples, stray, lost = [], 0, 0
-    for identity, rows in documents:
+    for identity, rows in _conll04_documents(path):
         entities, strays = _bio_entities([row[2] for row in rows])
         relations, without = _conll04_relations(rows, entities)
         stray, lost = stray + strays, lost + without
         words, tags = [row[1] for row in rows], ["O"] * len(rows)
         for start, end, kind in entities:
             tags[start : end + 1] = [kind] * (end + 1 - start)
-        for subj in entities:
-            for obj in entities:
-                if subj is not obj:
-                    label = relations.get((subj, obj), NO_RELATION)
-                    name = f"conll04-{path.stem}-{identity}-{subj[0]}-{obj[0]}"
-                    spans = (subj[0], subj[1], obj[0], obj[1])
-                    examples.append(Example(name, label, words, *spans, subj[2], obj[2], stanford_ner=tags))
+        for subj, obj in permutations(entities, 2):
+            label = relations.get((subj, obj), NO_RELATION)
+            name = f"conll04-{path.stem}-{identity}-{subj[0]}-{obj[0]}"
+            examples.append(Example(name, label, words, *subj[:2], *obj[:2], subj[2], obj[2], stanford_ner=tags))
     notes = [f"{path.name}: {stray} words tagged I- outside an entity are no entity"] if stray else []
     return examples, notes + ([f"{path.name}: {lost} relations point to no entity and are left out"] if lost else [])
+
+
+def _conll04_documents(path: Path) -> list[tuple[str, list[list[str]]]]:
+    """Each document's name, and the five columns of its words."""
+    documents: list[tuple[str, list[list[str]]]] = []
+    for number, line in enumerate(_text(path).splitlines(), start=1):
+        if line.startswith("#doc"):
+            documents.append((line.removeprefix("#doc").strip(), []))
+        elif line.strip():
+            columns = line.split("\t")
+            fits = len(columns) == 5 and len(_LABELS.findall(columns[3])) == len(_PLACES.findall(columns[4]))
+            if not documents or not fits:
+                raise UserError(
+                    f"{path}: line {number}: is not 5 columns with a place for each label, below a #doc line; fetch it again."
+                )
+            documents[-1][1].append(columns)
+    return documents
 
 
 def _bio_entities(tags: list[str]) -> tuple[list[Entity], int]:

@@ -52,13 +52,9 @@ def made_by(notebook: str, figures: Path) -> list[str]:
 
 
 def record(
-    figures: Path,
-    files: Iterable[Path],
-    notebook: str,
-    runs: Iterable[str],
-    settings: Mapping[str, object],
+    figures: Path, files: Iterable[Path], notebook: str, runs: Iterable[str], settings: Mapping[str, object],
     commit: str | None,
-) -> None:
+) -> None:  # fmt: skip
     """Enter files below `figures` into its manifest: who made them, from which runs, under which settings and commit.
 
     What a run was trained with stands in its run.json, below data/runs or the results folder.

@@ -90,17 +90,8 @@ def predict(
     model, place = load_model(run), run.folder / "model"
     if model.classes != info.classes:
         raise UserError(f"{place}: has other classes than run.json beside it; train the run again.")
-    needed, wanted = (sorted(names & set(info.corpus.columns) - given.keys()) for names in model.reads)
-    for role, kind in (("subject", subject_type), ("object", object_type)):
-        if kind is None and "types" in needed:
-            raise UserError(f"--{role}-type: the model reads entity types; give one of {_listed(info.corpus, role)}.")
-    if lacking := [name for name in needed if name != "types"]:
-        raise UserError(f"{place}: needs {', '.join(lacking)}; give each word its value with --column NAME=VALUES.")
-    if wanted:
-        notes.append(
-            f"the model also reads {', '.join(wanted)}, not given here: it answers without, less well than its scores "
-            "say; --column NAME=VALUES gives them"
-        )
+    untold = [role for role, kind in (("subject", subject_type), ("object", object_type)) if kind is None]
+    notes += _lacking(info.corpus, place, *(names - given.keys() for names in model.reads), untold)
     p = np.exp(model.log_probs([example])[0].astype(float))  # (classes,)
     if not np.isclose(p.sum(), 1, atol=1e-3):
         raise UserError(f"{place}: is damaged (its probabilities do not add up to 1); train the run again.")
@@ -170,8 +161,22 @@ def _types(trained: _Trained, given: dict[str, str | None]) -> tuple[dict[str, s
     return {role: kind or constant.get(role, [UNTYPED])[0] for role, kind in given.items()}, notes
 
 
-def _listed(trained: _Trained, role: str) -> str:
-    return ", ".join(trained.types.get(role, [])) or "the corpus' types, which this older run does not list"
+def _lacking(trained: _Trained, place: Path, needed: set[str], wanted: set[str], untold: list[str]) -> list[str]:
+    """A note on what the model reads, is not given and can do without; raises `UserError` for what it cannot.
+
+    `untold` are the roles without a type.
+    """
+    needed, wanted = (sorted(names & set(trained.columns)) for names in (needed, wanted))
+    if untold and "types" in needed:
+        known = ", ".join(trained.types.get(untold[0], [])) or "the corpus' types, which this older run does not list"
+        raise UserError(f"--{untold[0]}-type: the model reads entity types; give one of {known}.")
+    if lacking := [name for name in needed if name != "types"]:
+        raise UserError(f"{place}: needs {', '.join(lacking)}; give each word its value with --column NAME=VALUES.")
+    note = (
+        f"the model also reads {', '.join(wanted)}, not given here: it answers without, less well than its scores "
+        "say; --column NAME=VALUES gives them"
+    )
+    return [note] if wanted else []
 
 
 def _columns(given: Mapping[str, str]) -> dict[str, list]:

@@ -109,17 +109,7 @@ SOURCES: dict[str, Source] = {
 
 LABEL_SETS = ("tacred", "tacrev", "retacred")
 SAMPLE = "sample"
-TAKEN = {
-    SAMPLE,
-    *SOURCES,
-    "executed",
-    "figures",
-    "logs",
-    "published",
-    "report",
-    "smoke",
-    "stamps",
-}  # by others beside the runs
+TAKEN = {SAMPLE, *SOURCES, "executed", "figures", "logs", "published", "report", "smoke", "stamps"}  # beside the runs
 
 
 def data_folder(data_dir: Path | str | None) -> Path:

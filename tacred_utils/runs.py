@@ -212,20 +212,17 @@ def train(
         return Run(folder)
     lock = folder.parent / ".locks" / f"{folder.name}.lock"
     try:
-        if processes.rank():  # helps process 0, which writes
-            if spec.family != "svm":
-                import_module(MODULES[spec.family]).fit(
-                    corpus, spec.task, spec.settings, spec.seed, folder / CHECKPOINTS
-                )
-                processes.wait()
-            return Run(folder)
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(lock, timeout=PATIENCE):
-            if force and folder.exists():
-                shutil.rmtree(folder)
-            if not is_done(folder):
-                _train(spec, corpus, folder, profile, keep_model)
-        processes.wait()
+        if not processes.rank():
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(lock, timeout=PATIENCE):
+                if force and folder.exists():
+                    shutil.rmtree(folder)
+                if not is_done(folder):
+                    _train(spec, corpus, folder, profile, keep_model)
+            processes.wait()
+        elif spec.family != "svm":  # helps process 0, which writes
+            _fit(spec, corpus, folder)
+            processes.wait()
     except Timeout:
         raise UserError(
             f"{folder}: another process is training this run; wait for it, or choose another --results."
@@ -375,7 +372,7 @@ def _train(spec: Spec, corpus: Corpus, folder: Path, profile: str, keep_model: b
     _write_json(folder / "run.json", info | {"status": "running"})
     start, work = time.perf_counter(), folder / CHECKPOINTS
     try:
-        outcome = import_module(MODULES[spec.family]).fit(corpus, spec.task, spec.settings, spec.seed, work)
+        outcome = _fit(spec, corpus, folder)
     except BaseException as error:
         mistake = isinstance(error, UserError) or exhausted(error)
         if new and mistake and not any(work.glob("checkpoint-*")):  # there is nothing to keep
@@ -398,6 +395,10 @@ def _train(spec: Spec, corpus: Corpus, folder: Path, profile: str, keep_model: b
     }
     _write_json(folder / "run.json", info | outcome.details | cost | {"status": "done"})
     shutil.rmtree(work, ignore_errors=True)
+
+
+def _fit(spec: Spec, corpus: Corpus, folder: Path) -> Outcome:
+    return import_module(MODULES[spec.family]).fit(corpus, spec.task, spec.settings, spec.seed, folder / CHECKPOINTS)
 
 
 def _clear(folder: Path) -> None:

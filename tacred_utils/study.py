@@ -85,14 +85,8 @@ class Study:
 
     def _repr_markdown_(self) -> str:
         rows = " / ".join(f"{len(self.corpus.split(split)):,}" for split in SPLITS)
-        facts = [
-            f"profile **{self.profile.name}**",
-            f"corpus **{self.corpus.name}**",
-            f"{rows} rows",
-            f"seeds {self.seeds}",
-        ]
-        notes = [self.stamp] if self.stamp else []
-        return _no_markup(", ".join(facts) + "".join(f"; {note}" for note in [*notes, *self.corpus.notes]))
+        facts = f"profile **{self.profile.name}**, corpus **{self.corpus.name}**, {rows} rows, seeds {self.seeds}"
+        return _no_markup("; ".join(filter(None, [facts, self.stamp, *self.corpus.notes])))
 
     @property
     def stamp(self) -> str:
@@ -104,31 +98,28 @@ class Study:
         return f"{text} ({self.corpus.name}{f', {self.stamp}' if self.stamp else ''})"
 
     def run(
-        self,
-        family: str,
-        task: str,
-        variant: str | None = None,
-        seed: int | None = None,
-        keep_model: bool = True,
+        self, family: str, task: str, variant: str | None = None, seed: int | None = None, keep_model: bool = True,
         **overrides: object,
-    ) -> Run:
+    ) -> Run:  # fmt: skip
         """Train or re-use one run under the profile, with settings overridden by name."""
-        spec = self._spec(family, task, variant, seed, overrides)
-        force = os.environ.get("TACRED_STUDY_FORCE") == "1"
-        together = int(os.environ.get("TACRED_STUDY_PROCESSES", "1"))
+        spec, force = self._spec(family, task, variant, seed, overrides), os.environ.get("TACRED_STUDY_FORCE") == "1"
         folder = spec.folder(self.corpus, self.results)
-        if is_done(folder) and not force:
-            return self._used(Run(folder))
-        with _progress(f"Training {spec.title} …"):
-            if together > 1 and family != "svm":
-                options = self._options | {"force": force or None}
-                log = folder.parent / ".locks" / f"{folder.name}.log"
-                processes.launch(arguments(Planned(spec, overrides), options), together, log)
-                if not keep_model:
-                    shutil.rmtree(folder / "model", ignore_errors=True)
-            else:
-                train(spec, self.corpus, self.results, self.profile.name, keep_model=keep_model, force=force)
+        if force or not is_done(folder):
+            with _progress(f"Training {spec.title} …"):
+                self._train(spec, overrides, folder, keep_model, force)
         return self._used(Run(folder))
+
+    def _train(self, spec: Spec, overrides: dict[str, object], folder: Path, keep_model: bool, force: bool) -> None:
+        """Here, or in as many processes as the runner was told to start."""
+        together = int(os.environ.get("TACRED_STUDY_PROCESSES", "1"))
+        if together == 1 or spec.family == "svm":
+            train(spec, self.corpus, self.results, self.profile.name, keep_model=keep_model, force=force)
+            return
+        options = self._options | {"force": force or None}
+        log = folder.parent / ".locks" / f"{folder.name}.log"
+        processes.launch(arguments(Planned(spec, overrides), options), together, log)
+        if not keep_model:
+            shutil.rmtree(folder / "model", ignore_errors=True)
 
     def find(
         self, family: str, task: str, variant: str | None = None, seed: int | None = None, **overrides: object

@@ -12,6 +12,7 @@ from tacred_utils import metrics, published
 from tacred_utils.evidence import Shelf, predictions_of
 from tacred_utils.labels import NO_RELATION, TASKS, task_label
 from tacred_utils.runs import task_scores
+from tacred_utils.settings import FAMILIES
 
 
 def summary(shelf: Shelf, scores: Sequence[str]) -> pd.DataFrame:
@@ -56,7 +57,7 @@ def _trivial(shelf: Shelf, task: str, scores: Sequence[str]) -> list[dict[str, o
 def beside_the_paper(shelves: Mapping[str, Shelf], score: str) -> pd.DataFrame:
     """A score as the paper prints it, of TACRED, and of our runs of its recipes on each corpus."""
     rows = []
-    for family, task in product(("svm", "bilstm", "bert", "gpt2"), TASKS):
+    for family, task in product(FAMILIES, TASKS):
         row = {"family": family, "task": task, "the paper, TACRED": published.paper_scores(family, task).get(score)}
         for corpus, shelf in shelves.items():
             recipe = {"family": family, "task": task, "variant": "paper" if family == "svm" else "", "changed": "{}"}

@@ -169,6 +169,27 @@ class Loss:
         return ((1 - p) ** self.focal * cross_entropy(logits, target, weights, reduction="none")).sum()
 
 
+def _loss(target: np.ndarray, classes: int, settings: TrainingSettings) -> Loss:
+    """The recipe's loss for rows of these classes."""
+    weights = class_weights(target, classes, settings.balance)
+    prior = settings.prior * np.log(class_shares(target, classes))
+    return Loss(*(torch.tensor(values, dtype=torch.float32) for values in (weights, prior)), settings.focal)
+
+
+def _arguments(settings: TrainingSettings, seed: int, folder: Path) -> TrainingArguments:
+    arguments = TrainingArguments(
+        output_dir=str(folder), num_train_epochs=settings.epochs, seed=seed,
+        per_device_train_batch_size=settings.batch_size, gradient_accumulation_steps=settings.accumulate,
+        max_grad_norm=settings.max_grad_norm, eval_strategy="epoch", save_strategy="epoch", save_total_limit=2,
+        metric_for_best_model=f"dev_{settings.select}", greater_is_better=True, logging_strategy="no",
+        label_names=["labels"], remove_unused_columns=False, disable_tqdm=True, report_to="none", log_level="error",
+        dataloader_pin_memory=False, use_cpu=not torch.cuda.is_available(),  # told so, processes join without a GPU
+        logging_nan_inf_filter=False,  # `weighted_loss` stops instead
+    )  # fmt: skip
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # several devices are for torchrun, not for nn.DataParallel
+    return arguments
+
+
 class _Trainer(Trainer):
     """The Trainer with our batches, our weighted loss, our scores and a scheduler that follows what it should."""
 
@@ -199,27 +220,12 @@ class _Trainer(Trainer):
         steps = math.ceil(len(self.batches) / settings.accumulate)  # of an epoch
         self.recipe = settings = replace(settings, epochs=max(settings.epochs, math.ceil(settings.min_steps / steps)))
         first = rows[self.draw(0)]
-        target = data["train"].target[first]
-        weights = class_weights(target, len(known), settings.balance)
-        prior = settings.prior * np.log(class_shares(target, len(known)))
-        self.loss = Loss(
-            torch.tensor(weights, dtype=torch.float32), torch.tensor(prior, dtype=torch.float32), settings.focal
-        )
+        self.loss = _loss(data["train"].target[first], len(known), settings)
         optimizer = _optimizer(model, settings)
         transformers.logging.set_verbosity_error()
         logging.getLogger("accelerate").setLevel(logging.ERROR)
-        arguments = TrainingArguments(
-            output_dir=str(folder), num_train_epochs=settings.epochs, seed=seed,
-            per_device_train_batch_size=settings.batch_size, gradient_accumulation_steps=settings.accumulate,
-            max_grad_norm=settings.max_grad_norm, eval_strategy="epoch", save_strategy="epoch", save_total_limit=2,
-            metric_for_best_model=f"dev_{settings.select}", greater_is_better=True, logging_strategy="no",
-            label_names=["labels"], remove_unused_columns=False, disable_tqdm=True, report_to="none", log_level="error",
-            dataloader_pin_memory=False, use_cpu=not torch.cuda.is_available(),  # told so, processes join without a GPU
-            logging_nan_inf_filter=False,  # `weighted_loss` stops instead
-        )  # fmt: skip
-        arguments._n_gpu = min(arguments.n_gpu, 1)  # several devices are for torchrun, not for nn.DataParallel
         super().__init__(
-            model, arguments, train_dataset=range(len(rows)),
+            model, _arguments(settings, seed, folder), train_dataset=range(len(rows)),
             optimizers=(optimizer, _scheduler(optimizer, settings, len(self.batches))),
             eval_dataset=self.watched["dev"], compute_loss_func=self.weighted_loss, callbacks=[_Pace(self)],
         )  # fmt: skip
