@@ -285,7 +285,22 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--gold", type=Path)
     command.add_argument("--json", action="store_true")
 
-    command = _add(commands, "predict", predict, [])
+    _predict_options(_add(commands, "predict", predict, []))
+    _data_commands(_add(commands, "data", None, [], "check, make or get a corpus"), where)
+
+    runs = _add(commands, "runs", None, [], "list or publish runs").add_subparsers(required=True, metavar="COMMAND")
+    _add(runs, "list", runs_list, [results]).add_argument("--corpus")
+    command = _add(runs, "publish", runs_publish, [results])
+    command.add_argument("--corpus")
+    command.add_argument("--to", type=Path, default=PUBLISHED_RUNS, metavar="DIR")
+
+    command = _add(commands, "report", report, [results])
+    command.add_argument("--data-dir", type=Path, metavar="DIR", help="holds one folder a corpus (default: data/)")
+    command.add_argument("--out", type=Path, default=RESULTS / "report", metavar="DIR", help="default: results/report/")
+    return parser
+
+
+def _predict_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--run", required=True, type=Path, metavar="DIR", help="a run's folder, as `train` prints it")
     command.add_argument("--sentence", required=True, help="split at blanks and punctuation, much as TACRED's are")
     for role in ("subject", "object"):
@@ -302,9 +317,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--top", type=_positive, default=5, metavar="N", help="relations shown (default: 5)")
     command.add_argument("--json", action="store_true", help="one JSON object instead of the table")
 
-    data = _add(commands, "data", None, [], "check, make or get a corpus").add_subparsers(
-        required=True, metavar="COMMAND"
-    )
+
+def _data_commands(parser: argparse.ArgumentParser, where: argparse.ArgumentParser) -> None:
+    data = parser.add_subparsers(required=True, metavar="COMMAND")
     _add(data, "check", data_check, [where]).add_argument("folder", nargs="?", metavar="DIR")
     command = _add(data, "make-sample", make_sample, [])
     command.add_argument("--scale", type=float, default=1.0)
@@ -313,17 +328,6 @@ def _parser() -> argparse.ArgumentParser:
     command = _add(data, "get", data_get, [])
     command.add_argument("name")
     command.add_argument("--data-dir", type=Path, metavar="DIR")
-
-    runs = _add(commands, "runs", None, [], "list or publish runs").add_subparsers(required=True, metavar="COMMAND")
-    _add(runs, "list", runs_list, [results]).add_argument("--corpus")
-    command = _add(runs, "publish", runs_publish, [results])
-    command.add_argument("--corpus")
-    command.add_argument("--to", type=Path, default=PUBLISHED_RUNS, metavar="DIR")
-
-    command = _add(commands, "report", report, [results])
-    command.add_argument("--data-dir", type=Path, metavar="DIR", help="holds one folder a corpus (default: data/)")
-    command.add_argument("--out", type=Path, default=RESULTS / "report", metavar="DIR", help="default: results/report/")
-    return parser
 
 
 def _add(commands, name: str, function, parents: list, text: str = "") -> argparse.ArgumentParser:

@@ -15,7 +15,7 @@ from tacred_utils.corpus import Example
 from tacred_utils.labels import NO_RELATION
 from tacred_utils.metrics import SCORES, Tally, draw_units, number_units, resample, tally, tally_cells
 
-MACROS = ("macro_f1", "macro_f1_gold", "macro_f1_common", "macro_f1_all")  # see `drawn_scores`
+MACROS = ("macro_f1", "macro_f1_common", "macro_f1_all")  # see `drawn_scores`
 
 
 @dataclass(frozen=True)
@@ -89,10 +89,10 @@ def drawn_scores(
     Within a group, units are drawn with replacement, the same ones for all systems: rows, or what `units` says they
     belong to (rows of one sentence are no independent witnesses). `weights` let a row count for more or less than one.
 
-    Beside the scores of `metrics` there are four macro averages of F1. `macro_f1`: over the classes that occur in the
-    group, gold or answered, as scikit-learn does when it is given no list; `macro_f1_gold`: over its gold classes;
-    `macro_f1_common`: over those that are gold in every group; `macro_f1_all`: over all labels, where a class that
-    the group lacks counts 0. A group without rows or without weight has NaN, and so has an average over no class.
+    Beside the scores of `metrics` there are three macro averages of F1. `macro_f1`: over the classes that occur in the
+    group, gold or answered, as scikit-learn does when it is given no list; `macro_f1_common`: over those that are gold
+    in every group; `macro_f1_all`: over all labels, where a class that the group lacks counts 0. A group without rows
+    or without weight has NaN, and so has an average over no class.
     """
     codes = {name: _codes(column, labels) for name, column in answers.items()}
     gold_codes, unit_codes = _codes(gold, labels), _numbered(units, len(gold))
@@ -107,7 +107,7 @@ def drawn_scores(
         drawn = _drawn_rows(unit_codes[rows], draws, place) * weights[rows]  # (1 + draws, rows)
         for name, code in codes.items():
             counts = tally_cells(gold_codes[rows], code[rows], drawn, list(labels))
-            columns[name].append(_group_scores(counts, present[place], common))
+            columns[name].append(_group_scores(counts, common))
     return {name: _by_group(scored, weighty, (1 + draws, len(bins))) for name, scored in columns.items()}
 
 
@@ -230,10 +230,10 @@ def _by_group(scored: list[dict[str, np.ndarray]], places: np.ndarray, shape: tu
     return result
 
 
-def _group_scores(counts: Tally, present: np.ndarray, common: np.ndarray) -> dict[str, np.ndarray]:
+def _group_scores(counts: Tally, common: np.ndarray) -> dict[str, np.ndarray]:
     scores = counts.scores()
     return scores | {
-        "macro_f1": counts.macro_f1_over(counts.observed), "macro_f1_gold": counts.macro_f1_over(present),
+        "macro_f1": counts.macro_f1_over(counts.observed),
         "macro_f1_common": counts.macro_f1_over(common) if common.any() else np.full_like(counts.both, np.nan, float),
         "macro_f1_all": scores["macro_f1"],
     }  # fmt: skip

@@ -82,19 +82,10 @@ class PieceEncoder:
     def encode(self, examples: Sequence[Example]) -> Encoded:
         """Columns input_ids and tags, and for each row the first and last piece of both entities and both types, (N, 2)."""
         marked = [self.marked(example) for example in examples]
-        pieces = self._pieces({word for words, *_ in marked for word in words})
-        first, last = self._ends()
+        pieces, ends = self._pieces({word for words, *_ in marked for word in words}), self._ends()
         texts, whose, spans, windowed = {}, [], {"subject": [], "object": []}, 0
         for words, tags, *places in marked:
-            parts = [pieces[word] for word in words]
-            ends = np.cumsum([len(first), *map(len, parts)])
-            known = [self.tags.get(tag, PAD if not tag else UNKNOWN) if self.tags else PAD for tag in tags]
-            told = np.repeat([PAD, *known, PAD], [len(first), *map(len, parts), len(last)])
-            row = np.stack([[*first, *(piece for part in parts for piece in part), *last], told])  # (2, T)
-            inside = [(int(ends[start]), int(ends[end + 1]) - 1) for start, end in places]
-            if "word_positions" in self.defects:
-                inside = defects.word_positions(places, row.shape[1])
-            row, inside, cut = self._shortened(row, inside, len(first), len(last))
+            row, inside, cut = self._row([pieces[word] for word in words], tags, places, *ends)
             windowed += cut
             key = row.tobytes() if self.marks == "none" else len(whose)
             whose.append(texts.setdefault(key, (len(texts), row))[0])
@@ -109,6 +100,19 @@ class PieceEncoder:
             fixed["types"] = pair_types(examples, self.types)
         offsets = np.append(0, np.cumsum([len(row) for row in ids]))
         return Encoded(offsets, flat, fixed, windowed, np.array(whose) if len(ids) < len(whose) else None)
+
+    def _row(
+        self, parts: list[list[int]], tags: list[str], places: list[Span], first: list[int], last: list[int]
+    ) -> tuple[np.ndarray, list[Span], bool]:
+        """Piece ids and tags (2, T) of the pieces of words between first and last ones, and the rest as `_shortened`."""
+        ends = np.cumsum([len(first), *map(len, parts)])
+        known = [self.tags.get(tag, PAD if not tag else UNKNOWN) if self.tags else PAD for tag in tags]
+        told = np.repeat([PAD, *known, PAD], [len(first), *map(len, parts), len(last)])
+        row = np.stack([[*first, *(piece for part in parts for piece in part), *last], told])  # (2, T)
+        inside = [(int(ends[start]), int(ends[end + 1]) - 1) for start, end in places]
+        if "word_positions" in self.defects:
+            inside = defects.word_positions(places, row.shape[1])
+        return self._shortened(row, inside, len(first), len(last))
 
     def _shortened(
         self, row: np.ndarray, spans: list[Span], first: int, last: int

@@ -26,7 +26,7 @@ import pandas as pd
 from tacred_utils import processes
 from tacred_utils.corpus import Corpus
 from tacred_utils.errors import UserError, exhausted
-from tacred_utils.labels import NO_RELATION, TASKS, task_classes, task_label
+from tacred_utils.labels import NO_RELATION, SPLITS, TASKS, task_classes, task_label
 from tacred_utils.metrics import scores
 from tacred_utils.paths import ROOT, read_bytes, write_bytes, write_text
 from tacred_utils.predictions import read_predictions
@@ -412,33 +412,20 @@ def _clear(folder: Path) -> None:
 
 def _describe(spec: Spec, corpus: Corpus, profile: str) -> dict[str, object]:
     """Everything that is known of a run before it starts."""
+    types = {"subject": {row.subj_type for row in corpus.train}, "object": {row.obj_type for row in corpus.train}}
+    read = {
+        "name": corpus.name, "synthetic": corpus.synthetic, "gated": corpus.gated, "subset": corpus.subset,
+        "notes": corpus.notes, "rows": {split: len(corpus.split(split)) for split in SPLITS},
+        "columns": sorted(corpus.columns), "types": {role: sorted(kinds) for role, kinds in types.items()},
+        "sha256": corpus.digests,
+    }  # fmt: skip
     return {
-        "family": spec.family,
-        "variant": spec.variant,
-        "task": spec.task,
-        "seed": spec.seed,
-        "profile": profile,
-        "settings": msgspec.to_builtins(spec.settings),
-        "version": VERSIONS[spec.family],
-        "classes": task_classes(spec.task, corpus.labels),
-        "corpus": {
-            "name": corpus.name,
-            "synthetic": corpus.synthetic,
-            "gated": corpus.gated,
-            "subset": corpus.subset,
-            "notes": corpus.notes,
-            "rows": {"train": len(corpus.train), "dev": len(corpus.dev), "test": len(corpus.test)},
-            "columns": sorted(corpus.columns),
-            "types": {
-                "subject": sorted({row.subj_type for row in corpus.train}),
-                "object": sorted({row.obj_type for row in corpus.train}),
-            },
-            "sha256": corpus.digests,
-        },
+        "family": spec.family, "variant": spec.variant, "task": spec.task, "seed": spec.seed, "profile": profile,
+        "settings": msgspec.to_builtins(spec.settings), "version": VERSIONS[spec.family],
+        "classes": task_classes(spec.task, corpus.labels), "corpus": read,
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in RECORDED},
-        "machine": {"processor": platform.machine(), "cores": os.cpu_count()},
-        "git": git_commit(),
-    }
+        "machine": {"processor": platform.machine(), "cores": os.cpu_count()}, "git": git_commit(),
+    }  # fmt: skip
 
 
 def _write_predictions(

@@ -178,27 +178,35 @@ def _pretrain(name: str, own: dict[str, object], sentences: list[Sequence[str]],
     model = own_model(name, own, len(tokenizer), tokenizer.pad_token_id)
     facts: dict[str, object] = {"sentences": len(sentences), "pieces": len(tokenizer), "steps": own.steps}
     if own.steps:
-        rows = tokenizer([_text(sentence) for sentence in sentences], truncation=True, max_length=LONGEST)["input_ids"]
-        arguments = TrainingArguments(
-            str(folder), max_steps=own.steps, per_device_train_batch_size=own.batch_size, seed=0,
-            learning_rate=own.learning_rate, lr_scheduler_type="linear", warmup_steps=0.1, weight_decay=0.01,
-            save_strategy="no", logging_strategy="steps", logging_steps=max(1, own.steps // 10), report_to="none",
-            disable_tqdm=True, log_level="error", dataloader_pin_memory=False,
-            train_sampling_strategy="group_by_length", bf16=compute_dtype("auto") == torch.bfloat16,
-            use_cpu=not torch.cuda.is_available(),
-        )  # fmt: skip
-        arguments._n_gpu = min(arguments.n_gpu, 1)
-        collator = DataCollatorForLanguageModeling(tokenizer, mlm=name == "own_encoder", seed=0)
-        trainer = Trainer(model, arguments, collator, train_dataset=[{"input_ids": row} for row in rows])
-        trainer.remove_callback(transformers.PrinterCallback)
-        trainer.train()
-        losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
-        if not all(torch.isfinite(weights).all() for weights in model.parameters()):
-            raise UserError(f"--set model={name}: its pre-training came to no numbers; lower own.learning_rate.")
+        losses = _train(name, own, model, tokenizer, sentences, folder)
         facts |= {"loss_first": losses[0], "loss_last": losses[-1]}
     model.base_model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     (folder / "pretraining.json").write_text(json.dumps(facts), encoding="utf-8")
+
+
+def _train(
+    name: str, own: OwnModel, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, sentences: list[Sequence[str]],
+    folder: Path,
+) -> list[float]:  # fmt: skip
+    """Train a language model in place; returns its losses."""
+    rows = tokenizer([_text(sentence) for sentence in sentences], truncation=True, max_length=LONGEST)["input_ids"]
+    arguments = TrainingArguments(
+        str(folder), max_steps=own.steps, per_device_train_batch_size=own.batch_size, seed=0,
+        learning_rate=own.learning_rate, lr_scheduler_type="linear", warmup_steps=0.1, weight_decay=0.01,
+        save_strategy="no", logging_strategy="steps", logging_steps=max(1, own.steps // 10), report_to="none",
+        disable_tqdm=True, log_level="error", dataloader_pin_memory=False,
+        train_sampling_strategy="group_by_length", bf16=compute_dtype("auto") == torch.bfloat16,
+        use_cpu=not torch.cuda.is_available(),
+    )  # fmt: skip
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    collator = DataCollatorForLanguageModeling(tokenizer, mlm=name == "own_encoder", seed=0)
+    trainer = Trainer(model, arguments, collator, train_dataset=[{"input_ids": row} for row in rows])
+    trainer.remove_callback(transformers.PrinterCallback)
+    trainer.train()
+    if not all(torch.isfinite(weights).all() for weights in model.parameters()):
+        raise UserError(f"--set model={name}: its pre-training came to no numbers; lower own.learning_rate.")
+    return [row["loss"] for row in trainer.state.log_history if "loss" in row]
 
 
 def own_model(name: str, own: OwnModel, pieces: int, padding: int) -> PreTrainedModel:
