@@ -149,7 +149,7 @@ def test_which_of_several_places_is_meant_changes_the_answer(trained, capsys):
 
 
 def test_a_number_is_a_text_and_no_index(trained):
-    answer = predict(trained("gpt2"), "Bob won 3:5 in 2 games", "3:5", "2")
+    answer = predict(trained("bert"), "Bob won 3:5 in 2 games", "3:5", "2")
     assert (answer.example.subj_start, answer.example.obj_start) == (2, 4)
 
 
