@@ -50,10 +50,6 @@ class SvmSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     smote: bool  # detection: fill up the smaller class with synthetic rows
     max_rows: Annotated[int, Meta(ge=0)]  # train on a stratified random subset of this size; 0 takes all rows
 
-    def __post_init__(self) -> None:
-        if unknown := sorted(self.weights.keys() - self.groups.keys()):
-            raise ValueError(f"weights of {', '.join(unknown)}, which groups does not have")
-
 
 class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the models that are trained by gradient share (training.py)."""

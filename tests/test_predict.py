@@ -193,7 +193,7 @@ MISTAKES = [
     (["--sentence", " "], "--sentence: is empty"),
     (["--sentence", "Eve met \udc80 Bob"], "UTF-8"),
     (["--subject", "Even"], "'Even': does not stand in the sentence as whole words"),
-    (["--subject", ""], "'': does not stand"),
+    (["--subject", ""], "--subject: is given an empty value"),
     (["--subject", "\x1b[2J"], "\\x1b[2J"),
     (["--subject", "Bob"], "the same words"),
     (["--subject-at", "3:x"], "'3:x' is not FIRST:LAST"),

@@ -78,8 +78,3 @@ def test_a_damaged_profile_is_named(tmp_path, monkeypatch, text, expected):
     monkeypatch.setattr(settings, "PROFILES", tmp_path)
     with pytest.raises(UserError, match=expected):
         load_profile("mine")
-
-
-def test_weights_belong_to_groups():
-    with pytest.raises(UserError, match="weights of zz, which groups does not have"):
-        load_profile("smoke").settings("svm", None, {"weights": {"zz": 1.0}})
