@@ -312,7 +312,7 @@ def _resume(arguments: list[str], number: str) -> str:
     """This run's command from notebook `number` on; what completed under --force is not done again."""
     script = "./run_all.sh" if Path.cwd() == ROOT else shlex.quote(str(ROOT / "run_all.sh"))
     kept = re.sub(r" --(force|from[= ]\S+)", "", f" {shlex.join(arguments)}")
-    return f"{script}{kept} --from {number}"
+    return f"{script}{kept.rstrip()} --from {number}"
 
 
 def execute(job: Job, bar: str) -> float:
