@@ -14,6 +14,7 @@ from tacred_utils.features import shape
 
 WIDTH_STEP = 4  # batches are so many tokens wide, or a multiple: kernels are made, and kept in memory, for every width
 MADE = frozenset({"marks", "shapes"})  # token columns that need none of the corpus
+DISTANCES = ("from_subject", "from_object")  # token columns, where they are read
 PAD, UNKNOWN = 0, 1  # ids of every vocabulary: nothing here, and a value that training lacks
 Vocabulary = dict[str, int]
 
@@ -121,10 +122,11 @@ class Encoder:
     columns: dict[str, Vocabulary]  # token columns that are read: "stanford_pos", "stanford_ner"
     types: Vocabulary  # entity types; empty where the corpus has none
     limit: int  # tokens
-    clip: int  # largest distance told apart
+    clip: int  # largest distance told apart; 0: none is read
     lower: bool
     distance: str  # "centre" or "span"
     masked: bool  # whether entities are read as SUBJ-PERSON instead of their words
+    shared: bool = False  # whether rows of which the same is read share a text
 
     def words_of(self, example: Example) -> list[str]:
         """The words of an Example as they are looked up."""
@@ -132,24 +134,35 @@ class Encoder:
         return [mark or word for mark, word in zip(entity_marks(example), token, strict=True)] if self.masked else token
 
     def encode(self, examples: Sequence[Example]) -> Encoded:
-        """Ids of words, columns and positions of every token that is kept, and of both types of every row."""
-        distance: Callable = {"centre": centre_distance, "span": span_distance}[self.distance]
-        parts: dict[str, list] = {name: [] for name in ("words", "subject", "object", *self.columns)}
-        lengths, windowed = [], 0
+        """Flat columns: ids of words, of token columns and of distances to both entities, where these are read. Fixed
+        ones: first and last word (N, 2) of both entities and their types (N, 2).
+        """
+        texts, whose, windowed = {}, [], 0
+        spans: dict[str, list] = {"subject": [], "object": []}
         for example in examples:
             kept = window(len(example.token), [example.subject, example.object], self.limit)
-            lengths.append(len(kept))
             windowed += len(kept) < len(example.token)
-            parts["subject"].append(distance(kept, *example.subject))
-            parts["object"].append(distance(kept, *example.object))
-            parts["words"] += _ids(self.words_of(example), self.words, kept)
-            for name, known in self.columns.items():
-                parts[name] += _ids(token_column(example, name), known, kept)
-        flat = {name: np.array([*values, PAD]) for name, values in parts.items() if name not in ("subject", "object")}
-        for name in ("subject", "object"):
-            flat[name] = np.append(position_ids(np.concatenate(parts[name]), self.clip), PAD)
-        fixed = {"types": pair_types(examples, self.types)} if self.types else {}
-        return Encoded(np.append(0, np.cumsum(lengths)), flat, fixed, windowed)
+            row = self._row(example, kept)
+            whose.append(texts.setdefault(row.tobytes() if self.shared else len(whose), (len(texts), row))[0])
+            for role, span in zip(spans, (example.subject, example.object), strict=True):
+                spans[role].append(np.searchsorted(kept, span))
+        rows = [row for _, row in texts.values()]
+        names = ["words", *self.columns, *(DISTANCES if self.clip else ())]
+        flat = dict(zip(names, np.append(np.concatenate(rows, 1), np.full((len(names), 1), PAD), 1), strict=True))
+        fixed = {role: np.array(places) for role, places in spans.items()}
+        if self.types:
+            fixed["types"] = pair_types(examples, self.types)
+        offsets = np.append(0, np.cumsum([row.shape[1] for row in rows]))
+        return Encoded(offsets, flat, fixed, windowed, np.array(whose) if len(rows) < len(whose) else None)
+
+    def _row(self, example: Example, kept: np.ndarray) -> np.ndarray:
+        """(columns, T) ids of the tokens that are kept, in the order of the flat columns."""
+        columns = [_ids(self.words_of(example), self.words, kept)]
+        columns += [_ids(token_column(example, name), known, kept) for name, known in self.columns.items()]
+        if self.clip:
+            distance: Callable = {"centre": centre_distance, "span": span_distance}[self.distance]
+            columns += [position_ids(distance(kept, *span), self.clip) for span in (example.subject, example.object)]
+        return np.array(columns)
 
 
 def pair_types(examples: Sequence[Example], known: Vocabulary) -> np.ndarray:

@@ -57,7 +57,7 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     epochs: Annotated[int, Meta(ge=1)]  # at the most
     min_steps: Annotated[int, Meta(ge=0)] = 0  # where so few rows are trained on that these are fewer: more epochs
     batch_size: Annotated[int, Meta(ge=1)]
-    whole_texts: bool = False  # of transformers without marks: a batch is so many sentences with all their rows
+    whole_texts: bool = False  # where rows share what is read: a batch is so many sentences with all their rows
     accumulate: Annotated[int, Meta(ge=1)] = 1  # batches a step
     precision: Literal["float32", "auto"] = "float32"  # auto: bfloat16 products where processor or GPU has them
     optimizer: Literal["adamw", "sgd"]
@@ -72,7 +72,9 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     plateau_patience: Annotated[int, Meta(ge=0)] = 2  # epochs without improvement that are let pass
     patience: Annotated[int, Meta(ge=0)]  # epochs without a better score before training stops; 0 never stops
     select: Literal["macro_f1", "micro_f1"]  # the dev score that picks the best epoch
-    restore: Literal["best", "last"]  # the epoch whose weights are kept; "last" is the published code's defect D4
+    restore: Literal[
+        "best", "last", "mean"
+    ]  # the epoch whose weights are kept, or the mean over the later half of them
     shift: bool = False  # after training, move the logit of no_relation by what is best for the score above on dev
     max_ratio: Annotated[float, Meta(ge=0)]  # under-sample to so many no_relation rows a relation row; 0 keeps all
     redraw: bool = False  # draw the under-sampled no_relation rows anew for every epoch, so that all are seen in time
@@ -111,7 +113,9 @@ class BilstmSettings(TrainingSettings, frozen=True, kw_only=True, forbid_unknown
     pooling: Literal["last", "attention"]  # last states, or position-aware attention over all
     attention_dim: Annotated[int, Meta(ge=1)]
     entity_states: bool  # join the mean state of each entity's words (distance 0) to the sentence vector
+    entity_words: bool = False  # join the mean input of each entity's words, past the LSTM
     between_states: bool = False  # join the largest states from one entity to the other
+    ordered: bool = False  # join them at one of two places, by which entity comes first
     head_dim: Annotated[int, Meta(ge=0)]  # hidden layer with batch norm; 0: linear
     dropout: Annotated[float, Meta(ge=0, lt=1)]
 

@@ -1,5 +1,6 @@
 """The BiLSTM and its training: padding, learning, saving, resuming, restoring; on corpora small enough for seconds."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -14,10 +15,10 @@ from msgspec.structs import replace
 
 from tacred_utils import training
 from tacred_utils.corpus import Corpus, Example
-from tacred_utils.encoding import Encoded, Encoder, position_ids, span_distance
+from tacred_utils.encoding import Encoded, Encoder
 from tacred_utils.errors import UserError
-from tacred_utils.labels import NO_RELATION, TASKS, task_classes, task_label
-from tacred_utils.models.bilstm import PaddedLstm, Reader, fit, load
+from tacred_utils.labels import NO_RELATION, SPLITS, TASKS, task_classes, task_label
+from tacred_utils.models.bilstm import BilstmModel, PaddedLstm, Reader, fit, load
 from tacred_utils.paths import ROOT
 from tacred_utils.runs import Run, Spec, load_model, task_scores, train
 from tacred_utils.sampling import LengthGrouped, class_weights, undersample
@@ -30,7 +31,10 @@ TINY = {"word_dim": 12, "hidden": 10, "head_dim": 12, "attention_dim": 8, "epoch
 SETTINGS = replace(PROFILE.settings("bilstm"), **TINY)
 ATTENTIVE = replace(PROFILE.settings("bilstm", "pa_lstm"), **TINY | {"head_dim": 0})
 MARKED = replace(PROFILE.settings("bilstm", "pa_lstm_marks"), **TINY | {"head_dim": 0})
-EVERY = pytest.mark.parametrize("settings", [SETTINGS, ATTENTIVE, MARKED], ids=["bilstm", "pa_lstm", "pa_lstm_marks"])
+SHARED = replace(PROFILE.settings("bilstm", "spans"), **TINY | {"head_dim": 0})
+EVERY = pytest.mark.parametrize(
+    "settings", [SETTINGS, ATTENTIVE, MARKED, SHARED], ids=["bilstm", "pa_lstm", "pa_lstm_marks", "spans"]
+)
 VERBS = {"per:spouse": "married", "org:founded_by": "founded", NO_RELATION: "met"}
 
 
@@ -65,6 +69,21 @@ def corpus(number: int = 90) -> Corpus:
     return Corpus("tiny", rows("train", number, 1), rows("dev", 30, 2), rows("test", 40, 3))
 
 
+def turned_too(given: Corpus) -> Corpus:
+    """Each row followed by the same sentence with subject and object exchanged, and no relation."""
+
+    def both(row: Example) -> list[Example]:
+        turned = {
+            "subj_start": row.obj_start,
+            "subj_end": row.obj_end,
+            "obj_start": row.subj_start,
+            "obj_end": row.subj_end,
+        }
+        return [row, replace(row, id=f"{row.id}-turned", relation=NO_RELATION, **turned)]
+
+    return Corpus("turned", *([turned for row in given.split(split) for turned in both(row)] for split in SPLITS))
+
+
 def answers(outcome, task: str, given: Corpus) -> list[str]:
     return [task_classes(task, given.labels)[index] for index in outcome.log_probs["test"].argmax(axis=1)]
 
@@ -85,15 +104,27 @@ def test_a_padded_row_reads_like_the_row_alone(bidirectional: bool) -> None:
     assert torch.allclose(plain(row)[0], alone, atol=1e-6)
 
 
-def test_the_largest_states_are_taken_from_one_entity_to_the_other_and_nowhere_else() -> None:
-    settings = replace(ATTENTIVE, between_states=True, dropout=0.0)
-    reader = Reader(Encoder({}, {}, {}, 60, settings.max_distance, True, "span", False), 2, settings)
-    states = torch.tensor([[9.0, 1, 2, 5, 3, 8], [9.0, 6, 2, 5, 3, 8]])[:, :, None]  # (B, T, 1)
-    at = [((1, 1), (3, 4)), ((2, 4), (4, 4))]  # in turn; one within the other
-    distances = np.array([[span_distance(np.arange(6), *span) for span in spans] for spans in at])  # (B, 2, T)
-    subject, objekt = torch.from_numpy(position_ids(distances, settings.max_distance)).unbind(1)
-    for pair in ((subject, objekt), (objekt, subject)):
-        assert reader.largest_between(states, *pair).tolist() == [[5.0], [5.0]]
+def test_a_pair_reads_its_words_and_the_largest_states_on_the_side_of_its_order() -> None:
+    settings = replace(SHARED, dropout=0.0)
+    reader = Reader(Encoder({}, {}, {}, 60, 0, True, "span", False, True), 2, settings)
+    states = torch.tensor([[9.0, 1, 2, 5, 3, 8]])[:, :, None]  # (S, T, 1)
+    subject, objekt = torch.tensor([[1, 1], [3, 4], [2, 4]]), torch.tensor([[3, 4], [1, 1], [4, 4]])
+    rows = torch.tensor([0, 0, 0])  # in turn; the other way round; one within the other
+    found = torch.cat(reader.of_pair(10 * states, states, rows, subject, objekt), 1)
+    expected = [[1, 4, 10, 40, 5, 0], [4, 1, 40, 10, 0, 5], [10 / 3, 3, 100 / 3, 30, 5, 0]]
+    assert torch.allclose(found, torch.tensor(expected))
+
+
+def test_pairs_that_share_a_sentence_are_answered_as_if_each_had_its_own(tmp_path) -> None:
+    """Every sentence has two pairs, and one pass of the LSTM serves both."""
+    outcome = fit(turned_too(corpus()), "joint", SHARED, 13, tmp_path)
+    model, test = outcome.save.__self__, turned_too(corpus()).test
+    together = model.encoder.encode(test)
+    assert len(together) == len(test) and len(together.offsets) - 1 < len(test) / 2 + 1
+    apart = BilstmModel(model.reader, dataclasses.replace(model.encoder, shared=False), model.known, model.classes)
+    assert apart.encoder.encode(test).texts is None
+    assert np.allclose(apart.log_probs(test), model.log_probs(test), atol=1e-5)
+    assert np.array_equal(model.log_probs(test), outcome.log_probs["test"])
 
 
 @EVERY

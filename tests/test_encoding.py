@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from tacred_utils import vectors
 from tacred_utils.corpus import Example
 from tacred_utils.encoding import (
+    DISTANCES,
     PAD,
     UNKNOWN,
     Encoder,
@@ -76,13 +77,32 @@ def test_batches_hold_what_a_plain_loop_would_put_there() -> None:
     assert len(encoded) == 3 and encoded.lengths.tolist() == [4, 9, 7] and encoded.windowed == 1
     batch = encoded.batch(np.array([2, 0]))
     assert {name: values.shape for name, values in batch.items()} == {
-        "words": (2, 8), "subject": (2, 8), "object": (2, 8), "stanford_pos": (2, 8), "types": (2, 2), "lengths": (2,),
+        "words": (2, 8), "from_subject": (2, 8), "from_object": (2, 8), "stanford_pos": (2, 8), "types": (2, 2),
+        "subject": (2, 2), "object": (2, 2), "lengths": (2,),
     }  # fmt: skip
     assert batch["words"][0].tolist() == [coder.words[f"w{index}"] for index in range(7)] + [PAD]
     assert batch["words"][1].tolist() == [coder.words[f"w{index}"] for index in range(4)] + [PAD] * 4
     assert batch["stanford_pos"][1].tolist() == [2, 3, UNKNOWN, 2, PAD, PAD, PAD, PAD]
-    assert batch["object"][1].tolist() == [3, 4, 5, 6, PAD, PAD, PAD, PAD]  # distances −3 to 0, from 1 on
+    assert batch["from_object"][1].tolist() == [3, 4, 5, 6, PAD, PAD, PAD, PAD]  # distances −3 to 0, from 1 on
     assert batch["types"].tolist() == [[2, UNKNOWN]] * 2
+    assert batch["subject"].tolist() == [[1, 1], [0, 0]] and batch["object"].tolist() == [[5, 5], [3, 3]]
+
+
+def test_entities_lie_at_their_places_within_the_window() -> None:
+    row = example(14, 2, 12)
+    encoded = encoder().encode([row])
+    words = encoded.flat["words"].tolist()
+    for role, place in (("subject", 2), ("object", 12)):
+        assert words[encoded.fixed[role][0, 0]] == encoder().words[f"w{place}"]
+
+
+def test_pairs_of_a_sentence_share_a_text_unless_what_is_read_differs() -> None:
+    rows = [example(6, 0, 3), example(6, 2, 5), example(7, 2, 5), example(6, 3, 0)]
+    shared = encoder(clip=0, shared=True).encode(rows)
+    assert shared.texts.tolist() == [0, 0, 1, 0] and len(shared) == 4 and not set(shared.flat) & set(DISTANCES)
+    assert shared.fixed["subject"].tolist() == [[0, 0], [2, 2], [2, 2], [3, 3]]
+    for apart in (encoder(clip=0), encoder(shared=True), encoder(clip=0, shared=True, masked=True)):
+        assert apart.encode(rows).texts is None  # one by one; by distances; by masks
 
 
 def test_masks_replace_every_word_of_an_entity() -> None:

@@ -19,8 +19,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from tacred_utils.corpus import Corpus, Example
-from tacred_utils.encoding import MADE, PAD, UNKNOWN, Encoder, token_column, vocabulary
+from tacred_utils.encoding import DISTANCES, MADE, PAD, UNKNOWN, Encoder, token_column, vocabulary
 from tacred_utils.labels import SPLITS, task_classes, task_label
+from tacred_utils.models.pooling import largest_over, mean_over
 from tacred_utils.paths import atomic_path, expanded, write_text
 from tacred_utils.runs import Outcome
 from tacred_utils.scoring import log_probs, score
@@ -66,7 +67,9 @@ class PositionAttention(nn.Module):
 
 
 class Reader(nn.Module):
-    """Ids of words, columns and distances (B, T) and types (B, 2) → logits (B, K)."""
+    """Ids of words, columns and distances of S texts (S, T), their lengths (S,), and of B rows: the text (B,), first and
+    last word of both entities (B, 2) each and types (B, 2) → logits (B, K). Without `text`, row i reads text i.
+    """
 
     def __init__(
         self, encoder: Encoder, classes: int, settings: BilstmSettings, vectors: np.ndarray | None = None
@@ -93,7 +96,8 @@ class Reader(nn.Module):
         self.dropout = nn.Dropout(settings.dropout)
         if settings.pooling == "attention":
             self.attention = PositionAttention(states, 2 * settings.position_dim, settings.attention_dim)
-        states *= 1 + 2 * settings.entity_states + settings.between_states
+        states *= 1 + 2 * settings.entity_states + settings.between_states * (1 + settings.ordered)
+        states += 2 * inputs * settings.entity_words
         if encoder.types:
             self.kinds = nn.Embedding(len(encoder.types) + 2, settings.type_dim)
             states += 2 * settings.type_dim
@@ -103,40 +107,44 @@ class Reader(nn.Module):
             self.head = nn.Sequential(*hidden, self.dropout, nn.Linear(settings.head_dim, classes))
 
     def forward(
-        self, words: torch.Tensor, subject: torch.Tensor, object: torch.Tensor, lengths: torch.Tensor,
-        types: torch.Tensor | None = None, **columns: torch.Tensor,
+        self, words: torch.Tensor, lengths: torch.Tensor, subject: torch.Tensor, object: torch.Tensor,
+        text: torch.Tensor | None = None, types: torch.Tensor | None = None, **columns: torch.Tensor,
     ) -> dict[str, torch.Tensor]:  # fmt: skip
-        padding = (words == PAD)[:, :, None].float()  # (B, T, 1)
+        padding = (words == PAD)[:, :, None].float()  # (S, T, 1)
         if self.training and self.settings.word_dropout:
             hidden = torch.rand(words.shape, device=words.device) < self.settings.word_dropout
             words = words.masked_fill(hidden & (words != PAD), UNKNOWN)
         inputs = [self.project(self.word(words)), *(table(columns[name]) for name, table in self.columns.items())]
-        distances = [self.position(subject), self.position(object)] if self.settings.position_dim else []
+        distances = [self.position(columns[name]) for name in DISTANCES] if self.settings.position_dim else []
         inputs += distances if self.settings.positions != "attention" else []
-        states = torch.cat(inputs, 2)  # (B, T, D)
+        inputs = states = torch.cat(inputs, 2)  # (S, T, D)
         for layer in self.layers:
-            states = layer(self.dropout(states), padding)  # (B, T, H)
-        summary = self.last(states, lengths)  # (B, H)
+            states = layer(self.dropout(states), padding)  # (S, T, H)
+        summary = self.last(states, lengths)  # (S, H)
         if self.settings.pooling == "attention":
             summary = self.attention(self.dropout(states), self.dropout(summary), torch.cat(distances, 2), padding)
-        if self.settings.entity_states:
-            summary = torch.cat([summary, *(self.mean_at(states, distance) for distance in (subject, object))], 1)
-        if self.settings.between_states:
-            summary = torch.cat([summary, self.largest_between(states, subject, object)], 1)
+        rows = torch.arange(len(states), device=states.device) if text is None else text  # (B,)
+        read = [summary[rows]]
+        read += map(self.dropout, self.of_pair(inputs, states, rows, subject, object))
         if types is not None:
-            summary = torch.cat([summary, self.kinds(types).flatten(1)], 1)
-        return {"logits": self.head(summary)}
+            read.append(self.kinds(types).flatten(1))
+        return {"logits": self.head(torch.cat(read, 1))}
 
-    def mean_at(self, states: torch.Tensor, distance: torch.Tensor) -> torch.Tensor:
-        """Mean state over the words at distance 0, with dropout. (B, T, H), (B, T) → (B, H)"""
-        inside = (distance == self.settings.max_distance + 1)[:, :, None].float()  # (B, T, 1)
-        return self.dropout((states * inside).sum(1) / inside.sum(1))
-
-    def largest_between(self, states: torch.Tensor, subject: torch.Tensor, object: torch.Tensor) -> torch.Tensor:
-        """Largest of each state from one entity to the other, both included, with dropout. (B, T, H) → (B, H)"""
-        here = self.settings.max_distance + 1
-        outside = (subject - here) * (object - here) > 0  # (B, T): on the same side of both
-        return self.dropout(states.masked_fill(outside[:, :, None], -torch.inf).amax(1))
+    def of_pair(
+        self, inputs: torch.Tensor, states: torch.Tensor, rows: torch.Tensor, subject: torch.Tensor, object: torch.Tensor
+    ) -> list[torch.Tensor]:  # fmt: skip
+        """What is joined to the sentence vector of each pair: (B, H) or (B, D) each, none in the paper's recipe."""
+        found, places = [], torch.arange(states.shape[1], device=states.device)
+        spans = [(places >= span[:, :1]) & (places <= span[:, 1:]) for span in (subject, object)]  # (B, T) each
+        if self.settings.entity_states:
+            found += [mean_over(states[rows], span) for span in spans]
+        if self.settings.entity_words:
+            found += [mean_over(inputs[rows], span) for span in spans]
+        if self.settings.between_states:
+            hull = torch.stack([torch.minimum(subject, object)[:, 0], torch.maximum(subject, object)[:, 1]], 1)
+            largest, subject_first = largest_over(states, rows, [hull])[0], subject[:, :1] <= object[:, :1]
+            found += [largest * subject_first, largest * ~subject_first] if self.settings.ordered else [largest]
+        return found
 
     def last(self, states: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Where each direction ends: forward at a row's last word, backward at its first. (B, T, H) → (B, H)"""
@@ -231,8 +239,9 @@ def make_encoder(corpus: Corpus, task: str, settings: BilstmSettings) -> tuple[E
     typed = "types" in wanted and "types" in corpus.columns
     types = vocabulary(kind for row in rows for kind in (row.subj_type, row.obj_type)) if typed else {}
     encoder = Encoder(
-        {}, tables, types, settings.max_tokens, settings.max_distance, settings.lower, settings.distance, masked
-    )
+        {}, tables, types, settings.max_tokens, settings.max_distance * bool(settings.position_dim),
+        settings.lower, settings.distance, masked, settings.whole_texts,
+    )  # fmt: skip
     seen = rows if settings.words == "random" else [*rows, *corpus.dev, *corpus.test]
     words = vocabulary(
         chain.from_iterable(map(encoder.words_of, seen)), settings.min_count if settings.words == "random" else 1
