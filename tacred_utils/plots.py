@@ -144,7 +144,7 @@ def by_bin(
     A panel's frame has columns bin (in order), system, value, low, high; a group without a value leaves a gap.
     Systems stand up to `apart` beside the place of their group, so that intervals do not cover each other.
     """
-    height = 0.9 + 1.75 * len(panels)
+    height = 1.1 + 1.75 * len(panels)
     figure, axes = _panels(len(panels), PAGE, height, title, columns=1)
     for axis, (name, frame) in zip(axes, panels.items(), strict=True):
         bins, systems = frame["bin"].unique(), frame["system"].unique()
@@ -266,7 +266,8 @@ def f1_by_count(
         axis.scatter(frame["count"], frame["f1"], color=colour, s=14, alpha=0.75, linewidths=0)
         if "low" in frame:
             axis.vlines(frame["count"], frame["low"], frame["high"], color=colour, alpha=0.35, linewidth=0.8)
-        rho = f": Spearman's rho {f1.corr(count):.2f}" if f1.nunique() > 1 < count.nunique() else ""
+        gap = ": " if number == 1 else "\n"  # side by side, long titles would run into each other
+        rho = f"{gap}Spearman's rho {f1.corr(count):.2f}" if f1.nunique() > 1 < count.nunique() else ""
         axis.set(xscale="log", xlabel=xlabel, title=_text(system) + rho, ylim=(-0.03, 1.03))
         axis.set_xlim(counts[counts > 0].min() / 1.3, counts.max() * 4)  # room for names
         _count_ticks(axis.xaxis)
