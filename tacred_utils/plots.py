@@ -145,12 +145,12 @@ def by_bin(
     Systems stand up to `apart` beside the place of their group, so that intervals do not cover each other.
     """
     height = 1.1 + 1.75 * len(panels)
+    styles = _line_styles(pd.concat(panels)["system"].unique(), families)  # one for all panels, as the legend is
     figure, axes = _panels(len(panels), PAGE, height, title, columns=1)
     for axis, (name, frame) in zip(axes, panels.items(), strict=True):
         bins, systems = frame["bin"].unique(), frame["system"].unique()
         reach = min(apart, 0.06 * (len(systems) - 1))
         shifts = np.linspace(-reach, reach, len(systems))
-        styles = _line_styles(systems, families)
         for system, shift in zip(systems, shifts, strict=True):
             part = frame[frame["system"] == system].set_index("bin").reindex(bins)
             colour, places = _colour(system, families), np.arange(len(bins)) + shift
