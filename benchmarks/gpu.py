@@ -65,7 +65,10 @@ def main(tokenizer: str, epochs: int = 10) -> None:
             scored = (len(corpus.dev) + len(corpus.test)) / details["seconds"]["predict"]
             peak = torch.cuda.max_memory_allocated() / 2**30
             share = 3 * speed * operations(lengths) / rate
-            print(f"| {size} | {times} | {seconds:.0f} | {speed:.0f} | {share:.0%} | {scored:.0f} | {peak:.1f} |", flush=True)
+            print(
+                f"| {size} | {times} | {seconds:.0f} | {speed:.0f} | {share:.0%} | {scored:.0f} | {peak:.1f} |",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":
