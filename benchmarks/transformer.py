@@ -1,11 +1,12 @@
 """Speed of BERT fine-tuning: the recipe as the published code pads it against ours, same rows and same weights.
 
-python benchmarks/transformer.py [kbp37|conll04|sample] [data folder] [rows] [model]
+python benchmarks/transformer.py [kbp37|conll04|sample] [data folder] [rows] [model] [epochs]
 
 Naive loops: a dict of tensors for each row, default collation, shuffled batches of the same size, unfused AdamW, float32; padded
 to 64 pieces (the published code), to 512 (the paper's Figure 2; on few rows), or to the longest of each batch. Ours is
 the family's own training, in float32 and in bfloat16 where the machine has it. The share is that of the measured rate of
-matrix products in the arithmetic used; only products on real pieces count, padding is waste.
+matrix products in the arithmetic used; only products on real pieces count, padding is waste. On a GPU the recipe is that of the profile `paper`, with and without
+`torch.compile`, and in batches of 512 too; `model` may be a folder with a tokenizer alone (see `with_weights`).
 """
 
 import resource
@@ -22,33 +23,62 @@ from msgspec.structs import replace
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import DataLoader
-from transformers import set_seed
+from transformers import AutoTokenizer, BertConfig, BertModel, set_seed
 
 from tacred_utils.corpus import Corpus
 from tacred_utils.encoding import Encoded
 from tacred_utils.models import transformer
 from tacred_utils.models.pretrained import load_pretrained
 from tacred_utils.registry import load_corpus
+from tacred_utils.scoring import compute_dtype, tensors
 from tacred_utils.settings import TransformerSettings, load_profile
-from tacred_utils.training import compute_dtype, labelled
+from tacred_utils.training import labelled
 
-SIZE, REPEATS = 2048, 8
+GPU = torch.cuda.is_available()
+DEVICE = torch.device("cuda" if GPU else "cpu")
+SIZE, REPEATS = 8192 if GPU else 2048, 8
 SEED = 13
 PARTS = {  # what the profiler's operators belong to
-    "matrix products": ("aten::mm", "aten::addmm", "aten::bmm", "scaled_dot_product", "mkldnn", "aten::linear"),
+    "matrix products": (
+        "nvjet",
+        "gemm",
+        "fmha",
+        "aten::mm",
+        "aten::addmm",
+        "aten::bmm",
+        "scaled_dot_product",
+        "mkldnn",
+        "aten::linear",
+    ),
     "random numbers of dropout": ("bernoulli",),
     "optimiser and clipping": ("adam", "zero_grad", "linalg_vector_norm", "foreach"),
     "moving and casting": ("copy_", "fill_", "empty", "cat", "to_copy", "index"),
 }
 
 
+def wait() -> None:
+    """Until the device has done what it was given."""
+    if GPU:
+        torch.cuda.synchronize()
+
+
+def peak() -> int:
+    """MB: of the GPU since it was last reset, or of this process since its start."""
+    return (
+        torch.cuda.max_memory_allocated() // 2**20
+        if GPU
+        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    )
+
+
 def matrix_rate(dtype: torch.dtype) -> float:
     """Floating-point operations a second of a square matrix product, the best of a few."""
-    left, right = (torch.randn(SIZE, SIZE).to(dtype) for _ in range(2))
+    left, right = (torch.randn(SIZE, SIZE, device=DEVICE).to(dtype) for _ in range(2))
     seconds = []
     for _ in range(REPEATS):
         start = time.perf_counter()
         left @ right
+        wait()
         seconds.append(time.perf_counter() - start)
     return 2 * SIZE**3 / min(seconds)
 
@@ -68,7 +98,7 @@ def prepared(corpus: Corpus, settings: TransformerSettings) -> tuple[transformer
     encoder, _ = transformer.make_encoder(corpus, settings, loaded)
     encoded = {split: encoder.encode(corpus.split(split)) for split in ("train", "dev", "test")}
     _, known = labelled(corpus, "joint", encoded)
-    return transformer.Classifier(loaded.backbone, len(known), settings, encoder), encoded
+    return transformer.Classifier(loaded.backbone, len(known), settings, encoder).to(DEVICE), encoded
 
 
 def items(encoded: Encoded, target: np.ndarray, width: int) -> list[dict[str, torch.Tensor]]:
@@ -89,8 +119,10 @@ def to_longest(rows: list[dict]) -> dict[str, torch.Tensor]:
     return batch | {"input_ids": batch["input_ids"][:, : int(batch["lengths"].max())]}
 
 
-def naive(corpus: Corpus, settings: TransformerSettings, width: int, collate: Callable | None = None) -> float:
-    """Examples a second of a plain float32 loop."""
+def naive(
+    corpus: Corpus, settings: TransformerSettings, width: int, collate: Callable | None = None
+) -> tuple[float, float]:
+    """Examples a second of a plain float32 loop, and its seconds."""
     defects = ["cut_at_64"] if width == 64 else []
     model, encoded = prepared(corpus, replace(settings, precision="float32", defects=defects))
     data, known = labelled(corpus, "joint", encoded)
@@ -102,19 +134,23 @@ def naive(corpus: Corpus, settings: TransformerSettings, width: int, collate: Ca
     start = time.perf_counter()
     for batch in DataLoader(rows, settings.batch_size, shuffle=True, collate_fn=collate):
         optimizer.zero_grad()
+        batch = {name: values.to(DEVICE) for name, values in batch.items()}
         labels = batch.pop("labels")
         nn.functional.cross_entropy(model(**batch)["logits"], labels).backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-    return len(rows) / (time.perf_counter() - start)
+    wait()
+    seconds = time.perf_counter() - start
+    return len(rows) / seconds, seconds
 
 
-def ours(corpus: Corpus, settings: TransformerSettings) -> tuple[float, float]:
-    """Examples a second of the family's own training and scoring; the scoring of epochs is taken out."""
+def ours(corpus: Corpus, settings: TransformerSettings) -> tuple[tuple[float, float], float]:
+    """Examples a second of the family's own training, its seconds, and the same of scoring; that of epochs is taken out."""
     with tempfile.TemporaryDirectory() as folder:
         outcome = transformer.fit(corpus, "joint", settings, SEED, Path(folder) / "run" / "checkpoints")
     scored = (len(corpus.dev) + len(corpus.test)) / outcome.details["seconds"]["predict"]
-    return outcome.details["fitted_rows"] / outcome.details["training_seconds"], scored
+    seconds = outcome.details["training_seconds"]
+    return (outcome.details["epochs"] * outcome.details["fitted_rows"] / seconds, seconds), scored
 
 
 def breakdown(corpus: Corpus, settings: TransformerSettings) -> str:
@@ -124,7 +160,7 @@ def breakdown(corpus: Corpus, settings: TransformerSettings) -> str:
     order = np.argsort(encoded["train"].lengths)[: 6 * settings.batch_size]
 
     def step(rows: np.ndarray) -> None:
-        batch = {name: torch.from_numpy(values) for name, values in encoded["train"].batch(rows).items()}
+        batch = tensors(encoded["train"].batch(rows), DEVICE)
         optimizer.zero_grad()
         model(**batch)["logits"].float().logsumexp(1).mean().backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -133,10 +169,14 @@ def breakdown(corpus: Corpus, settings: TransformerSettings) -> str:
     batches = np.array_split(order, 6)
     for rows in batches:  # kernels are made for every width
         step(rows)
-    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+    measured = ProfilerActivity.CUDA if GPU else ProfilerActivity.CPU
+    with profile(activities=[measured]) as profiler:
         for rows in batches:
             step(rows)
-    spent = {event.key: event.self_cpu_time_total for event in profiler.key_averages()}
+    spent = {
+        event.key: (event.self_device_time_total if GPU else event.self_cpu_time_total)
+        for event in profiler.key_averages()
+    }
     shares, total = dict.fromkeys(PARTS, 0.0), sum(spent.values())
     for name, micros in spent.items():
         part = next((part for part, keys in PARTS.items() if any(key in name.lower() for key in keys)), None)
@@ -146,45 +186,78 @@ def breakdown(corpus: Corpus, settings: TransformerSettings) -> str:
     return "\n".join(f"- {part}: {share:.0%}" for part, share in shares.items())
 
 
-def main(name: str = "kbp37", data: str = "data", rows: int = 2000, model: str = "minilm") -> None:
+def with_weights(model: str, folder: Path) -> str:
+    """`model` itself, or, where it is a folder with a tokenizer alone, one with random weights of bert-base's sizes too."""
+    if not Path(model).is_dir() or (Path(model) / "model.safetensors").exists():
+        return model
+    BertModel(BertConfig()).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(model).save_pretrained(folder)
+    return str(folder)
+
+
+def main(name: str = "kbp37", data: str = "data", rows: int = 2000, model: str = "minilm", epochs: int = 1) -> None:
     corpus = load_corpus(name, data, scales=dict.fromkeys(("train", "dev", "test"), 1.0))
     corpus = replace_data(corpus, train=corpus.train[:rows], dev=corpus.dev[:500], test=corpus.test[:500])
-    few = replace_data(corpus, train=corpus.train[:50])
-    settings = replace(load_profile("open").settings("bert"), model=model, epochs=1, balance=0.0)
-    classifier, encoded = prepared(corpus, settings)
-    lengths = encoded["train"].lengths
-    native = compute_dtype("auto")
-    rates = {dtype: matrix_rate(dtype) for dtype in {torch.float32, native}}
-    work = operations(classifier, lengths) / len(lengths)
-    print(
-        f"{name}: {len(lengths):,} training rows of {lengths.mean():.1f} pieces; {model}; {torch.get_num_threads()} threads; "
-        + "; ".join(f"{str(dtype)[6:]}: {rate / 1e9:.0f} GFLOP/s" for dtype, rate in rates.items())
-    )
-    exact = replace(settings, precision="float32")
-    runs = [
-        ("padded to 64, as the paper's code", torch.float32, lambda: (naive(corpus, settings, 64), None)),
-        ("padded to 512, as its Figure 2", torch.float32, lambda: (naive(few, settings, 512), None)),
-        (
-            "padded per batch, in shuffled order",
-            torch.float32,
-            lambda: (naive(corpus, settings, 512, to_longest), None),
-        ),
-        ("ours, float32", torch.float32, lambda: ours(corpus, exact)),
-    ]
-    if native != torch.float32:
-        runs.append((f"ours, {str(native)[6:]}", native, lambda: ours(corpus, settings)))
-    print("\n| | training, examples/s | times the first | share of the rate | scoring, examples/s | share | peak MB |")
-    print("|---|---:|---:|---:|---:|---:|---:|")
-    first = None
-    for title, dtype, run in runs:
-        trained, scored = run()
-        first = first or trained
-        cells = [f"{trained:.1f}", f"{trained / first:.2f}", f"{3 * trained * work / rates[dtype]:.0%}"]
-        cells += [f"{scored:.0f}", f"{scored * work / rates[dtype]:.0%}"] if scored else ["", ""]
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-        print(f"| {title} | {' | '.join(cells)} | {peak} |", flush=True)
-    print(f"\nWhere the time of training goes ({str(native)[6:]}):\n\n{breakdown(corpus, settings)}")
+    few, short = (replace_data(corpus, train=corpus.train[:size]) for size in (50, 2000))
+    with tempfile.TemporaryDirectory() as folder:
+        given = {"model": with_weights(model, Path(folder)), "balance": 0.0}
+        settings = replace(
+            load_profile("paper" if GPU else "open").settings("bert"), **given, epochs=epochs, min_steps=0
+        )
+        classifier, encoded = prepared(corpus, settings)
+        lengths = encoded["train"].lengths
+        native = compute_dtype("auto")
+        rates = {dtype: matrix_rate(dtype) for dtype in {torch.float32, native}}
+        work = operations(classifier, lengths) / len(lengths)
+        print(
+            f"{name}: {len(lengths):,} training rows of {lengths.mean():.1f} pieces; {model}; batches of "
+            f"{settings.batch_size}, {epochs} epochs; "
+            f"{torch.cuda.get_device_name() if GPU else f'{torch.get_num_threads()} threads'}; torch {torch.__version__}; "
+            + "; ".join(f"{str(dtype)[6:]}: {rate / 1e9:.0f} GFLOP/s" for dtype, rate in rates.items())
+        )
+        exact, wide = replace(settings, precision="float32"), replace(settings, batch_size=512, epochs=2)
+        kind = str(native)[6:]
+        runs = [
+            ("padded to 64, as the paper's code", torch.float32, lambda: (naive(short, settings, 64), None)),
+            ("padded to 512, as its Figure 2", torch.float32, lambda: (naive(few, settings, 512), None)),
+            (
+                "padded per batch, in shuffled order",
+                torch.float32,
+                lambda: (naive(short, settings, 512, to_longest), None),
+            ),
+        ]
+        if GPU:
+            compiled, wide_compiled = replace(settings, compile=True), replace(wide, compile=True)
+            runs += [
+                (f"ours, {kind}, batches of 512, compiled", native, lambda: ours(corpus, wide_compiled)),
+                (f"ours, {kind}, compiled", native, lambda: ours(corpus, compiled)),
+                (f"ours, {kind}, batches of 512", native, lambda: ours(corpus, wide)),
+                (f"ours, {kind}", native, lambda: ours(short, settings)),
+            ]
+        else:
+            runs.append(("ours, float32", torch.float32, lambda: ours(corpus, exact)))
+            if native != torch.float32:
+                runs.append((f"ours, {kind}", native, lambda: ours(corpus, settings)))
+        print(
+            "\n| | training s | examples/s | times the first | share of the rate | scoring, examples/s | share | peak MB |"
+        )
+        print("|---|---:|---:|---:|---:|---:|---:|---:|")
+        first = None
+        for title, dtype, run in runs:
+            if GPU:
+                torch.cuda.reset_peak_memory_stats()
+            (trained, seconds), scored = run()
+            first = first or trained
+            cells = [
+                f"{seconds:.1f}",
+                f"{trained:.1f}",
+                f"{trained / first:.2f}",
+                f"{3 * trained * work / rates[dtype]:.0%}",
+            ]
+            cells += [f"{scored:.0f}", f"{scored * work / rates[dtype]:.0%}"] if scored else ["", ""]
+            print(f"| {title} | {' | '.join(cells)} | {peak()} |", flush=True)
+        print(f"\nWhere the time of training goes ({kind}):\n\n{breakdown(corpus, settings)}")
 
 
 if __name__ == "__main__":
-    main(*(kind(value) for kind, value in zip((str, str, int, str), sys.argv[1:], strict=False)))
+    main(*(kind(value) for kind, value in zip((str, str, int, str, int), sys.argv[1:], strict=False)))

@@ -12,7 +12,7 @@ from torch import nn
 from tacred_utils import processes
 from tacred_utils.encoding import Encoded
 
-SCORED_AT_ONCE = 128  # rows: wide enough for fast products, small enough for the cache
+SCORED_AT_ONCE = {"cpu": 128, "cuda": 1024}  # rows: wide enough for fast products, small enough for a processor's cache
 
 
 def compute_dtype(precision: str) -> torch.dtype:
@@ -41,7 +41,7 @@ def score(model: nn.Module, encoded: Encoded, rows: np.ndarray | None = None) ->
 def _score(model: nn.Module, encoded: Encoded, rows: np.ndarray) -> np.ndarray:
     device = next(model.parameters()).device
     order = np.argsort(encoded.lengths[rows], kind="stable")
-    batches = np.array_split(order, math.ceil(len(order) / SCORED_AT_ONCE))
+    batches = np.array_split(order, math.ceil(len(order) / SCORED_AT_ONCE[device.type]))
     was_training = model.training
     model.eval()
     parts = [model(**tensors(encoded.batch(rows[batch]), device))["logits"].float().cpu().numpy() for batch in batches]
@@ -58,4 +58,8 @@ def log_probs(logits: np.ndarray, known: list[str], classes: list[str]) -> np.nd
 
 
 def tensors(columns: dict[str, np.ndarray], device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:
-    return {name: torch.from_numpy(np.ascontiguousarray(values)).to(device) for name, values in columns.items()}
+    """The columns on a device. A GPU goes on with what it does meanwhile: numpy's memory is read before this returns."""
+    return {
+        name: torch.from_numpy(np.ascontiguousarray(values)).to(device, non_blocking=True)
+        for name, values in columns.items()
+    }

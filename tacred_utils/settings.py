@@ -148,6 +148,7 @@ class TransformerSettings(TrainingSettings, frozen=True, kw_only=True, forbid_un
     type_dim: Annotated[int, Meta(ge=0)] = 0  # of each entity's type, beside the states
     tags: bool = False  # add a vector of its word's named-entity tag to each piece, where the corpus has tags
     piece_dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.0  # share of pieces that training reads as [MASK]
+    compile: bool = False  # the layers, by torch.compile: needs a C++ compiler, takes half a minute at the start
     frozen: bool = False  # `model` as it came, its states kept in memory; trained is what is on top, no piece is hidden
     extra_layer: bool  # one more transformer encoder layer on top
     head_dim: Annotated[int, Meta(ge=0)]  # hidden layer with ReLU; 0: linear

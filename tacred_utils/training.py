@@ -36,7 +36,9 @@ from tacred_utils.scoring import compute_dtype, log_probs, score, tensors
 from tacred_utils.settings import TrainingSettings
 
 SHIFTS = tuple(step / 4 for step in range(-8, 9))  # of a logit
-SAVE_EVERY = 500  # steps: a run that is killed loses a minute or two
+SAVE_EVERY = 500  # steps, if SAVE_AFTER has passed since the last time
+SAVE_AFTER = 60.0  # seconds: a run that is killed loses a minute or two; a GPU makes 500 steps in a few seconds
+CHECK_EVERY = 50  # steps between looks at a GPU's loss, which it has to be waited for; a divisor of SAVE_EVERY
 PROBE = 500  # training rows whose scores the history shows: enough to see a gap to dev
 
 
@@ -172,18 +174,19 @@ class Loss:
 
     def __call__(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """(B, K) logits, (B,) classes → a scalar"""
-        logits, weights = logits + self.prior.to(logits.device), self.weights.to(logits.device)
+        logits = logits + self.prior
         if not self.focal:
-            return cross_entropy(logits, target, weights, reduction="sum")
+            return cross_entropy(logits, target, self.weights, reduction="sum")
         p = torch.softmax(logits, 1).gather(1, target[:, None])[:, 0]  # (B,)
-        return ((1 - p) ** self.focal * cross_entropy(logits, target, weights, reduction="none")).sum()
+        return ((1 - p) ** self.focal * cross_entropy(logits, target, self.weights, reduction="none")).sum()
 
 
-def _loss(target: np.ndarray, classes: int, settings: TrainingSettings) -> Loss:
-    """The recipe's loss for rows of these classes."""
+def _loss(target: np.ndarray, classes: int, settings: TrainingSettings, device: torch.device) -> Loss:
+    """The recipe's loss for rows of these classes, of logits on this device."""
     weights = class_weights(target, classes, settings.balance)
     prior = settings.prior * np.log(class_shares(target, classes))
-    return Loss(*(torch.tensor(values, dtype=torch.float32) for values in (weights, prior)), settings.focal)
+    parts = (torch.tensor(values, dtype=torch.float32, device=device) for values in (weights, prior))
+    return Loss(*parts, settings.focal)
 
 
 def _arguments(settings: TrainingSettings, seed: int, folder: Path) -> TrainingArguments:
@@ -230,12 +233,13 @@ class _Trainer(Trainer):
         steps = math.ceil(len(self.batches) / settings.accumulate)  # of an epoch
         self.recipe = settings = replace(settings, epochs=max(settings.epochs, math.ceil(settings.min_steps / steps)))
         first = rows[self.draw(0)]
-        self.loss = _loss(data["train"].target[first], len(known), settings)
+        arguments = _arguments(settings, seed, folder)
+        self.loss = _loss(data["train"].target[first], len(known), settings, arguments.device)
         optimizer = _optimizer(model, settings)
         transformers.logging.set_verbosity_error()
         logging.getLogger("accelerate").setLevel(logging.ERROR)
         super().__init__(
-            model, _arguments(settings, seed, folder), train_dataset=range(len(rows)),
+            model, arguments, train_dataset=range(len(rows)),
             optimizers=(optimizer, _scheduler(optimizer, settings, len(self.batches))),
             eval_dataset=self.watched["dev"], compute_loss_func=self.weighted_loss, callbacks=[_Pace(self)],
         )  # fmt: skip
@@ -265,17 +269,18 @@ class _Trainer(Trainer):
     def collate(self, rows: list[int]) -> dict[str, torch.Tensor]:
         chosen = processes.share(self.rows[np.array(rows)])
         train = self.data["train"]
-        return tensors(train.encoded.batch(chosen) | {"labels": train.target[chosen]})
+        return tensors(train.encoded.batch(chosen) | {"labels": train.target[chosen]}, self.args.device)
 
     def weighted_loss(
         self, outputs: dict, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None
     ) -> torch.Tensor:
         """Σ loss over rows / rows of the whole step: accumulated batches give the gradient of one.
 
-        Raises `UserError` when that is no number: no later step would mend the weights.
+        Raises `UserError` when that is no number, on a GPU some steps later: no step would mend the weights.
         """
         total = self.loss(outputs["logits"].float(), labels)
-        if not torch.isfinite(total):
+        seen = total.is_cpu or (self.state.global_step + 1) % CHECK_EVERY == 0
+        if seen and not torch.isfinite(total):
             raise self.lost(f"the loss is {total.item()}", self.state.global_step + 1)
         return total / (len(labels) if num_items_in_batch is None else num_items_in_batch)
 
@@ -299,10 +304,11 @@ class _Trainer(Trainer):
 
     def scores(self, split: str, rows: np.ndarray) -> dict[str, float]:
         data = self.data[split]
-        logits, target = score(self.model, data.encoded, rows), torch.from_numpy(data.target[rows])
+        logits = score(self.model, data.encoded, rows)
         if not np.isfinite(logits).all():
             raise self.lost(f"answers on {split} are no numbers", self.state.global_step)
-        loss = self.loss(torch.from_numpy(logits), target).item() / len(rows)
+        on_device = tensors({"logits": logits, "target": data.target[rows]}, self.args.device)
+        loss = self.loss(**on_device).item() / len(rows)
         predicted = [self.known[index] for index in logits.argmax(axis=1)]
         found = task_scores(self.task, [data.gold[row] for row in rows], predicted, self.known)
         share = predicted.count(NO_RELATION) / len(predicted)
@@ -321,14 +327,20 @@ class _Pace(TrainerCallback):
     """Tells the sampler its epoch, stops early, and saves within an epoch; all from the state that checkpoints keep."""
 
     def __init__(self, trainer: _Trainer) -> None:
-        self.trainer = trainer
+        self.trainer, self.saved = trainer, time.perf_counter()
 
     def on_epoch_begin(self, args, state, control, **_):
         self.trainer.batches.epoch = int((state.epoch or 0) + 1e-6)
 
     def on_step_end(self, args, state, control, **_):
         epoch_end = state.global_step % math.ceil(len(self.trainer.batches) / args.gradient_accumulation_steps) == 0
-        control.should_save |= state.global_step % SAVE_EVERY == 0 and not epoch_end  # which is saved with its scores
+        if state.global_step % SAVE_EVERY or epoch_end:  # which is saved with its scores
+            return
+        waited = time.perf_counter() - self.saved > SAVE_AFTER
+        control.should_save |= bool(processes.agreed(int(waited), args.device))
+
+    def on_save(self, args, state, control, **_):
+        self.saved = time.perf_counter()
 
     def on_evaluate(self, args, state, control, **_):
         control.should_training_stop |= _finished(_epochs(state.log_history), self.trainer.recipe)

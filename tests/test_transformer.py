@@ -295,7 +295,7 @@ import os, signal, sys, pathlib
 sys.path.insert(0, "tests")
 import test_transformer as t
 from tacred_utils import training
-training.SAVE_EVERY = 4
+training.SAVE_EVERY, training.SAVE_AFTER = 4, 0
 steps = int(sys.argv[2])
 class Killer(training.TrainerCallback):
     def on_step_end(self, args, state, control, **_):

@@ -31,6 +31,7 @@ from tacred_utils.settings import TransformerSettings
 if TYPE_CHECKING:
     from tacred_utils.models.pretrained import Pretrained
 
+torch.backends.cuda.enable_cudnn_sdp(False)  # plans each new shape of a batch, for a second and more
 FEED_FORWARD = 4  # times as wide as the states, as in BERT and in the paper's added layer
 JOINED = {"starts": 2, "means": 2, "spans": 4}  # pooled vectors that the head gets; 1 for other ways
 
@@ -110,6 +111,17 @@ class Classifier(nn.Module):
             return torch.cat([mean_over(states[rows], span) for span in spans], 1)
         spans = (subject, object, between(subject, object))  # (B, 2) each
         return torch.cat([states[rows, 0], *largest_over(states, rows, spans)], 1)
+
+
+def compile_layers(classifier: Classifier) -> None:
+    """Have every layer compiled at its first use, in place: they are alike, so that one is compiled and all are fast.
+
+    https://docs.pytorch.org/tutorials/recipes/regional_compilation.html
+    """
+    depth = classifier.backbone.config.num_hidden_layers
+    stacks = (part for part in classifier.backbone.modules() if isinstance(part, nn.ModuleList) and len(part) == depth)
+    for layer in [*next(stacks), *([classifier.extra] if classifier.extra is not None else [])]:
+        layer.compile(dynamic=True)  # batches differ in width
 
 
 def bare(backbone: PreTrainedModel) -> PreTrainedModel:
@@ -230,6 +242,8 @@ def fit(corpus: Corpus, task: str, settings: TransformerSettings, seed: int, fol
     if settings.frozen:
         for each in encoded.values():
             each.flat["states"] = frozen_states(classifier, each)
+    if settings.compile:
+        compile_layers(classifier)
     clock.append(time.perf_counter())
     classes = task_classes(task, corpus.labels)
     answers, history, facts = fit_network(classifier, data, task, known, classes, settings, seed, folder)
@@ -269,7 +283,7 @@ def _read(classifier: Classifier, encoded: Encoded) -> np.ndarray:
     states = np.zeros((len(encoded.flat["input_ids"]), classifier.backbone.config.hidden_size), np.float32)
     classifier.eval()
     order = np.argsort(pieces.lengths, kind="stable")
-    for texts in np.array_split(order, math.ceil(len(order) / SCORED_AT_ONCE)):
+    for texts in np.array_split(order, math.ceil(len(order) / SCORED_AT_ONCE[device.type])):
         batch = tensors(pieces.batch(texts), device)
         shown = torch.arange(batch["input_ids"].shape[1], device=device) < batch["lengths"][:, None]  # (S, T)
         with torch.autocast(device.type, classifier.dtype, enabled=classifier.dtype != torch.float32):
