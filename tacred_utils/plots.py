@@ -360,7 +360,9 @@ def heatmap(frame: pd.DataFrame, label: str, title: str = "") -> Figure:
     The names of its index and columns stand at the axes. `label` says what the numbers are.
     """
     small = len(frame) <= 12
-    figure, (axis,) = _panels(1, PAGE, 1.2 + (0.22 if small else ROW) * len(frame), title)
+    names = (0.035 if small else 0.05) * max(len(_text(name)) for name in frame)  # inches that they take below, turned
+    rows = max(len(frame), 0.3 * len(frame.index.name or ""))  # its name stands along them
+    figure, (axis,) = _panels(1, PAGE, 0.7 + names + (0.22 if small else ROW) * rows, title)
     sns.heatmap(
         frame, ax=axis, cmap="cividis", annot=small, fmt=".2f", annot_kws={"size": 6},
         cbar_kws={"label": label}, xticklabels=[_text(name) for name in frame],
@@ -432,6 +434,7 @@ def learning_curves(histories: Mapping[str, pd.DataFrame], family: str, title: s
         f1.plot(best["epoch"], best["dev_macro_f1"], "o", color=COLOURS[family], label="best epoch")
         loss.set_title(_text(name))
         f1.set(xlabel="epoch", ylim=(0, 1.02))
+        f1.xaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
     axes[0].set(ylabel="weighted loss", ylim=(0, None))  # for the row, once everything is drawn
     axes[columns].set_ylabel("macro F1")
     figure.legend(*axes[-1].get_legend_handles_labels(), loc="outside upper right", ncols=3)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,14 +15,22 @@ from msgspec.structs import replace
 from test_bilstm import answers, corpus, rows
 from transformers import AutoConfig, AutoModel
 
-from tacred_utils import published
+from tacred_utils import published, training
 from tacred_utils.corpus import Corpus, Example
 from tacred_utils.errors import UserError
 from tacred_utils.labels import NO_RELATION, TASKS, task_classes, task_label
 from tacred_utils.models import pretrained
 from tacred_utils.models.pooling import FeatureHeads, largest_over
 from tacred_utils.models.pretrained import load_pretrained
-from tacred_utils.models.transformer import Classifier, fit, frozen_states, load, make_encoder, parameter_summary
+from tacred_utils.models.transformer import (
+    Classifier,
+    compile_layers,
+    fit,
+    frozen_states,
+    load,
+    make_encoder,
+    parameter_summary,
+)  # fmt: skip
 from tacred_utils.paths import ROOT
 from tacred_utils.runs import Run, Spec, load_model, train
 from tacred_utils.sampling import LengthGrouped, class_shares, upsample
@@ -323,6 +332,26 @@ def test_a_killed_run_resumes_to_the_same_predictions(tmp_path, steps: int) -> N
     for name in ("predictions/test.jsonl", "predictions/dev.safetensors", "history.csv", "model/model.safetensors"):
         assert (folder / name).read_bytes() == (unbroken.folder / name).read_bytes(), name
     assert json.loads((folder / "run.json").read_text())["resumed_at_step"] > 0
+
+
+def test_a_checkpoint_within_an_epoch_waits_for_its_time(tmp_path, monkeypatch) -> None:
+    saved = []
+    monkeypatch.setattr(training._Pace, "on_save", lambda self, args, state, *_, **__: saved.append(state.global_step))
+    monkeypatch.setattr(training, "SAVE_EVERY", 4)
+    for after in (0.0, 600.0):
+        monkeypatch.setattr(training, "SAVE_AFTER", after)
+        fit(corpus(150), "joint", replace(MARKED, epochs=2), 13, tmp_path / f"{after}" / "checkpoints")
+    assert saved == [4, 8, 10, 12, 16, 20, 10, 20]  # 10 steps an epoch
+
+
+@pytest.mark.long
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler, and there is no g++")
+@pytest.mark.parametrize("settings", [BERT, GPT2], ids=["bert", "gpt2"])
+def test_compiled_layers_answer_as_the_others(settings, tmp_path) -> None:
+    classifier, encoded = made(settings, tmp_path, corpus(40).train)
+    wanted, names = score(classifier, encoded), list(classifier.state_dict())
+    compile_layers(classifier)
+    assert np.allclose(score(classifier, encoded), wanted, atol=1e-5) and list(classifier.state_dict()) == names
 
 
 def test_losses_against_imbalance_are_those_of_their_papers() -> None:
