@@ -37,8 +37,11 @@ from tacred_utils.settings import TrainingSettings
 
 SHIFTS = tuple(step / 4 for step in range(-8, 9))  # of a logit
 SAVE_EVERY = 500  # steps, if SAVE_AFTER has passed since the last time
-SAVE_AFTER = 60.0  # seconds: a run that is killed loses a minute or two; a GPU makes 500 steps in a few seconds
-CHECK_EVERY = 50  # steps between looks at a GPU's loss, which it has to be waited for; a divisor of SAVE_EVERY
+SAVE_AFTER = 60.0  # seconds: a run that is killed loses a minute or two; a GPU makes 500 steps in a quarter of a minute
+CHECK_EVERY = {
+    "cpu": 1,
+    "cuda": 50,
+}  # steps between looks at the loss, for which a GPU is waited; SAVE_EVERY's divisors
 PROBE = 500  # training rows whose scores the history shows: enough to see a gap to dev
 
 
@@ -276,12 +279,11 @@ class _Trainer(Trainer):
     ) -> torch.Tensor:
         """Σ loss over rows / rows of the whole step: accumulated batches give the gradient of one.
 
-        Raises `UserError` when that is no number, on a GPU some steps later: no step would mend the weights.
+        Raises `UserError` when that is no number (on a GPU up to `CHECK_EVERY` steps later): no step mends the weights.
         """
-        total = self.loss(outputs["logits"].float(), labels)
-        seen = total.is_cpu or (self.state.global_step + 1) % CHECK_EVERY == 0
-        if seen and not torch.isfinite(total):
-            raise self.lost(f"the loss is {total.item()}", self.state.global_step + 1)
+        total, step, every = self.loss(outputs["logits"].float(), labels), self.state.global_step + 1, CHECK_EVERY
+        if step % every[self.args.device.type] == 0 and not torch.isfinite(total):
+            raise self.lost(f"the loss is {total.item()}", step)
         return total / (len(labels) if num_items_in_batch is None else num_items_in_batch)
 
     def lost(self, what: str, step: int) -> UserError:
@@ -324,7 +326,8 @@ class _Trainer(Trainer):
 
 
 class _Pace(TrainerCallback):
-    """Tells the sampler its epoch, stops early, and saves within an epoch; all from the state that checkpoints keep."""
+    """Tells the sampler its epoch, stops early, and saves within an epoch; from the state that checkpoints keep
+    and, for the last, the clock."""
 
     def __init__(self, trainer: _Trainer) -> None:
         self.trainer, self.saved = trainer, time.perf_counter()

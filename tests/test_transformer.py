@@ -335,13 +335,32 @@ def test_a_killed_run_resumes_to_the_same_predictions(tmp_path, steps: int) -> N
 
 
 def test_a_checkpoint_within_an_epoch_waits_for_its_time(tmp_path, monkeypatch) -> None:
-    saved = []
-    monkeypatch.setattr(training._Pace, "on_save", lambda self, args, state, *_, **__: saved.append(state.global_step))
-    monkeypatch.setattr(training, "SAVE_EVERY", 4)
-    for after in (0.0, 600.0):
+    saved, on_save, start = [], training._Pace.on_save, training._Pace.__init__
+
+    def late(self, trainer):
+        start(self, trainer)
+        self.saved -= 10_000  # the first one is due
+
+    def noted(self, args, state, control, **more):
+        saved.append(state.global_step)
+        on_save(self, args, state, control, **more)
+
+    monkeypatch.setattr(training._Pace, "__init__", late)
+    monkeypatch.setattr(training._Pace, "on_save", noted)
+    monkeypatch.setattr(training, "SAVE_EVERY", 2)
+    for after, wanted in ((0.0, [*range(2, 21, 2)]), (600.0, [2, 10, 20])):  # 10 steps an epoch
         monkeypatch.setattr(training, "SAVE_AFTER", after)
         fit(corpus(150), "joint", replace(MARKED, epochs=2), 13, tmp_path / f"{after}" / "checkpoints")
-    assert saved == [4, 8, 10, 12, 16, 20, 10, 20]  # 10 steps an epoch
+        assert saved == wanted
+        saved.clear()
+
+
+def test_a_loss_that_is_looked_at_now_and_then_still_stops_the_run(tmp_path, monkeypatch) -> None:
+    """As on a GPU: it is no number from step 2 on, and step 3 is the next that is looked at."""
+    monkeypatch.setitem(training.CHECK_EVERY, "cpu", 3)
+    broken = replace(MARKED, learning_rate=1e30, warmup=0.0, schedule="constant")
+    with pytest.raises(UserError, match="the loss is (nan|inf) in step 3 of"):
+        fit(corpus(150), "joint", broken, 13, tmp_path / "checkpoints")
 
 
 @pytest.mark.long
@@ -351,7 +370,12 @@ def test_compiled_layers_answer_as_the_others(settings, tmp_path) -> None:
     classifier, encoded = made(settings, tmp_path, corpus(40).train)
     wanted, names = score(classifier, encoded), list(classifier.state_dict())
     compile_layers(classifier)
+    stack = classifier.backbone.encoder.layer if settings is BERT else classifier.backbone.h
+    added = [classifier.extra] if classifier.extra is not None else []
+    assert all(layer._compiled_call_impl is not None for layer in [*stack, *added])
     assert np.allclose(score(classifier, encoded), wanted, atol=1e-5) and list(classifier.state_dict()) == names
+    fitted = fit(corpus(40), "joint", replace(settings, compile=True), 13, tmp_path / "run" / "checkpoints")
+    assert fitted.history[-1]["train_loss"] < fitted.history[0]["train_loss"]  # trained through, backwards too
 
 
 def test_losses_against_imbalance_are_those_of_their_papers() -> None:

@@ -19,6 +19,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer, BertConfig, BertM
 
 from tacred_utils.corpus import Corpus, Example
 from tacred_utils.encoding import PAD, Encoded, vocabulary
+from tacred_utils.errors import UserError
 from tacred_utils.labels import SPLITS, task_classes
 from tacred_utils.models import defects
 from tacred_utils.models.pooling import FeatureHeads, between, largest_over, mean_over
@@ -116,11 +117,14 @@ class Classifier(nn.Module):
 def compile_layers(classifier: Classifier) -> None:
     """Have every layer compiled at its first use, in place: they are alike, so that one is compiled and all are fast.
 
-    https://docs.pytorch.org/tutorials/recipes/regional_compilation.html
+    https://docs.pytorch.org/tutorials/recipes/regional_compilation.html. Raises `UserError` where they are not in a list.
     """
     depth = classifier.backbone.config.num_hidden_layers
     stacks = (part for part in classifier.backbone.modules() if isinstance(part, nn.ModuleList) and len(part) == depth)
-    for layer in [*next(stacks), *([classifier.extra] if classifier.extra is not None else [])]:
+    layers = next(stacks, None)
+    if layers is None:
+        raise UserError(f"--set compile=true: {classifier.settings.model} has no list of {depth} layers; leave it out.")
+    for layer in [*layers, *([classifier.extra] if classifier.extra is not None else [])]:
         layer.compile(dynamic=True)  # batches differ in width
 
 
