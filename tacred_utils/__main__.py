@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-from tacred_utils.errors import UserError, printable
+from tacred_utils.errors import UserError, heed_ctrl_c, printable
 from tacred_utils.labels import TASKS
 from tacred_utils.paths import DATA, NOTEBOOKS, PUBLISHED_RUNS, RESULTS
 
@@ -339,6 +339,7 @@ def _add(commands, name: str, function, parents: list, text: str = "") -> argpar
 
 
 if __name__ == "__main__":
+    heed_ctrl_c()
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - it was closed
     sys.stdout.reconfigure(errors="backslashreplace")  # for a terminal that lacks a letter of some corpus
     sys.exit(main())

@@ -1,7 +1,9 @@
-"""The one exception that the command line turns into one sentence, what ran out, and text that is safe to print."""
+"""The one exception that the command line turns into one sentence, what ran out, Ctrl-C, and text that is safe to print."""
 
 import errno
 import re
+import signal
+import sys
 
 # How libraries that raise neither OSError nor MemoryError say it: torch, safetensors, tokenizers.
 _FULL = re.compile("no space left|os error 28|disk quota|PytorchStreamWriter failed writing|iostream error", re.I)
@@ -23,6 +25,24 @@ def exhausted(error: BaseException) -> str | None:
         return "memory"
     full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or _FULL.search(said)
     return "disk" if full else None
+
+
+def heed_ctrl_c() -> None:
+    """Let no Ctrl-C get lost in this process: one that Python drops is raised again a moment later.
+
+    Where it falls into the callback of a weak reference or into a `__del__`, Python reports it as ignored and goes on
+    (https://docs.python.org/3/library/sys.html#sys.unraisablehook).
+    """
+    report = sys.unraisablehook
+
+    def again(ignored: "sys.UnraisableHookArgs") -> None:
+        if issubclass(ignored.exc_type, KeyboardInterrupt):
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+        else:
+            report(ignored)
+
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    sys.unraisablehook = again
 
 
 def printable(text: str) -> str:

@@ -24,7 +24,7 @@ import msgspec
 from filelock import FileLock, Timeout
 
 from tacred_utils.corpus import UNDECODABLE
-from tacred_utils.errors import UserError
+from tacred_utils.errors import UserError, heed_ctrl_c
 from tacred_utils.outputs import Places, forget, made_by, places
 from tacred_utils.paths import NOTEBOOKS, PACKAGE, PUBLISHED_RUNS, RESULTS, ROOT, expanded, read_bytes, write_text
 from tacred_utils.registry import LABEL_SETS, SOURCES, corpora, corpus_files, corpus_name, data_folder
@@ -412,4 +412,5 @@ def clean(notebook: dict, names: Mapping[str, str]) -> str:
 
 
 if __name__ == "__main__":
+    heed_ctrl_c()
     sys.exit(main())

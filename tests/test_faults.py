@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -250,19 +251,43 @@ def test_a_study_killed_at_twenty_moments_comes_to_the_same_bytes(small, unbroke
 @pytest.mark.long
 def test_ctrl_c_stops_in_seconds_and_the_command_that_it_names_resumes(small, unbroken, tmp_path):
     expected, seconds = unbroken
-    command = small.call(tmp_path)
+    command, stopped = small.call(tmp_path), 0
     for moment in (0.05, 0.3, 0.6, 0.6, 0.5):  # starting up, and in cells that train or draw
         process = subprocess.Popen(**command)
-        time.sleep(moment * seconds)
-        start = time.monotonic()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(moment * seconds)
+            break  # at its end before: with little left to do, or faster than the unbroken one
+        start, stopped = time.monotonic(), stopped + 1
         os.killpg(process.pid, signal.SIGINT)
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 130 and time.monotonic() - start < 15, errors
         assert "Stopped by Ctrl-C" in errors and "Traceback" not in errors
         resume = re.search("To resume: (.*)", errors)
         command["args"] = shlex.split(resume[1]) if resume else command["args"]
+    assert stopped >= 3
     process = subprocess.Popen(**command)
     assert process.wait(timeout=300) == 0 and products(tmp_path) == expected
+
+
+LOST = """
+import os, signal, time, weakref
+from tacred_utils.errors import heed_ctrl_c
+
+{}
+class Thing: pass
+thing = Thing()
+reference = weakref.ref(thing, lambda _: os.kill(os.getpid(), signal.SIGINT))
+del thing
+time.sleep({})
+"""
+
+
+@pytest.mark.parametrize(("call", "seconds", "status"), [("", 0.2, 0), ("heed_ctrl_c()", 60, -signal.SIGINT)])
+def test_a_ctrl_c_that_a_callback_swallows_is_raised_again(call, seconds, status):
+    code = LOST.format(call, seconds)
+    process = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=40)
+    assert process.returncode == status, process.stderr
+    assert ("Exception ignored" in process.stderr) == (not call)
 
 
 @pytest.mark.long
