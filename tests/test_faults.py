@@ -153,6 +153,11 @@ def corpus(tmp_path_factory) -> Path:
     return folder
 
 
+def heeding() -> None:
+    """Take Ctrl-C in a new process, also where the tests themselves are a background job, which ignores it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Small(Copy):
     """A study of two notebooks: the SVM, and a network that keeps checkpoints."""
 
@@ -168,7 +173,7 @@ class Small(Copy):
         given = self.command(VIRTUAL_ENV=sys.prefix, OMP_NUM_THREADS="1")
         script = ["./run_all.sh", "--profile=smoke", f"--corpus={self.corpus}", f"--results={results}", *options]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "start_new_session": True}
-        return given | pipes | {"args": script}
+        return given | pipes | {"args": script, "preexec_fn": heeding}
 
     def begin(self, results: Path, *options: str) -> subprocess.Popen:
         return subprocess.Popen(**self.call(results, *options))
@@ -285,7 +290,9 @@ time.sleep({})
 @pytest.mark.parametrize(("call", "seconds", "status"), [("", 0.2, 0), ("heed_ctrl_c()", 60, -signal.SIGINT)])
 def test_a_ctrl_c_that_a_callback_swallows_is_raised_again(call, seconds, status):
     code = LOST.format(call, seconds)
-    process = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=40)
+    process = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=40, preexec_fn=heeding
+    )
     assert process.returncode == status, process.stderr
     assert ("Exception ignored" in process.stderr) == (not call)
 
