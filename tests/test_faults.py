@@ -260,7 +260,7 @@ def test_ctrl_c_stops_in_seconds_and_the_command_that_it_names_resumes(small, un
     for moment in (0.05, 0.3, 0.6, 0.6, 0.5):  # starting up, and in cells that train or draw
         process = subprocess.Popen(**command)
         with suppress(subprocess.TimeoutExpired):
-            process.wait(moment * seconds)
+            assert process.wait(moment * seconds) == 0
             break  # at its end before: with little left to do, or faster than the unbroken one
         start, stopped = time.monotonic(), stopped + 1
         os.killpg(process.pid, signal.SIGINT)
