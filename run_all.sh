@@ -157,7 +157,7 @@ case $mode in
     trap 'interrupted=1' INT
     (cd "$root" && "$python" -m pytest -q -m "$tests")
     status=$? ;;
-  *) exec "$python" -P -m tacred_utils.runner ${arguments[@]+"${arguments[@]}"} ;;
+  *) exec "$python" -P -m tacred_utils.cli.runner ${arguments[@]+"${arguments[@]}"} ;;
 esac
 [ -z "$interrupted" ] || exit 130
 exit $((status != 0))

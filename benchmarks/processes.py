@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from tacred_utils.paths import ROOT
-from tacred_utils.runs import Run, find_runs
-from tacred_utils.tables import markdown
+from tacred_utils.ground.paths import ROOT
+from tacred_utils.notebook.tables import markdown
+from tacred_utils.runs.store import Run, find_runs
 
 
 def train(family: str, seed: int, results: Path, launcher: list[str], threads: int) -> subprocess.Popen[bytes]:

@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tacred_utils.corpus import read_split
+from tacred_utils.corpora.reader import read_split
 
 READERS = {"json.loads": lambda path: json.loads(path.read_bytes()), "read_split": read_split}
 

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 from msgspec.structs import replace
 
-from tacred_utils.corpus import Corpus
-from tacred_utils.labels import SPLITS
-from tacred_utils.registry import load_corpus
-from tacred_utils.settings import load_profile
+from tacred_utils.corpora.example import Corpus
+from tacred_utils.corpora.registry import load_corpus
+from tacred_utils.ground.labels import SPLITS
+from tacred_utils.runs.profile import load_profile
 
 PROFILE = load_profile("open")
 STAGES = ("reading", "SVM", "BiLSTM, one epoch", "PA-LSTM, one epoch", "MiniLM, scoring test")
@@ -38,8 +38,8 @@ def bilstm(corpus: Corpus, variant: str | None) -> float:
 def scoring(corpus: Corpus) -> float:
     """Seconds of an untrained MiniLM with typed marks over the test split, with the encoding."""
     from tacred_utils.models.pretrained import load_pretrained
+    from tacred_utils.models.scoring import score
     from tacred_utils.models.transformer import Classifier, make_encoder
-    from tacred_utils.scoring import score
 
     settings = PROFILE.settings("bert", "typed_marker_punct")
     with tempfile.TemporaryDirectory() as folder:

@@ -9,10 +9,10 @@ import resource
 import sys
 import time
 
-from tacred_utils.corpus import assemble
+from tacred_utils.corpora.reader import assemble
 from tacred_utils.models.svm import fit
-from tacred_utils.sample import generate
-from tacred_utils.settings import load_profile
+from tacred_utils.runs.profile import load_profile
+from tacred_utils.sample.generator import generate
 
 
 def peak_mb() -> int:

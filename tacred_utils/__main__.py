@@ -10,9 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-from tacred_utils.errors import UserError, heed_ctrl_c, printable
-from tacred_utils.labels import TASKS
-from tacred_utils.paths import DATA, NOTEBOOKS, PUBLISHED_RUNS, RESULTS
+from tacred_utils.ground.errors import UserError, heed_ctrl_c, printable
+from tacred_utils.ground.labels import TASKS
+from tacred_utils.ground.paths import DATA, NOTEBOOKS, PUBLISHED_RUNS, RESULTS
 
 LONGEST = 1200  # characters of a message
 
@@ -49,14 +49,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def train(options: argparse.Namespace) -> None:
     """Train or re-use one run and print its folder and scores."""
-    from tacred_utils import processes
-    from tacred_utils.runs import Spec, train
-    from tacred_utils.settings import checked_seeds, known_family, load_profile, parse_overrides
+    from tacred_utils.models import processes
+    from tacred_utils.runs.profile import checked_seeds, known_family, load_profile, parse_overrides
+    from tacred_utils.runs.store import Spec, train
 
     complete = options.corpus not in (None, "sample")  # one run by hand is of the whole corpus, not of a subset
     profile = load_profile(options.profile or ("open" if complete else "sample"))
-    settings = profile.settings(known_family(options.family), options.variant, parse_overrides(options.set))
     corpus = _corpus(options.corpus or profile.corpus, options, profile)
+    profile = profile.for_corpus(corpus.name)
+    settings = profile.settings(known_family(options.family), options.variant, parse_overrides(options.set))
     [seed] = checked_seeds(profile.seeds[:1] if options.seed is None else [options.seed])
     spec = Spec(options.family, options.task, seed, settings, options.variant)
     run = train(spec, corpus, options.results, profile.name, force=options.force)
@@ -71,8 +72,8 @@ def train(options: argparse.Namespace) -> None:
 
 def plan(options: argparse.Namespace) -> None:
     """Print the command of every run of a profile that is still missing, one a line."""
-    from tacred_utils.experiments import command, missing, planned
-    from tacred_utils.settings import checked_seeds, load_profile
+    from tacred_utils.runs.experiments import command, missing, planned
+    from tacred_utils.runs.profile import checked_seeds, load_profile
 
     profile = load_profile(options.profile or "sample")  # as run_all.sh
     seeds = checked_seeds(options.seeds) if options.seeds else None
@@ -89,7 +90,7 @@ def plan(options: argparse.Namespace) -> None:
 
 def score(options: argparse.Namespace) -> None:
     """Print every score of a file of predictions."""
-    from tacred_utils.metrics import score_file
+    from tacred_utils.runs.predictions import score_file
 
     scores = score_file(options.file, options.gold)
     if options.json:
@@ -101,7 +102,7 @@ def score(options: argparse.Namespace) -> None:
 
 def predict(options: argparse.Namespace) -> None:
     """Answer one sentence with the model that a run kept: the likeliest relations of two entities."""
-    from tacred_utils.predict import predict
+    from tacred_utils.runs.predict import predict
 
     subject = options.subject_at if options.subject is None else options.subject
     objekt = options.object_at if options.object is None else options.object
@@ -122,8 +123,8 @@ def predict(options: argparse.Namespace) -> None:
 
 def data_check(options: argparse.Namespace) -> None:
     """Read and validate a corpus, and print its card."""
-    from tacred_utils.card import card
-    from tacred_utils.registry import load_corpus
+    from tacred_utils.corpora.card import card
+    from tacred_utils.corpora.registry import load_corpus
 
     print(card(load_corpus(options.folder or options.corpus or "sample", options.data_dir, options.labels)))
 
@@ -132,9 +133,9 @@ def make_sample(options: argparse.Namespace) -> None:
     """Write the synthetic corpus as a folder in TACRED's format."""
     import msgspec
 
-    from tacred_utils.labels import SPLITS
-    from tacred_utils.paths import write_bytes
-    from tacred_utils.sample import generate
+    from tacred_utils.ground.files import write_bytes
+    from tacred_utils.ground.labels import SPLITS
+    from tacred_utils.sample.generator import generate
 
     if not 0 < options.scale <= 1:
         raise UserError(f"--scale {options.scale:g}: must lie above 0 and be at most 1.")
@@ -152,7 +153,7 @@ def make_sample(options: argparse.Namespace) -> None:
 
 def data_get(options: argparse.Namespace) -> None:
     """Download an open corpus or reference data."""
-    from tacred_utils.download import get
+    from tacred_utils.corpora.download import get
 
     for path in get(options.name, options.data_dir or DATA):
         print(path)
@@ -160,7 +161,7 @@ def data_get(options: argparse.Namespace) -> None:
 
 def runs_list(options: argparse.Namespace) -> None:
     """List the finished runs below a results folder."""
-    from tacred_utils.runs import find_runs
+    from tacred_utils.runs.store import find_runs
 
     for run in find_runs(options.results, options.corpus):
         test = run.metrics["test"]  # empty for relation_only where the test split has no relation
@@ -170,10 +171,10 @@ def runs_list(options: argparse.Namespace) -> None:
 
 def runs_publish(options: argparse.Namespace) -> None:
     """Copy the runs that the notebooks show, without weights, to data/runs, and renew the README's results."""
-    from tacred_utils import readme
-    from tacred_utils.experiments import entry, publishes_log_probs
-    from tacred_utils.runs import find_runs, publish
-    from tacred_utils.settings import load_profile
+    from tacred_utils.cli import readme
+    from tacred_utils.runs.experiments import entry, publishes_log_probs
+    from tacred_utils.runs.profile import load_profile
+    from tacred_utils.runs.store import find_runs, publish
 
     shown = [
         run
@@ -188,8 +189,8 @@ def runs_publish(options: argparse.Namespace) -> None:
 
 def report(options: argparse.Namespace) -> None:
     """Write a static site of the executed notebooks, with search and pages of errors."""
-    from tacred_utils.registry import data_folder
-    from tacred_utils.report import build
+    from tacred_utils.cli.report import build
+    from tacred_utils.corpora.registry import data_folder
 
     first = build(options.out, NOTEBOOKS / "executed", [options.results, PUBLISHED_RUNS], data_folder(options.data_dir))
     print(f"{first}: open it in a browser; it needs no network.")
@@ -198,7 +199,7 @@ def report(options: argparse.Namespace) -> None:
 def _corpus(name: str, options: argparse.Namespace, profile):
     import msgspec
 
-    from tacred_utils.registry import load_corpus
+    from tacred_utils.corpora.registry import load_corpus
 
     return load_corpus(name, options.data_dir, options.labels, msgspec.structs.asdict(profile.scales))
 

@@ -10,7 +10,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from tacred_utils.paths import DATA, PACKAGE, ROOT
+from tacred_utils.ground.paths import DATA, PACKAGE, ROOT
 
 PARAMETERS = "\n".join(f"{name} = None" for name in ("profile", "corpus", "data_dir", "labels", "seeds", "results"))
 
@@ -49,7 +49,7 @@ class Copy:
 
     def command(self, *options: str, **variables: str) -> dict:
         environment = os.environ | {"PYTHONPATH": str(self.root), "MPLBACKEND": "Agg"} | variables
-        arguments = [sys.executable, "-P", "-m", "tacred_utils.runner", "--profile=smoke", *options]
+        arguments = [sys.executable, "-P", "-m", "tacred_utils.cli.runner", "--profile=smoke", *options]
         return {"args": arguments, "cwd": self.root, "env": environment, "text": True}
 
     def run(self, *options: str, **variables: str) -> subprocess.CompletedProcess:

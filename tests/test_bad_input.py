@@ -14,12 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from tacred_utils import download, settings
 from tacred_utils.__main__ import LONGEST, main
-from tacred_utils.corpus import COLUMNS, read_split
-from tacred_utils.errors import UserError
-from tacred_utils.labels import NO_RELATION, SPLITS
-from tacred_utils.registry import SOURCES
+from tacred_utils.corpora import download
+from tacred_utils.corpora.example import COLUMNS
+from tacred_utils.corpora.reader import read_split
+from tacred_utils.corpora.registry import SOURCES
+from tacred_utils.ground.errors import UserError
+from tacred_utils.ground.labels import NO_RELATION, SPLITS
+from tacred_utils.runs import profile
 
 WORDS = {NO_RELATION: "met", "per:title": "is", "per:age": "turned"}
 
@@ -451,18 +453,18 @@ PROFILES = {
 
 @pytest.mark.parametrize("text, place", PROFILES.values(), ids=PROFILES)
 def test_a_damaged_profile_trains_nothing(corpus, refused, monkeypatch, text, place):
-    folder = shutil.copytree(settings.PROFILES, corpus.parent / "profiles")
+    folder = shutil.copytree(profile.PROFILES, corpus.parent / "profiles")
     (folder / "odd.toml").write_bytes(f'base = "base"\n{text}\n'.encode(errors="surrogateescape"))
-    monkeypatch.setattr(settings, "PROFILES", folder)
+    monkeypatch.setattr(profile, "PROFILES", folder)
     refused(*train(corpus, "--profile", "odd"), named="odd", place=place)
 
 
 @pytest.mark.parametrize("base, place", [("nosuch", "'nosuch'"), ("odd", "circle"), ("even", "circle")])
 def test_a_profile_without_ground_trains_nothing(corpus, refused, monkeypatch, base, place):
-    folder = shutil.copytree(settings.PROFILES, corpus.parent / "profiles")
+    folder = shutil.copytree(profile.PROFILES, corpus.parent / "profiles")
     (folder / "odd.toml").write_text(f'base = "{base}"\n')
     (folder / "even.toml").write_text('base = "odd"\n')
-    monkeypatch.setattr(settings, "PROFILES", folder)
+    monkeypatch.setattr(profile, "PROFILES", folder)
     refused(*train(corpus, "--profile", "odd"), named="odd", place=place)
 
 

@@ -17,20 +17,21 @@ from contextlib import suppress
 from pathlib import Path
 
 import msgspec
+import planted
 import pytest
-import test_bilstm
 import torch
 from conftest import Copy
 from msgspec.structs import replace
 
-from tacred_utils import runner
-from tacred_utils.errors import UserError, exhausted
-from tacred_utils.labels import SPLITS
+from tacred_utils.cli import runner
+from tacred_utils.ground.errors import UserError, exhausted
+from tacred_utils.ground.labels import SPLITS
+from tacred_utils.ground.paths import ROOT
 from tacred_utils.models.pretrained import load_pretrained
-from tacred_utils.paths import ROOT
-from tacred_utils.runs import Spec, find_runs, train
-from tacred_utils.sample import generate
-from tacred_utils.settings import OwnModel, load_profile
+from tacred_utils.models.settings import OwnModel
+from tacred_utils.runs.profile import load_profile
+from tacred_utils.runs.store import Spec, find_runs, train
+from tacred_utils.sample.generator import generate
 
 # What ran out
 
@@ -53,11 +54,11 @@ def test_libraries_say_in_many_ways_that_nothing_is_left(error, what):
 
 
 def network(**settings: object) -> Spec:
-    return Spec("bilstm", "joint", 13, replace(test_bilstm.SETTINGS, **settings))
+    return Spec("bilstm", "joint", 13, replace(planted.SETTINGS, **settings))
 
 
 def test_without_memory_the_setting_to_lower_is_named(tmp_path, monkeypatch):
-    given = test_bilstm.corpus()
+    given = planted.corpus()
     with pytest.raises(UserError, match=r"memory ran out; lower batch_size \(now 16\), and raise accumulate \(now 1\)"):
         train(network(hidden=10**6, batch_size=16), given, tmp_path, "open")  # torch's own error: 16 TB of weights
     svm = load_profile("sample").settings("svm")
@@ -75,7 +76,7 @@ def test_without_memory_the_setting_to_lower_is_named(tmp_path, monkeypatch):
     ],
 )
 def test_a_loss_that_is_no_number_stops_and_names_the_step(tmp_path, settings, said):
-    given = test_bilstm.corpus()
+    given = planted.corpus()
     spec = network(**{"optimizer": "sgd", "learning_rate": 1e38, "max_grad_norm": 0.0, "min_steps": 0} | settings)
     with pytest.raises(UserError, match=said + r"; lower learning_rate \(now 1e\+38\)\.$") as stopped:
         train(spec, given, tmp_path, "open")
@@ -86,7 +87,7 @@ def test_a_loss_that_is_no_number_stops_and_names_the_step(tmp_path, settings, s
 def test_a_pre_training_that_comes_to_no_numbers_is_not_kept(tmp_path):
     own = OwnModel(layers=1, width=16, heads=2, pieces=300, steps=3, batch_size=8, learning_rate=1e20)
     with pytest.raises(UserError, match=r"lower own\.learning_rate"):
-        load_pretrained("own_encoder", own, test_bilstm.corpus(), tmp_path)
+        load_pretrained("own_encoder", own, planted.corpus(), tmp_path)
     assert not [path for path in tmp_path.iterdir() if path.is_dir() and path.suffix != ".part"]
 
 
@@ -119,7 +120,7 @@ def test_what_stops_between_notebooks_is_told_with_the_command_that_resumes(
 
 # A study as a whole
 
-START = "from tacred_utils.study import Study\nstudy = Study('{}', profile, corpus, data_dir, labels, seeds, results)"
+START = "from tacred_utils.notebook.study import Study\nstudy = Study('{}', profile, corpus, data_dir, labels, seeds, results)"
 SVM = ("runs = [study.run('svm', 'joint')]",)
 NETWORK = (
     "from tacred_utils import training\ntraining.SAVE_EVERY, training.SAVE_AFTER = 3, 0",
@@ -276,7 +277,7 @@ def test_ctrl_c_stops_in_seconds_and_the_command_that_it_names_resumes(small, un
 
 LOST = """
 import os, signal, time, weakref
-from tacred_utils.errors import heed_ctrl_c
+from tacred_utils.ground.errors import heed_ctrl_c
 
 {}
 class Thing: pass

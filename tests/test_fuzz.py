@@ -9,14 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tacred_utils import corpus, predictions
-from tacred_utils.corpus import Example, read_split
-from tacred_utils.decouple import best_threshold, both_answers, compose, gate
-from tacred_utils.errors import UserError
-from tacred_utils.formats import read_conll04, read_kbp37, read_patch
-from tacred_utils.labels import NO_RELATION
-from tacred_utils.metrics import scores
-from tacred_utils.predictions import read_labels, read_predictions
+from tacred_utils.corpora.example import Example
+from tacred_utils.corpora.formats import read_conll04, read_kbp37, read_patch
+from tacred_utils.corpora.reader import read_split
+from tacred_utils.ground import files
+from tacred_utils.ground.errors import UserError
+from tacred_utils.ground.labels import NO_RELATION
+from tacred_utils.metrics.composed import best_threshold, both_answers, compose, gate
+from tacred_utils.metrics.counts import scores
+from tacred_utils.runs import predictions
+from tacred_utils.runs.predictions import read_labels, read_predictions
 
 RECORD = {
     "id": "a1", "relation": "per:title", "token": ["Änn", "Lee", "is", "a", ":", "\u202e"], "subj_start": 0, "subj_end": 1,
@@ -70,7 +72,7 @@ def mutated(data: bytes, dice: random.Random) -> bytes:
 def fuzz(inputs: int, seed: int, monkeypatch) -> tuple[int, int]:
     """How many of the mutated inputs were read and refused; anything but a sentence is raised with its input."""
     content = {}
-    for module in (corpus, predictions):
+    for module in (files, predictions):
         monkeypatch.setattr(module, "read_bytes", lambda path: content["data"])
     read = refused = 0
     for number in range(inputs):

@@ -10,7 +10,7 @@ import sys
 import pytest
 from conftest import Copy
 
-from tacred_utils.paths import FIGURES, NOTEBOOKS, PACKAGE, ROOT
+from tacred_utils.ground.paths import FIGURES, NOTEBOOKS, PACKAGE, ROOT
 
 SOURCES = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
 EXECUTED = sorted((NOTEBOOKS / "executed" / "sample").glob("*.ipynb"))
@@ -86,7 +86,16 @@ def test_results_on_synthetic_data_say_so():
 
 
 def smoke(results, *options):
-    command = [sys.executable, "-m", "tacred_utils.runner", "--profile", "smoke", "--results", str(results), *options]
+    command = [
+        sys.executable,
+        "-m",
+        "tacred_utils.cli.runner",
+        "--profile",
+        "smoke",
+        "--results",
+        str(results),
+        *options,
+    ]
     environment = os.environ | {"PYTHONWARNINGS": STRICT}
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
 
@@ -97,7 +106,7 @@ def test_a_warning_of_ours_is_an_error_and_a_library_may_warn(study: Copy):
         "        warnings.warn_explicit('x', UserWarning, 'x.py', 1, module)\n"
         "    except UserWarning:\n        return True\n"
     )
-    study.notebook("01_warns.ipynb", code, "assert all(map(stops, ['tacred_utils.grammar', 'tacred_utils.models.svm']))",
+    study.notebook("01_warns.ipynb", code, "assert all(map(stops, ['tacred_utils.sample.grammar', 'tacred_utils.models.svm']))",
                    "assert not stops('pandas')", "warnings.warn('in a cell')")  # fmt: skip
     result = study.run(PYTHONWARNINGS=STRICT)
     assert result.returncode == 1 and "cell 6" in result.stderr and "UserWarning: in a cell" in result.stderr

@@ -10,12 +10,12 @@ import zipfile
 import pandas as pd
 import pytest
 
-from tacred_utils import study, tables
 from tacred_utils.__main__ import main
-from tacred_utils.errors import UserError
-from tacred_utils.labels import NO_RELATION, SPLITS
-from tacred_utils.paths import ROOT
-from tacred_utils.runs import find_runs, load_model
+from tacred_utils.ground.errors import UserError
+from tacred_utils.ground.labels import NO_RELATION, SPLITS
+from tacred_utils.ground.paths import ROOT
+from tacred_utils.notebook import study, tables
+from tacred_utils.runs.store import find_runs, load_model
 
 SCRIPT = "<script>alert(1)</script>"
 LABELS = (NO_RELATION, SCRIPT, "../../../../etc/passwd", r"$\input{/etc/passwd}$")

@@ -1,1 +1,4 @@
-"""The model families; each module has what `runs.MODULES` says."""
+"""The four families: their settings, networks, pre-trained weights, training and scoring. torch is imported here only.
+
+Imports `ground`, `corpora`, `inputs` and `metrics`.
+"""

@@ -18,15 +18,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from tacred_utils.corpus import Corpus, Example
-from tacred_utils.encoding import DISTANCES, MADE, PAD, UNKNOWN, Encoder, token_column, vocabulary
-from tacred_utils.labels import SPLITS, task_classes, task_label
+from tacred_utils.corpora.example import Corpus, Example
+from tacred_utils.ground.files import atomic_path, expanded, write_text
+from tacred_utils.ground.labels import SPLITS, task_classes, task_label
+from tacred_utils.inputs.encoding import DISTANCES, MADE, PAD, UNKNOWN, Encoder, token_column, vocabulary
+from tacred_utils.inputs.vectors import glove, minilm
 from tacred_utils.models.pooling import largest_over, mean_over
-from tacred_utils.paths import atomic_path, expanded, write_text
-from tacred_utils.runs import Outcome
-from tacred_utils.scoring import log_probs, score
-from tacred_utils.settings import BilstmSettings
-from tacred_utils.vectors import glove, minilm
+from tacred_utils.models.result import Outcome
+from tacred_utils.models.scoring import log_probs, score
+from tacred_utils.models.settings import BilstmSettings
 
 SHUT = -1e4  # weight of padding on the input gate: a sigmoid of it is 0 in any precision
 COLUMNS = {
@@ -199,7 +199,11 @@ def fit(corpus: Corpus, task: str, settings: BilstmSettings, seed: int, folder: 
     """
     from transformers import set_seed
 
-    from tacred_utils.training import cut_notes, fit_network, labelled  # here: the Trainer takes seconds to import
+    from tacred_utils.models.training import (  # here: the Trainer takes seconds to import
+        cut_notes,
+        fit_network,
+        labelled,
+    )
 
     start = time.perf_counter()
     set_seed(seed)

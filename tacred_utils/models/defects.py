@@ -4,7 +4,6 @@
 common in code around GPT-2, whose failure the paper reports without its cause.
 """
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -17,18 +16,6 @@ def batch_as_time(layer: nn.TransformerEncoderLayer, states: torch.Tensor) -> to
     Each position attends to the same position of the other examples. (B, T, H) → (B, T, H)
     """
     return layer(states.transpose(0, 1)).transpose(0, 1)
-
-
-def word_positions(places: list[Span], size: int) -> list[Span]:
-    """D2: numbers of words taken for numbers of pieces, as if there were no [CLS] and no word were split."""
-    return [(min(start, size - 1), min(end, size - 1)) for start, end in places]
-
-
-def cut_at_64(row: np.ndarray, spans: list[Span]) -> tuple[np.ndarray, list[Span], bool]:
-    """D3: the first 64 pieces; an entity beyond them is read at the last one."""
-    row = row[:, :64]
-    last = row.shape[1] - 1
-    return row, [(min(start, last), min(end, last)) for start, end in spans], last == 63
 
 
 def left_padded(input_ids: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from tacred_utils.errors import UserError
-from tacred_utils.settings import TransformerSettings
+from tacred_utils.ground.errors import UserError
+from tacred_utils.models.settings import TransformerSettings
 
 CLIP = 20  # pieces; distances beyond are one
 

@@ -34,14 +34,13 @@ from transformers import (
     set_seed,
 )  # fmt: skip
 
-from tacred_utils import processes
-from tacred_utils.corpus import Corpus, Example
-from tacred_utils.errors import UserError
-from tacred_utils.models.transformer import bare
-from tacred_utils.paths import expanded
-from tacred_utils.scoring import compute_dtype
-from tacred_utils.settings import OwnModel
-from tacred_utils.vectors import minilm_folder
+from tacred_utils.corpora.example import Corpus, Example
+from tacred_utils.ground.errors import UserError
+from tacred_utils.ground.files import expanded
+from tacred_utils.inputs.vectors import minilm_folder
+from tacred_utils.models import processes
+from tacred_utils.models.scoring import compute_dtype
+from tacred_utils.models.settings import OwnModel
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 REVISIONS = {  # commits on the hub
@@ -245,3 +244,11 @@ def _text(sentence: list[str]) -> str:
 
 if __name__ == "__main__":  # as `pretrain` calls it where processes train together
     _pretrain(**json.load(sys.stdin), folder=Path(sys.argv[1]))
+
+
+def bare(backbone: PreTrainedModel) -> PreTrainedModel:
+    """Without what no head here reads: a pooler and, in a decoder, the cache of earlier states."""
+    if getattr(backbone, "pooler", None) is not None:
+        backbone.pooler = None
+    backbone.config.use_cache = False
+    return backbone

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from tacred_utils.corpus import Example
+from tacred_utils.corpora.example import Example
 from tacred_utils.models.transformer import TransformerModel
 
 PLACES = ("subject", "object", "between", "elsewhere")

@@ -17,17 +17,18 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, BertConfig, BertModel, PreTrainedModel, set_seed
 
-from tacred_utils.corpus import Corpus, Example
-from tacred_utils.encoding import PAD, Encoded, vocabulary
-from tacred_utils.errors import UserError
-from tacred_utils.labels import SPLITS, task_classes
+from tacred_utils.corpora.example import Corpus, Example
+from tacred_utils.ground.errors import UserError
+from tacred_utils.ground.files import atomic_path, write_text
+from tacred_utils.ground.labels import SPLITS, task_classes
+from tacred_utils.inputs.encoding import PAD, Encoded, vocabulary
+from tacred_utils.inputs.subwords import TYPED, PieceEncoder, new_words
 from tacred_utils.models import defects
 from tacred_utils.models.pooling import FeatureHeads, between, largest_over, mean_over
-from tacred_utils.paths import atomic_path, write_text
-from tacred_utils.pieces import TYPED, PieceEncoder, new_words
-from tacred_utils.runs import Outcome
-from tacred_utils.scoring import SCORED_AT_ONCE, compute_dtype, log_probs, score, tensors
-from tacred_utils.settings import TransformerSettings
+from tacred_utils.models.pretrained import bare
+from tacred_utils.models.result import Outcome
+from tacred_utils.models.scoring import SCORED_AT_ONCE, compute_dtype, log_probs, score, tensors
+from tacred_utils.models.settings import TransformerSettings
 
 if TYPE_CHECKING:
     from tacred_utils.models.pretrained import Pretrained
@@ -128,14 +129,6 @@ def compile_layers(classifier: Classifier) -> None:
         layer.compile(dynamic=True)  # batches differ in width
 
 
-def bare(backbone: PreTrainedModel) -> PreTrainedModel:
-    """Without what no head here reads: a pooler and, in a decoder, the cache of earlier states."""
-    if getattr(backbone, "pooler", None) is not None:
-        backbone.pooler = None
-    backbone.config.use_cache = False
-    return backbone
-
-
 def added_layer(width: int, heads: int, dropout: float) -> nn.TransformerEncoderLayer:
     """One more encoder layer, along the sentence (the paper's, with PyTorch's defaults: ReLU, norm after the sum)."""
     return nn.TransformerEncoderLayer(width, heads, FEED_FORWARD * width, dropout, batch_first=True)
@@ -232,7 +225,11 @@ def fit(corpus: Corpus, task: str, settings: TransformerSettings, seed: int, fol
     Models of the study's own are kept beside the runs of the corpus, where all of them find them.
     """
     from tacred_utils.models.pretrained import load_pretrained
-    from tacred_utils.training import cut_notes, fit_network, labelled  # here: the Trainer takes seconds to import
+    from tacred_utils.models.training import (  # here: the Trainer takes seconds to import
+        cut_notes,
+        fit_network,
+        labelled,
+    )
 
     clock = [time.perf_counter()]
     cache = Path(folder).resolve().parent.parent / ".pretrained"

@@ -1,0 +1,108 @@
+"""The results table of the README: made from published runs and from 09's tables, real data first, never typed."""
+
+from collections import defaultdict
+from pathlib import Path
+
+import pandas as pd
+
+from tacred_utils.ground.errors import UserError
+from tacred_utils.ground.files import write_text
+from tacred_utils.ground.paths import FIGURES, PUBLISHED_RUNS, ROOT
+from tacred_utils.metrics.counts import over_seeds
+from tacred_utils.notebook.tables import markdown
+from tacred_utils.runs import experiments
+from tacred_utils.runs.profile import load_profile
+from tacred_utils.runs.store import Run, find_runs
+
+START, END = "<!-- results:start -->", "<!-- results:end -->"
+PUBLISHED_SCORES = {
+    "micro_f1": "micro F1", "macro_f1": "macro F1, all labels", "weighted_f1": "weighted F1",
+    "detection_f1": "detection F1",
+}  # fmt: skip
+SCORES = {  # the official score of a corpus with directions comes first, where it has them
+    "directional_macro_f1": "official macro F1", "micro_f1": "micro F1", "macro_f1_relations": "macro F1",
+}  # fmt: skip
+KINDS = ("the paper's recipe", "ours")
+ORDER = ("conll04", "kbp37", "sample")  # real text first; any other published corpus stands between
+
+
+def refresh(readme: Path = ROOT / "README.md") -> None:
+    """Write the results between the README's markers; raises `UserError` when the markers are not there."""
+    text = readme.read_text(encoding="utf-8")
+    if text.count(START) != 1 or text.count(END) != 1:
+        raise UserError(f"{readme}: has no pair of markers {START} and {END}; put them where the results belong.")
+    before, after = text[: text.index(START)], text[text.index(END) :]
+    write_text(readme, f"{before}{START}\n{results()}{after}")
+
+
+def results() -> str:
+    """The tables as Markdown: published systems on TACRED's test split, then our systems by corpus."""
+    parts = []
+    published = FIGURES / "published" / "tables" / "09_scores.csv"
+    if published.exists():
+        frame = pd.read_csv(published)[["system", *PUBLISHED_SCORES]].sort_values("micro_f1", ascending=False)
+        frame = pd.concat([frame.head(3), frame.tail(3)]).rename(columns=PUBLISHED_SCORES)
+        parts.append(
+            "**TACRED, test split** (the three best and the three last of notebook 09's, recomputed from published"
+            f" predictions)\n\n{markdown(frame)}"
+        )
+    runs = find_runs(PUBLISHED_RUNS) if PUBLISHED_RUNS.exists() else []
+    names = sorted({run.folder.parent.name for run in runs}, key=_rank)
+    corpora = {name: _on_most_data([run for run in runs if run.folder.parent.name == name]) for name in names}
+    return "\n".join([*parts, *([_ours(corpora)] if corpora else [])])
+
+
+def _rank(corpus: str) -> float:
+    return ORDER.index(corpus) if corpus in ORDER else 1.5
+
+
+def _on_most_data(runs: list[Run]) -> list[Run]:
+    """The runs on the largest version of a corpus: a subset's scores must not be averaged with the whole's."""
+    largest = max(runs, key=lambda run: sum(run.info["corpus"]["rows"].values())).info["corpus"]["sha256"]
+    return [run for run in runs if run.info["corpus"]["sha256"] == largest]
+
+
+def _ours(corpora: dict[str, list[Run]]) -> str:
+    """One table: of each family the paper's recipe and the best of ours, by corpus; below it, which one that is."""
+    table: dict[str, dict[str, str]] = defaultdict(dict)
+    best = []
+    for corpus, runs in corpora.items():
+        directed = any("directional_macro_f1" in run.metrics["test"] for run in runs)
+        scores = [score for score in SCORES if score in (("directional_macro_f1", "micro_f1") if directed else SCORES)]
+        stamp = ", SYNTHETIC" if runs[0].info["corpus"]["synthetic"] else ""
+        for row, (system, group) in _systems(runs).items():
+            means = over_seeds([run.metrics["test"] for run in group])
+            table[row] |= {f"{corpus}{stamp}: {SCORES[key]}": _cell(means, key) for key in scores if key in means.index}
+            best += [f"{system} ({corpus})"] if row.endswith(KINDS[1]) and " " in system else []
+    order = [f"{title}, {what}" for title in experiments.FAMILY_NAMES.values() for what in KINDS]
+    frame = pd.DataFrame.from_dict(table, orient="index").reindex([row for row in order if row in table]).fillna("")
+    text = markdown(frame.rename_axis("system").reset_index())
+    return f"**Ours, test splits, joint** (macro F1 over relations)\n\n{text}\nOurs are: {'; '.join(best)}.\n"
+
+
+def _systems(runs: list[Run]) -> dict[str, tuple[str, list[Run]]]:
+    """By row of the table: the name and runs of each family's recipe of the paper, and of ours with the best dev micro F1."""
+    recipes, others = defaultdict(list), defaultdict(lambda: defaultdict(list))
+    for run in runs:
+        entry = experiments.entry(run, load_profile(run.info["profile"])) if run.info["task"] == "joint" else None
+        if entry and entry.headline and entry.variant != "controlled":  # one half of a comparison, not a system
+            if not entry.set and entry.variant == ("paper" if entry.family == "svm" else None):
+                recipes[entry.family].append(run)
+            else:
+                others[entry.family][entry.system].append(run)
+    shown = {}
+    for family, title in experiments.FAMILY_NAMES.items():
+        if recipes[family]:
+            shown[f"{title}, {KINDS[0]}"] = title, recipes[family]
+        if others[family]:
+            shown[f"{title}, {KINDS[1]}"] = max(others[family].items(), key=lambda item: _dev(item[1]))
+    return shown
+
+
+def _dev(runs: list[Run]) -> float:
+    return over_seeds([run.metrics["dev"] for run in runs])["mean"]["micro_f1"]
+
+
+def _cell(table: pd.DataFrame, score: str) -> str:
+    mean, deviation, seeds = table.loc[score, ["mean", "sd", "n"]]
+    return f"{mean:.3f}" + (f" ± {deviation:.3f}" if seeds > 1 else "")

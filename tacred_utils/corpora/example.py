@@ -1,0 +1,112 @@
+"""One row of relation extraction, and a corpus of three splits of them."""
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import msgspec
+
+from tacred_utils.ground.labels import NO_RELATION, SPLITS, TASKS, order_labels
+
+COLUMNS = ("stanford_pos", "stanford_ner", "stanford_head", "stanford_deprel")
+SYNTHETIC_PREFIX = "synthetic-"  # ids of generated records start so: the stamp survives copying a folder
+UNTYPED = "ENTITY"  # the constant type of a corpus without entity types
+# What models read, and so what a corpus' digest is made of: a field that is added for other ends changes no run's identity.
+READ = (
+    "id", "relation", "token", "subj_start", "subj_end", "obj_start", "obj_end", "subj_type", "obj_type", *COLUMNS,
+)  # fmt: skip
+
+
+class Example(msgspec.Struct, frozen=True, gc=False):
+    """One sentence with one ordered pair of entities; spans are inclusive word indices.
+
+    The columns have one value per word; `stanford_head` is 1-based with 0 for the root.
+    """
+
+    id: str
+    relation: str
+    token: list[str]
+    subj_start: int
+    subj_end: int
+    obj_start: int
+    obj_end: int
+    subj_type: str
+    obj_type: str
+    stanford_pos: list[str] | None = None
+    stanford_ner: list[str] | None = None
+    stanford_head: list[int] | None = None
+    stanford_deprel: list[str] | None = None
+    document: str | None = None  # which text the sentence is from, where the corpus tells: what is drawn in a bootstrap
+    evidence: bool | None = (
+        None  # of a relation: whether annotators found it stated in this very sentence; None: unknown
+    )
+
+    @property
+    def subject(self) -> tuple[int, int]:
+        """Its first and last word."""
+        return self.subj_start, self.subj_end
+
+    @property
+    def object(self) -> tuple[int, int]:
+        """Its first and last word."""
+        return self.obj_start, self.obj_end
+
+    @property
+    def mentions(self) -> tuple[list[str], list[str]]:
+        """The words of subject and object."""
+        return tuple(self.token[start : end + 1] for start, end in (self.subject, self.object))
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Three splits of Examples and what is known of them; results are filed under `name`."""
+
+    name: str
+    train: list[Example]
+    dev: list[Example]
+    test: list[Example]
+    gated: bool = False  # a licensed text: no sentence of it may reach a committed file
+    subset: str = ""  # a sentence that states the subset, empty for the whole corpus
+    notes: list[str] = field(default_factory=list)  # what reading or relabelling had to report
+
+    def split(self, name: str) -> list[Example]:
+        """The Examples of "train", "dev" or "test", in file order."""
+        return {"train": self.train, "dev": self.dev, "test": self.test}[name]
+
+    @cached_property
+    def labels(self) -> list[str]:
+        """All relations of all splits, `no_relation` first."""
+        return order_labels(example.relation for split in SPLITS for example in self.split(split))
+
+    @cached_property
+    def synthetic(self) -> bool:
+        return self.train[0].id.startswith(SYNTHETIC_PREFIX)
+
+    @cached_property
+    def columns(self) -> frozenset[str]:
+        """The inputs beyond words that carry information: the Stanford columns present, and "types".
+
+        One constant entity type for both arguments tells nothing and counts as none.
+        """
+        present = {column for column in COLUMNS if getattr(self.train[0], column) is not None}
+        types = {kind for example in self.train for kind in (example.subj_type, example.obj_type)}
+        return frozenset(present | ({"types"} if len(types) > 1 else set()))
+
+    @cached_property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks this corpus allows: without the negative label there is nothing to detect."""
+        return TASKS if NO_RELATION in self.labels else ("relation_only",)
+
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of each split as the models see it, after relabelling and sub-setting."""
+        return {split: _digest(self.split(split)) for split in SPLITS}
+
+    def noting(self, *sentences: str) -> "Corpus":
+        """The same corpus with further notes."""
+        return replace(self, notes=[*self.notes, *sentences])
+
+
+def _digest(examples: list[Example]) -> str:
+    rows = [{name: getattr(example, name) for name in READ} for example in examples]
+    return hashlib.sha256(msgspec.json.encode(rows)).hexdigest()

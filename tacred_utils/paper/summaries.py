@@ -1,0 +1,71 @@
+"""Summary tables over runs: every system of the study by task and score, beside trivial, published and the paper's.
+
+Cells are text, mean ± standard deviation over seeds, so that a table says how many runs a number rests on.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+
+import pandas as pd
+
+from tacred_utils.ground.labels import NO_RELATION, TASKS, task_label
+from tacred_utils.metrics import counts
+from tacred_utils.metrics.counts import task_scores
+from tacred_utils.models.settings import FAMILIES
+from tacred_utils.paper import published
+from tacred_utils.paper.measures import Shelf, predictions_of
+
+
+def summary(shelf: Shelf, scores: Sequence[str]) -> pd.DataFrame:
+    """All headline systems of a corpus by task, mean ± deviation over seeds; trivial and published ones beside them.
+
+    Joint and detection are scored on the whole test split; relation_only on gold relations (oracle detection).
+    """
+    rows = []
+    for (task, name), part in shelf.frame[shelf.frame.system != ""].groupby(["task", "system"]):
+        table = counts.over_seeds([run.metrics["test"] for run in part.run])
+        rows.append({"task": task, "system": name, "seeds": len(part)} | _cells(table, scores))
+    rows += [row for task in TASKS if task in set(shelf.frame.task) for row in _trivial(shelf, task, scores)]
+    for row in published.literature(shelf.corpus).itertuples():
+        if row.score in scores:
+            rows.append({"task": "joint", "system": f"{row.system} ({row.source})", row.score: f"{row.value:.3f}"})
+    frame = pd.DataFrame(rows).astype({"seeds": "Int64"})
+    columns = ["task", "system", "seeds", *(score for score in scores if score in frame)]
+    frame = frame[columns].fillna(dict.fromkeys(scores, ""))
+    return frame.sort_values("task", key=lambda names: names.map(TASKS.index), kind="stable").reset_index(drop=True)
+
+
+def _cells(table: pd.DataFrame, scores: Sequence[str]) -> dict[str, str]:
+    """Scores as text, with their deviation where there are seeds to deviate."""
+    shown = table.loc[[score for score in scores if score in table.index]]
+    return {row.Index: f"{row.mean:.3f}" + (f" ± {row.sd:.3f}" if row.n > 1 else "") for row in shown.itertuples()}
+
+
+def _trivial(shelf: Shelf, task: str, scores: Sequence[str]) -> list[dict[str, object]]:
+    """Rows of the trivial systems; the majority per type pair needs the sentences' entity types."""
+    gold = predictions_of(shelf.frame.run.iloc[0]).label_true
+    answers = {"always no_relation": counts.always_no_relation(gold)}
+    if shelf.text:
+        train = [row for row in shelf.text.train if task != "relation_only" or row.relation != NO_RELATION]
+        answers["majority per type pair"] = counts.majority_by_type_pair(train, shelf.text.test)
+    rows = []
+    for name, answer in answers.items():
+        values = task_scores(task, gold.tolist(), [task_label(task, label) for label in answer], None)
+        rows.append({"task": task, "system": name} | _cells(counts.over_seeds([values]), scores))
+    return rows
+
+
+def beside_the_paper(shelves: Mapping[str, Shelf], score: str) -> pd.DataFrame:
+    """A score as the paper prints it, of TACRED, and of our runs of its recipes on each corpus."""
+    rows = []
+    for family, task in product(FAMILIES, TASKS):
+        row = {"family": family, "task": task, "the paper, TACRED": published.paper_scores(family, task).get(score)}
+        for corpus, shelf in shelves.items():
+            recipe = {"family": family, "task": task, "variant": "paper" if family == "svm" else "", "changed": "{}"}
+            part = shelf.frame[(shelf.frame[list(recipe)] == pd.Series(recipe)).all(axis=1)]
+            table = counts.over_seeds([run.metrics["test"] for run in part.run])
+            name = f"{corpus}{', ' if shelf.stamp else ''}{shelf.stamp}"
+            row[name] = _cells(table, [score]).get(score, "")
+        rows.append(row)
+    frame = pd.DataFrame(rows)
+    return frame[frame.drop(columns=["family", "task"]).replace("", None).notna().any(axis=1)].reset_index(drop=True)

@@ -1,0 +1,186 @@
+"""Files of labels and predictions: JSON lines (plain or gzipped), TACRED's JSON list, or one label a line.
+
+What a file holds is told by its content (`{` JSON lines, `[` a JSON list, else plain labels), so names are
+free.
+"""
+
+import gzip
+import zlib
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import pandas as pd
+from msgspec import Meta
+
+from tacred_utils.ground.errors import UserError
+from tacred_utils.ground.files import UNDECODABLE, doubled_key, read_bytes
+from tacred_utils.ground.labels import (
+    NO_RELATION,
+    RELATION,
+    is_name,
+)
+from tacred_utils.metrics.counts import fold_detection, is_detection, scores
+
+
+class _Row(msgspec.Struct):
+    """One line of a run's predictions, or one record of a corpus; other fields are ignored."""
+
+    id: str | int
+    label_true: str | None = None
+    relation: str | None = None
+    label_pred: str | None = None
+    p: Annotated[float, Meta(ge=0, le=1)] | None = None
+
+
+def read_predictions(path: Path, gold: Path | None = None) -> pd.DataFrame:
+    """Predictions with their gold labels: columns id, label_true, label_pred, p (missing where the file has
+    none).
+
+    `path` is JSON lines with id, label_pred and, unless `gold` is given, label_true; or one label a line, in
+    the order of `gold`. With `gold` (see `read_labels`) rows are joined by id where both files have ids.
+    Raises `UserError`, naming file, line, field and remedy, for everything that is not so.
+    """
+    path = Path(path)
+    frame = _read(path)
+    _require(frame, path, "label_pred", "write the predicted label there")
+    if gold is None:
+        _require(frame, path, "label_true", "write the gold label there, or give the gold labels with --gold FILE")
+    else:
+        frame["label_true"] = _aligned(read_labels(gold), frame, Path(gold), path)
+    return frame[["id", "label_true", "label_pred", "p"]]
+
+
+def read_labels(path: Path) -> pd.DataFrame:
+    """Gold labels in file order: columns id (missing where the file has none) and label.
+
+    Reads one label a line, JSON lines with id and label_true or relation, or a TACRED JSON list.
+    """
+    path = Path(path)
+    frame = _read(path)
+    plain = frame.id.isna().all()
+    frame["label_true"] = frame.label_pred if plain else frame.label_true.fillna(frame.relation)
+    _require(frame, path, "label_true", "write the gold label there, or in a field relation")
+    return frame[["id", "label_true"]].set_axis(["id", "label"], axis=1)
+
+
+def _content(path: Path) -> bytes:
+    """A file's content, unpacked if gzipped, without byte-order mark."""
+    data = read_bytes(path)
+    try:
+        data = gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UserError(f"{path}: the gzip file is damaged ({error}); make or fetch it again.") from error
+    data = data.removeprefix(b"\xef\xbb\xbf").rstrip()
+    if not data:
+        raise UserError(f"{path}: the file is empty; give one with a row for every instance.")
+    return data
+
+
+def _read(path: Path) -> pd.DataFrame:
+    """All rows of a file; plain labels become `label_pred` without ids."""
+    data = _content(path)
+    if data.lstrip().startswith(b"["):
+        rows, place = _decode(data, list[_Row], f"{path}"), "record"
+    else:
+        lines, place = [line.strip() for line in data.split(b"\n")], "line"
+        if b"" in lines:
+            raise UserError(f"{path}, line {lines.index(b'') + 1}: the line is empty; write one row a line.")
+        if not (lines[0].startswith(b"{") or ".jsonl" in path.suffixes):
+            return _plain(lines, path)
+        rows = [_decode(line, _Row, f"{path}, line {number}") for number, line in enumerate(lines, 1)]
+    if not rows:
+        raise UserError(f"{path}: the list is empty; give one with a record for every instance.")
+    frame = pd.DataFrame([msgspec.structs.astuple(row) for row in rows], columns=_Row.__struct_fields__)
+    frame["id"] = frame.id.astype(str)
+    if (doubled := frame.id.duplicated()).any():
+        row = int(doubled.argmax())
+        raise UserError(f"{path}, {place} {row + 1}: id {frame.id[row]} occurs twice; keep one row for each id.")
+    return frame.astype({"p": float})
+
+
+def _plain(lines: list[bytes], path: Path) -> pd.DataFrame:
+    try:
+        labels = [line.decode() for line in lines]
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text ({error.reason}); save the labels as UTF-8.") from error
+    frame = pd.DataFrame({"label_pred": labels}, columns=_Row.__struct_fields__)
+    return frame.astype({"p": float})
+
+
+def _decode(data: bytes, kind: type, place: str):
+    try:
+        content = msgspec.json.decode(data, type=kind)
+    except msgspec.ValidationError as error:
+        raise UserError(f"{place}: {error}; correct the field.") from error
+    except UNDECODABLE as error:
+        raise UserError(f"{place}: not valid JSON ({error}); write one JSON object a line.") from error
+    if key := doubled_key(data):
+        raise UserError(f"{place}: field {key} stands twice in a row; keep one of them.")
+    return content
+
+
+def _require(frame: pd.DataFrame, path: Path, field: str, remedy: str) -> None:
+    lacking = frame[field].isna() | (frame[field] == "")
+    if lacking.any():
+        row = int(lacking.argmax())
+        raise UserError(f"{path}, row {row + 1}: field {field} is missing; {remedy}.")
+    odd = {label for label in frame[field].unique() if not is_name(label)}
+    if odd:
+        row = int(frame[field].isin(odd).argmax())
+        raise UserError(
+            f"{path}, row {row + 1}: field {field}: {frame[field][row]!r} has spaces around it or control characters; "
+            "give a plain name."
+        )
+
+
+def _aligned(gold: pd.DataFrame, frame: pd.DataFrame, gold_path: Path, path: Path) -> list[str]:
+    """Gold labels in the order of the predictions: by id where both have ids, else by position."""
+    if gold.id.isna().any() or frame.id.isna().any():
+        if len(gold) != len(frame):
+            raise UserError(f"{path} has {len(frame):,} rows and {gold_path} {len(gold):,}; give one label a row.")
+        return gold.label.tolist()
+    if len(unknown := frame.id[~frame.id.isin(gold.id)]):
+        raise UserError(
+            f"{path}, row {unknown.index[0] + 1}: id {unknown.iloc[0]} is not in {gold_path} "
+            f"({len(unknown):,} such rows); give the gold labels of the same split."
+        )
+    if len(missing := gold.id[~gold.id.isin(frame.id)]):
+        raise UserError(
+            f"{path}: no prediction for id {missing.iloc[0]} of {gold_path} ({len(missing):,} such ids); "
+            "predict every instance once."
+        )
+    return gold.set_index("id").label.loc[frame.id].tolist()
+
+
+def score_file(path: Path, gold: Path | None = None) -> dict[str, float]:
+    """The scores of a file of predictions, as `python -m tacred_utils score` prints them.
+
+    In a run's folder the classes are those of run.json, and a relation-only run is scored on gold relations,
+    as in its metrics.json; elsewhere the classes are the union of gold and predicted labels. Detection
+    predictions are held against folded gold labels. Raises `UserError` as `read_predictions` does.
+    """
+    frame, run = read_predictions(path, gold), _run_beside(path)
+    if run and run.task == "relation_only":
+        frame = frame[frame.label_true != NO_RELATION]
+    detection = run.task == "detection" if run else is_detection(frame.label_pred)
+    true = fold_detection(frame.label_true) if detection else frame.label_true
+    classes = run.classes if run else [NO_RELATION, RELATION] if detection else None
+    return scores(true, frame.label_pred, classes)
+
+
+class _RunClasses(msgspec.Struct):
+    """What scoring needs of a run.json."""
+
+    task: str
+    classes: list[str]
+
+
+def _run_beside(path: Path) -> _RunClasses | None:
+    file = Path(path).resolve().parent.parent / "run.json"
+    if Path(path).resolve().parent.name != "predictions" or not file.is_file():
+        return None
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=_RunClasses)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{file}: not a run's description ({error}); train the run again.") from error

@@ -1,0 +1,193 @@
+"""Profiles and the settings of every model family: read from TOML, checked, with only differences stated.
+
+No model is imported here, so that a run's identity and the plan of missing runs need no torch.
+"""
+
+import difflib
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from tacred_utils.ground.errors import UserError
+from tacred_utils.ground.paths import PACKAGE
+from tacred_utils.models.settings import FAMILIES
+
+PROFILES = PACKAGE / "runs" / "profiles"
+LARGEST = 2**32  # of any setting; infinity and what is no number lie beyond
+
+
+class Scales(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Size of each split as a share of TACRED's; 1 takes everything of a corpus other than `sample`."""
+
+    train: Annotated[float, Meta(gt=0, le=1)]
+    dev: Annotated[float, Meta(gt=0, le=1)]
+    test: Annotated[float, Meta(gt=0, le=1)]
+
+
+class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One way to run the study: corpus, size, seeds, and the hyper-parameters of each family."""
+
+    name: str
+    corpus: str
+    seeds: Annotated[list[Annotated[int, Meta(ge=0, lt=2**32)]], Meta(min_length=1)]
+    scales: Scales
+    further_corpora: list[str]  # what `plan` covers beside `corpus`: headline rows only, joint only
+    ablation_task: Literal[
+        "joint", "relation_only"
+    ]  # what transformers are taken apart on: few rows where time is short
+    sketch: dict[str, object]  # settings of experiments marked so, which are many: cheap ones where time is short
+    on: dict[str, dict[str, object]]  # corpus → tables of what it needs otherwise: other sizes need other budgets
+    svm: dict[str, object]
+    bilstm: dict[str, object]
+    bert: dict[str, object]
+    gpt2: dict[str, object]
+
+    def for_corpus(self, name: str) -> "Profile":
+        """The profile with what it says of this corpus laid over it."""
+        table = msgspec.structs.asdict(self) | {"on": {}}
+        return checked(_over(table, self.on.get(name, {})), Profile, f"profile {self.name} on {name}")
+
+    def settings(
+        self, family: str, variant: str | None = None, overrides: Mapping[str, object] | None = None
+    ) -> msgspec.Struct:
+        """The checked settings of a family: the profile's, then the variant's, then the overrides.
+
+        Raises `UserError` that names an unknown family, variant or key, or a value out of range.
+        """
+        table = dict(getattr(self, known_family(family)))
+        variants = table.pop("variants", {})
+        if variant is not None and variant not in variants:
+            choices = ", ".join(variants) or "none"
+            raise UserError(f"--variant {variant}: unknown for {family}; it has: {choices}.")
+        table |= self._with_bases(family, variants, variant) | (overrides or {})
+        return checked(table, FAMILIES[family], f"{family} in profile {self.name}")
+
+    def _with_bases(
+        self, family: str, variants: Mapping[str, Mapping[str, object]], name: str | None, above: tuple[str, ...] = ()
+    ) -> dict[str, object]:
+        """A variant's settings over those of the variant that it names as its base, and so on."""
+        own = dict(variants.get(name, {}))
+        base = own.pop("base", None)
+        if base is None:
+            return own
+        if base not in variants or base in (name, *above):
+            raise UserError(
+                f"{family} in profile {self.name}: variant {name}: base {base!r} is no variant, or goes in a circle; name another."
+            )
+        return self._with_bases(family, variants, base, (*above, name)) | own
+
+
+def known_family(family: str) -> str:
+    """The name itself; raises `UserError` for one that is no model family."""
+    if family not in FAMILIES:
+        raise UserError(f"--family {family}: unknown; choose one of {', '.join(FAMILIES)}.")
+    return family
+
+
+def profile_names() -> list[str]:
+    """The profiles there are, the base that they share left out."""
+    return sorted(path.stem for path in PROFILES.glob("*.toml") if path.stem != "base")
+
+
+def load_profile(name: str) -> Profile:
+    """Read a profile over its chain of bases; raises `UserError` for unknown names, keys and values out of range."""
+    if name not in profile_names():
+        raise UserError(f"--profile {name}: unknown; choose one of {', '.join(profile_names())}.")
+    profile = checked(_merged(name) | {"name": name}, Profile, f"profile {name}")
+    for each in (profile, *map(profile.for_corpus, profile.on)):
+        for family in FAMILIES:
+            for variant in (None, *getattr(each, family).get("variants", {})):
+                each.settings(family, variant)
+    return profile
+
+
+def checked_seeds(seeds: Sequence[int]) -> list[int]:
+    """The seeds themselves; raises `UserError` for one out of range and for one given twice."""
+    for seed in seeds:
+        if not 0 <= seed < 2**32:
+            raise UserError(f"seed {seed}: must be a whole number from 0 to {2**32 - 1}.")
+    if len(set(seeds)) < len(seeds):
+        raise UserError(f"seeds {', '.join(map(str, seeds))}: one is given twice; each run needs its own.")
+    return list(seeds)
+
+
+def parse_overrides(assignments: Sequence[str]) -> dict[str, object]:
+    """`["c=0.1", "kernel=rbf"]` as a dict; values are TOML or JSON (as `plan` prints them), anything else is a string."""
+    overrides = {}
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not equals or not key.strip():
+            raise UserError(f"--set {assignment}: is not of the form key=value.")
+        try:
+            overrides[key.strip()] = _value(value)
+        except RecursionError:
+            raise UserError(f"--set {key}: its value is nested too deeply; give a plain one.") from None
+    return overrides
+
+
+def _value(text: str) -> object:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        pass
+    try:
+        found = msgspec.json.decode(text)
+        return found if isinstance(found, dict) else text  # TOML reads all else that JSON can say
+    except msgspec.DecodeError:
+        return text
+
+
+def checked(table: Mapping[str, object], kind: type, place: str) -> msgspec.Struct:
+    """Convert a TOML table to its type; raises `UserError` naming the place, the key and the remedy."""
+    fields = [field.name for field in msgspec.structs.fields(kind)]
+    for key in table:
+        if key not in fields:
+            close = difflib.get_close_matches(key, fields, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(fields)}."
+            raise UserError(f"{place}: unknown setting {key!r}; {hint}")
+        for name, number in _numbers(key, table[key]):
+            if not abs(number) <= LARGEST:
+                raise UserError(f"{place}: {name}: is no number up to {LARGEST:,}; mend the value.")
+    try:
+        return msgspec.convert(table, kind)
+    except msgspec.ValidationError as error:
+        what, _, where = str(error).partition(" - at `$.")
+        key = where.rstrip("`") or "a setting"
+        raise UserError(f"{place}: {key}: {what[0].lower() + what[1:].replace('`', '')}; mend the value.") from None
+
+
+def _numbers(name: str, value: object) -> Iterator[tuple[str, float]]:
+    """Every number in a TOML value, however deep, with its dotted name."""
+    if isinstance(value, (int, float)):
+        yield name, value
+    elif isinstance(value, (dict, list)):
+        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _numbers(f"{name}.{key}", part)
+
+
+def _merged(name: str, above: tuple[str, ...] = ()) -> dict[str, object]:
+    path = PROFILES / f"{name}.toml"
+    if name in above:
+        raise UserError(
+            f"{PROFILES / above[0]}.toml: its bases go in a circle ({' → '.join([*above, name])}); name another."
+        )
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{PROFILES / above[-1]}.toml: base {name!r} is no profile; name another.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: is not valid TOML in UTF-8 ({error}); mend the line.") from None
+    base = table.pop("base", None)
+    return _over(_merged(str(base), (*above, name)), table) if base else table
+
+
+def _over(below: dict[str, object], above: dict[str, object]) -> dict[str, object]:
+    """`above` laid over `below`, table by table."""
+    merged = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _over(merged[key], value) if both else value
+    return merged

@@ -1,0 +1,198 @@
+"""run_all.sh as a user meets it, in a copy with nothing but the script and the pins."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tacred_utils.ground.paths import NOTEBOOKS, ROOT
+
+EXECUTED = NOTEBOOKS / "executed"
+
+TOOLS = (
+    "bash",
+    "cat",
+    "dirname",
+    "grep",
+    "cksum",
+    "mkdir",
+    "touch",
+    "ls",
+    "rm",
+    "mktemp",
+    "df",
+    "awk",
+    "tail",
+    "cut",
+)
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    """run_all.sh in a folder of its own, where making an environment cannot harm the checkout."""
+    folder = tmp_path / "a study"
+    folder.mkdir()
+    for name in ("run_all.sh", "requirements.txt"):
+        shutil.copy(ROOT / name, folder)
+    return folder / "run_all.sh"
+
+
+def call(script: Path, *options: str, **environment: str) -> subprocess.CompletedProcess:
+    kept = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "CONDA_PREFIX")}
+    return subprocess.run([script, *options], env=kept | environment, capture_output=True, text=True, timeout=60)
+
+
+def stub_path(tmp_path: Path, **programs: str) -> str:
+    """A PATH with the usual tools and these programs (name=shell code) only; dots are written as __."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for tool in TOOLS:
+        (folder / tool).symlink_to(shutil.which(tool))
+    for name, code in programs.items():
+        program = folder / name.replace("__", ".")
+        program.write_text(f"#!{shutil.which('bash')}\n{code}\n")
+        program.chmod(0o755)
+    return str(folder)
+
+
+def one_sentence(result: subprocess.CompletedProcess, status: int) -> str:
+    assert result.returncode == status, result
+    assert len(result.stderr.splitlines()) == 1 and "line " not in result.stderr, result.stderr
+    return result.stderr
+
+
+def test_help_needs_no_environment(script: Path):
+    result = call(script, "--help")
+    assert result.returncode == 0 and not result.stderr
+    for option in [
+        "profile",
+        "corpus",
+        "data-dir",
+        "labels",
+        "seeds",
+        "only",
+        "from",
+        "force",
+        "results",
+        "processes",
+        "setup",
+        "out",
+        "report",
+        "lab",
+        "test",
+        "help",
+    ]:
+        assert f"--{option} " in result.stdout
+    assert not (script.parent / ".venv").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--profle", "smoke"], "there is no option --profle"),
+        (["--dat-dir=x"], "there is no option --dat-dir"),
+        (["--corpus"], "--corpus needs a value"),
+        (["--corpus", "--force"], "--corpus needs a value, not --force"),
+        (["--seeds="], "--seeds needs a value"),
+        (["kbp37"], "there is no option kbp37"),
+        (["--report", "--lab"], "--report and --lab do not go together"),
+        (["--lab", "--seeds", "7"], "--lab takes no --seeds"),
+        (["--report", "--out"], "--out needs a value"),
+    ],
+)
+def test_a_mistake_is_one_sentence_before_anything_is_installed(script: Path, options, said):
+    assert said in one_sentence(call(script, *options), 2)
+    assert not (script.parent / ".venv").exists()
+
+
+def test_without_python_the_sentence_says_what_to_install(script: Path, tmp_path: Path):
+    old = "exit 1"  # a Python that fails the version check
+    result = call(script, "--setup", PATH=stub_path(tmp_path, python3=old, python3__11="exit 127"))
+    assert "install Python 3.11" in one_sentence(result, 2)
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_an_occupied_venv_is_left_alone(script: Path, kind: str):
+    venv = script.parent / ".venv"
+    occupant = venv if kind == "file" else venv / "mine.txt"
+    occupant.parent.mkdir(exist_ok=True)
+    occupant.write_text("mine")
+    assert "is in the way" in one_sentence(call(script, "--setup"), 2)
+    assert occupant.read_text() == "mine"
+
+
+def test_an_environment_of_another_python_is_left_alone(script: Path):
+    """Its Python fails the version check, and run_all.sh did not make it."""
+    python = script.parent / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text("#!/bin/sh\nexit 1\n")
+    python.chmod(0o755)
+    assert "is in the way" in one_sentence(call(script, "--setup"), 2)
+    assert python.exists()
+
+
+def test_a_second_builder_is_turned_away(script: Path):
+    venv = script.parent / ".venv"
+    venv.mkdir()
+    (venv / ".study").touch()
+    (venv / ".making").write_text(f"{os.getpid()}\n")
+    assert f"process {os.getpid()}" in one_sentence(call(script, "--setup"), 2)
+    assert (venv / ".making").exists()
+
+
+@pytest.mark.parametrize(
+    ("complaint", "status", "said"),
+    [
+        ("OSError: [Errno 28] No space left on device", 2, "disk is full"),
+        (
+            "NewConnectionError: Failed to establish a new connection\nERROR: No matching distribution",
+            1,
+            "check the network",
+        ),
+        ("Permission denied: '.venv'", 2, "cannot be written"),
+        ("ERROR: ResolutionImpossible", 1, "ERROR: ResolutionImpossible"),
+    ],
+)
+def test_what_pip_complains_of_becomes_one_sentence(script: Path, tmp_path: Path, complaint, status, said):
+    """A stub stands for Python: it passes as 3.11, and "makes" an environment whose pip complains."""
+    stub = tmp_path / "stub"
+    stub.write_text(f"""#!{shutil.which("bash")}
+case "$*" in
+  *"-m venv"*) mkdir -p "${{@: -1}}/bin"; cp "$0" "${{@: -1}}/bin/python"; touch "${{@: -1}}/pyvenv.cfg" ;;
+  *"pip install"*) printf '%s\\n' "{complaint}" >&2; exit 1 ;;
+esac
+exit 0
+""")
+    stub.chmod(0o755)
+    path = stub_path(tmp_path, python3__11=f'if [ "$2" = venv ]; then exec {stub} "$@"; fi; exit 0')
+    (tmp_path / "bin" / "cp").symlink_to(shutil.which("cp"))
+    result = call(script, "--setup", PATH=path)
+    assert said in one_sentence(result, status)
+    assert not (script.parent / ".venv" / ".study").read_text()  # holds the pins once the environment is complete
+    assert not (script.parent / ".venv" / ".making").exists()
+
+
+def test_an_active_environment_that_lacks_a_pin_is_not_used(script: Path, tmp_path: Path):
+    (script.parent / "requirements.txt").write_text("no-such-package==1.0\n")
+    (script.parent / ".venv").write_text("in the way")  # so that the script stops before it makes one
+    result = call(script, "--setup", VIRTUAL_ENV=os.environ.get("VIRTUAL_ENV", str(ROOT / ".venv")))
+    assert result.returncode == 2 and "lacks" in result.stdout
+
+
+@pytest.mark.long
+def test_report_renders_the_executed_notebooks(tmp_path: Path):
+    """In the real environment, below another folder; what the command does not take is told."""
+    active = {"VIRTUAL_ENV": sys.prefix}
+    folder = tmp_path / "nothing here"
+    result = call(
+        ROOT / "run_all.sh", "--report", "--out", str(folder), "--results", str(folder), "--data-dir=x", **active
+    )
+    assert result.returncode == 0 and f"{folder}/index.html" in result.stdout, result
+    pages = {path.name for path in (folder / "sample").glob("*.html")}
+    assert pages == {"errors.html", *(path.with_suffix(".html").name for path in (EXECUTED / "sample").glob("*.ipynb"))}
+    assert "unrecognized arguments: --force" in one_sentence(
+        call(ROOT / "run_all.sh", "--report", "--force", **active), 2
+    )

@@ -1,0 +1,240 @@
+"""The runner on tiny notebooks, in a copy of the study whose path holds a space."""
+
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+from conftest import PARAMETERS, Copy
+from filelock import FileLock
+from nbformat.v4 import new_code_cell, new_notebook
+
+from tacred_utils.cli import runner
+from tacred_utils.cli.runner import clean, parse, plan
+from tacred_utils.ground.errors import UserError
+from tacred_utils.ground.paths import FIGURES, NOTEBOOKS
+from tacred_utils.notebook.manifest import places, read_manifest, record
+
+
+def test_runs_then_skips_then_reruns_only_what_changed(study: Copy):
+    study.notebook("01_one.ipynb", "print(profile, corpus, data_dir, labels, seeds, results)")
+    study.notebook("02_two.ipynb", "import os\nprint(os.getcwd(), object())")
+    first = study.run("--seeds=13,42")
+    assert first.returncode == 0 and not first.stderr, first.stderr
+    assert [line.split()[1] for line in first.stdout.splitlines()] == ["01_one", "02_two"]
+    executed = study.smoke / "executed" / "sample"
+    before = {path.name: path.read_bytes() for path in executed.iterdir()}
+    outputs = nbformat.reads(before["01_one.ipynb"].decode(), as_version=4).cells[-1].outputs
+    assert outputs[0].text == "smoke sample None tacred [13, 42] results/smoke\n"
+    assert str(study.root) not in before["02_two.ipynb"].decode()
+    assert not (study.root / "figures").exists() and not (study.root / "notebooks" / "executed").exists()
+
+    start = time.monotonic()
+    second = study.run("--seeds=13,42")
+    assert second.stdout.count("up to date") == 2 and time.monotonic() - start < 10
+
+    study.notebook("02_two.ipynb", "print('changed')")
+    third = study.run("--seeds=13,42")
+    assert "01_one" in third.stdout and third.stdout.count("up to date") == 1
+    assert (executed / "01_one.ipynb").read_bytes() == before["01_one.ipynb"]
+
+    (executed / "01_one.ipynb").write_text("tampered with")
+    fourth = study.run("--seeds=13,42", "--only=1")
+    assert "done" in fourth.stdout
+    assert (executed / "01_one.ipynb").read_bytes() == before["01_one.ipynb"]  # same outputs, same bytes
+
+
+def test_a_reader_of_runs_is_run_again_when_there_are_other_runs(study: Copy):
+    made = "results/smoke/sample/a-run/run.json"
+    trains = f"import pathlib\npath = pathlib.Path('{made}')\npath.parent.mkdir(parents=True)\npath.touch()"
+    study.notebook("01_trains.ipynb", trains)
+    study.notebook("02_reads.ipynb", "# study.find(", "1")
+    study.notebook("03_reads_systems.ipynb", "# study.systems(", "1")  # which a run that is no system's does not touch
+    assert study.run().returncode == 0
+    assert study.run().stdout.count("up to date") == 3
+    (study.root / made).write_text("another run")
+    assert ["up to date" in line for line in study.run().stdout.splitlines()] == [True, False, True]
+
+
+def test_a_gatherer_of_published_runs_is_run_again_when_any_corpus_has_others(study: Copy):
+    study.notebook("01_gathers.ipynb", "# shelves(", "1")
+    study.notebook("02_reads.ipynb", "# study.find(", "1")
+    assert study.run().returncode == 0
+    published = study.root / "data" / "runs" / "conll04" / "a-run" / "run.json"
+    published.parent.mkdir(parents=True)
+    published.touch()
+    assert ["up to date" in line for line in study.run().stdout.splitlines()] == [False, True]
+
+
+def test_outputs_that_a_notebook_no_longer_makes_go(study: Copy):
+    make = (
+        "from pathlib import Path\nfrom tacred_utils.notebook.manifest import record, places\n"
+        "folder = places('smoke', Path(results), 'sample').figures\n"
+        "folder.mkdir(parents=True, exist_ok=True)\n"
+        "(folder / '01_{0}.csv').write_text('x')\n"
+        "record(folder, [folder / '01_{0}.csv'], '01', [], {{}}, None)"
+    )
+    figures = study.smoke / "figures" / "sample"
+    for name in ("old", "new"):
+        study.notebook("01_one.ipynb", make.format(name))
+        assert study.run().returncode == 0
+    assert list(read_manifest(figures)) == ["01_new.csv"]
+    assert not (figures / "01_old.csv").exists()
+    (figures / "01_new.csv").unlink()
+    assert "done" in study.run().stdout  # a missing output is made again
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "said"),
+    [
+        ("\n# why\nunknown + 1", 1, ["cell 3, `# why`", "NameError: name 'unknown' is not defined"]),
+        ("import sys\nsys.exit()", 1, ["cell 3, `import sys`", "sys.exit"]),
+        ("import os\nos._exit(0)", 1, ["cell 3, `import os`", "kernel died"]),
+        ("%no_such_magic", 1, ["cell 3, `%no_such_magic`"]),
+        (
+            "from tacred_utils.ground.errors import UserError\nraise UserError('a.json: mend it.')",
+            2,
+            ["\na.json: mend it."],
+        ),
+    ],
+)
+def test_failure_names_cell_cause_and_the_command_that_resumes(study: Copy, code, status, said):
+    study.notebook("01_one.ipynb", "x = 1")
+    study.notebook("02_two.ipynb", code, "print('below')")
+    study.notebook("03_three.ipynb", "x = 1")
+    result = study.run("--from=2", "--force", "--seeds", "13")
+    assert result.returncode == status
+    assert all(part in result.stderr for part in said), result.stderr
+    assert result.stderr.strip().endswith("To resume: ./run_all.sh --profile=smoke --seeds 13 --from 02")
+    assert "Traceback" not in result.stderr and "03_three" not in result.stdout
+    assert not (study.smoke / "executed" / "sample" / "02_two.ipynb").exists()
+    assert (study.smoke / "logs" / "sample" / "02_failed.ipynb").exists()
+
+
+def test_ctrl_c_stops_in_seconds_and_lets_the_cell_clean_up(study: Copy):
+    study.notebook("01_one.ipynb", "try:\n    open('begun', 'w').close()\n    import time; time.sleep(60)\n"
+                   "finally:\n    open('cleaned', 'w').close()")  # fmt: skip
+    process = subprocess.Popen(**study.command(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while not (study.root / "begun").exists():
+        assert process.poll() is None
+        time.sleep(0.1)
+    start = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130 and time.monotonic() - start < 10
+    assert "To resume: ./run_all.sh --profile=smoke --from 01" in errors and "Traceback" not in errors
+    assert (study.root / "cleaned").exists()
+
+
+def test_a_second_run_on_the_same_results_is_turned_away(study: Copy):
+    study.notebook("01_one.ipynb", "x = 1")
+    study.smoke.mkdir(parents=True)
+    with FileLock(study.smoke / ".runner.lock"):
+        result = study.run()
+    assert result.returncode == 2 and "another run works here" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--only=7"], "no notebook 7; there are 01"),
+        (["--only=x"], "invalid numbers value: 'x'"),
+        (["--labels=no"], "--labels"),
+        (["--corpus=nowhere"], "nowhere"),
+        (["--data-dir=nowhere"], "no such folder"),
+        (["--profile=nothing"], "nothing"),
+        (["--nonsense"], "--nonsense"),
+        (["--results=requirements.txt"], "requirements.txt"),
+    ],
+)
+def test_a_mistake_in_the_call_is_one_sentence(study: Copy, options, said):
+    study.notebook("01_one.ipynb", "x = 1")
+    result = study.run(*options)
+    assert result.returncode == 2 and said in result.stderr
+    assert len(result.stderr.splitlines()) == 1, result.stderr
+
+
+def test_a_damaged_stamp_counts_for_nothing_and_other_damaged_files_are_named(study: Copy, tmp_path: Path):
+    study.notebook("01_one.ipynb", "x = 1")
+    source, stamp = study.root / "notebooks" / "01_one.ipynb", tmp_path / "01.json"
+    job, whole = runner.Job(source, runner.Places(*[tmp_path] * 4), {}, ""), source.read_text()
+    good = {"inputs": job.inputs, "outputs": {}, "seconds": 1.0}
+    stamp.write_text(json.dumps(good))
+    assert job.is_current()
+    for content in ([], None, {"inputs": job.inputs}, good | {"outputs": []}, good | {"seconds": "x"}):
+        stamp.write_text(json.dumps(content))
+        assert job.last() is None and not job.is_current()
+    for content in ("[]", "{}", "null", whole[:100], '{"cells": [1]}'):
+        source.write_text(content)
+        with pytest.raises(UserError, match="01_one.ipynb: is no readable notebook"):
+            runner._cells(source, [])
+    for content in (b"[]", b"null", b"{", b'{"a": 1}', b"\xff"):
+        (tmp_path / "manifest.json").write_bytes(content)
+        with pytest.raises(UserError, match=r"manifest\.json: is damaged"):
+            read_manifest(tmp_path)
+    (tmp_path / "circle").symlink_to("circle")
+    for option in ("results", "data-dir", "corpus"):
+        with pytest.raises(UserError, match="circle: leads to no folder"):
+            plan(parse([f"--{option}={tmp_path / 'circle'}"]))
+
+
+def test_an_open_corpus_that_cannot_be_downloaded_is_one_sentence(study: Copy):
+    study.notebook("01_one.ipynb", "x = 1")
+    result = study.run("--corpus=conll04", HTTPS_PROXY="http://127.0.0.1:9", https_proxy="http://127.0.0.1:9")
+    assert result.returncode == 2 and result.stdout.startswith("Downloading conll04")
+    assert "check the network" in result.stderr and len(result.stderr.splitlines()) == 1
+
+
+def test_an_open_corpus_is_downloaded_only_while_files_are_missing(tmp_path: Path, monkeypatch):
+    calls = []
+    monkeypatch.setattr("tacred_utils.corpora.download.get", lambda name, data: calls.append((name, data)))
+    options = parse(["--corpus=kbp37", f"--data-dir={tmp_path}"])
+    (tmp_path / "kbp37").mkdir()
+    for split in ("train", "dev", "test"):
+        plan(options)
+        (tmp_path / "kbp37" / f"{split}.txt").touch()
+    assert calls == 3 * [("kbp37", tmp_path)]
+    plan(options)
+    plan(parse([]))
+    assert len(calls) == 3
+
+
+@pytest.mark.parametrize("parameters", ["profile = None", PARAMETERS.replace("seeds", "seed")])
+def test_a_notebook_that_ignores_a_parameter_does_not_run(study: Copy, parameters):
+    study.notebook("01_one.ipynb", "x = 1", parameters=parameters)
+    result = study.run()
+    assert result.returncode == 2 and "01_one.ipynb: its parameters cell does not set" in result.stderr
+    assert "seeds" in result.stderr
+
+
+def test_clean_takes_the_machine_out_of_text_but_not_out_of_images():
+    image = {"image/png": "/home/me/AAAA", "text/plain": ["<F at 0x7f12345678>\n", "/home/me/study/x"]}
+    widget = {"application/vnd.jupyter.widget-view+json": {"model_id": "1"}, "text/plain": "50 %"}
+    outputs = [nbformat.v4.new_output("display_data", data) for data in (image, widget)]
+    outputs.append(nbformat.v4.new_output("display_data", {"text/markdown": "", "text/plain": "progress that is over"}))
+    outputs.append(nbformat.v4.new_output("stream", text="/tmp/ipykernel_12/34.py:1: Warning at /home/mel\n"))
+    notebook = new_notebook(cells=[new_code_cell("x", outputs=outputs, metadata={"papermill": {"duration": 1}})])
+    notebook.metadata["widgets"] = {"state": {}}
+    cleaned = json.loads(clean(json.loads(nbformat.writes(notebook)), {"/home/me/study": ".", "/home/me": "~"}))
+    first, second, third = cleaned["cells"][0]["outputs"]
+    assert first["data"] == {"image/png": "/home/me/AAAA", "text/plain": ["<F at 0x…>\n", "./x"]}
+    assert second["data"] == {"text/plain": ["50 %"]}
+    assert third["text"] == ["<cell>:1: Warning at /home/mel\n"]
+    assert cleaned["cells"][0]["metadata"] == {} and "widgets" not in cleaned["metadata"]
+
+
+def test_places_and_manifest(tmp_path: Path):
+    assert places("sample", tmp_path, "kbp37").figures == FIGURES / "kbp37"
+    assert places("sample", tmp_path, "kbp37").executed == NOTEBOOKS / "executed" / "kbp37"
+    assert all(tmp_path in path.parents for path in vars(places("smoke", tmp_path, "sample")).values())
+    record(
+        tmp_path, [tmp_path / "tables" / "02_x.csv"], "02", ["b", "a", "a"], {"profile": "sample", "seeds": [13]}, "abc"
+    )
+    record(tmp_path, [tmp_path / "02_y.pdf"], "02", [], {}, None)
+    assert list(read_manifest(tmp_path)) == ["02_y.pdf", "tables/02_x.csv"]
+    made = {"notebook": "02", "runs": ["a", "b"], "profile": "sample", "seeds": [13], "commit": "abc"}
+    assert read_manifest(tmp_path)["tables/02_x.csv"] == made
