@@ -20,12 +20,12 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
 from torch.utils.data import DataLoader
 
-from tacred_utils.corpora.registry import load_corpus
 from tacred_utils.metrics.counts import scores
 from tacred_utils.models import bilstm
 from tacred_utils.models.result import Outcome
 from tacred_utils.models.sampling import class_weights, undersample
 from tacred_utils.models.settings import BilstmSettings
+from tacred_utils.runs.data import load_corpus
 from tacred_utils.runs.profile import load_profile
 
 SIZE, REPEATS = 2048, 5

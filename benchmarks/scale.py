@@ -17,8 +17,8 @@ import numpy as np
 from msgspec.structs import replace
 
 from tacred_utils.corpora.example import Corpus
-from tacred_utils.corpora.registry import load_corpus
 from tacred_utils.ground.labels import SPLITS
+from tacred_utils.runs.data import load_corpus
 from tacred_utils.runs.profile import load_profile
 
 PROFILE = load_profile("open")

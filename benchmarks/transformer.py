@@ -27,13 +27,13 @@ from torch.utils.data import DataLoader
 from transformers import AutoTokenizer, BertConfig, BertModel, set_seed
 
 from tacred_utils.corpora.example import Corpus
-from tacred_utils.corpora.registry import load_corpus
 from tacred_utils.inputs.encoding import Encoded
 from tacred_utils.models import transformer
 from tacred_utils.models.pretrained import load_pretrained
 from tacred_utils.models.scoring import compute_dtype, tensors
 from tacred_utils.models.settings import TransformerSettings
 from tacred_utils.models.training import labelled
+from tacred_utils.runs.data import load_corpus
 from tacred_utils.runs.profile import load_profile
 
 GPU = torch.cuda.is_available()

@@ -124,7 +124,7 @@ def predict(options: argparse.Namespace) -> None:
 def data_check(options: argparse.Namespace) -> None:
     """Read and validate a corpus, and print its card."""
     from tacred_utils.corpora.card import card
-    from tacred_utils.corpora.registry import load_corpus
+    from tacred_utils.runs.data import load_corpus
 
     print(card(load_corpus(options.folder or options.corpus or "sample", options.data_dir, options.labels)))
 
@@ -199,7 +199,7 @@ def report(options: argparse.Namespace) -> None:
 def _corpus(name: str, options: argparse.Namespace, profile):
     import msgspec
 
-    from tacred_utils.corpora.registry import load_corpus
+    from tacred_utils.runs.data import load_corpus
 
     return load_corpus(name, options.data_dir, options.labels, msgspec.structs.asdict(profile.scales))
 

@@ -16,9 +16,9 @@ MAY_IMPORT = {
     "inputs": {"ground", "corpora"},
     "metrics": {"ground", "corpora"},
     "models": {"ground", "corpora", "inputs", "metrics"},
-    "runs": {"ground", "corpora", "inputs", "metrics", "models"},
-    "paper": {"ground", "corpora", "inputs", "metrics", "runs"},
-    "notebook": {"ground", "corpora", "inputs", "metrics", "models", "runs", "paper"},
+    "runs": {"ground", "corpora", "sample", "inputs", "metrics", "models"},
+    "paper": {"ground", "corpora", "sample", "inputs", "metrics", "runs"},
+    "notebook": {"ground", "corpora", "sample", "inputs", "metrics", "models", "runs", "paper"},
     "cli": {"ground", "corpora", "sample", "inputs", "metrics", "models", "runs", "paper", "notebook"},
 }
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE)

@@ -19,13 +19,14 @@ import jinja2
 import msgspec
 
 from tacred_utils.corpora.example import Corpus
-from tacred_utils.corpora.registry import corpora, load_corpus
+from tacred_utils.corpora.registry import corpora
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.files import write_text
 from tacred_utils.ground.labels import NO_RELATION, TASKS, order_labels, task_label
 from tacred_utils.ground.paths import PACKAGE
 from tacred_utils.metrics.groups import type_pair
 from tacred_utils.paper.measures import Shelf, shelves
+from tacred_utils.runs.data import load_corpus
 from tacred_utils.runs.profile import load_profile
 from tacred_utils.runs.store import git_commit
 

@@ -1,7 +1,4 @@
-"""The corpora by name: whence their files come, how they are read, and which revision of the labels is applied.
-
-`load_corpus` is the one door: a registered name, or any folder in TACRED's format.
-"""
+"""The corpora by name: whence their files come, how they are read, and which revision of the labels is applied."""
 
 import hashlib
 import random
@@ -119,23 +116,6 @@ def data_folder(data_dir: Path | str | None) -> Path:
     return expanded(data_dir) if data_dir else DATA
 
 
-def load_corpus(
-    name: str, data_dir: Path | str | None = None, labels: str = "tacred", scales: Mapping[str, float] | None = None
-) -> Corpus:
-    """Load a registered corpus, or any folder in TACRED's format, with one of the label sets.
-
-    `scales` gives each split's size as a share of TACRED's: `sample` is generated at that size, any other corpus is
-    cut to a stratified subset of it, which `Corpus.subset` states; None takes everything. Raises `UserError` for an
-    unknown name, missing or damaged files, a folder that is not what it is named, and patches that do not fit.
-    """
-    if labels not in LABEL_SETS:
-        raise UserError(f"--labels {labels}: unknown label set; choose one of {', '.join(LABEL_SETS)}.")
-    corpus = _read_corpus(name, data_folder(data_dir), scales)
-    if labels != "tacred":
-        corpus = _relabel(corpus, labels, data_folder(data_dir))
-    return _subset(corpus, scales) if scales and name != SAMPLE else corpus
-
-
 def corpus_name(name: str, data_dir: Path | str | None = None, labels: str = "tacred") -> str:
     """The name that results of `load_corpus` with the same arguments are filed under, without decoding the text."""
     if name != SAMPLE and name not in SOURCES:
@@ -154,12 +134,11 @@ def corpus_files(name: str, data_dir: Path | str | None = None) -> list[Path]:
     return [_corpus_folder(name) / f"{split}.json" for split in SPLITS]
 
 
-def _read_corpus(name: str, data: Path, scales: Mapping[str, float] | None) -> Corpus:
-    if name == SAMPLE:
-        from tacred_utils import sample  # its grammar is read only when it is used
+def read_corpus(name: str, data: Path) -> Corpus:
+    """A registered corpus whose files lie in `data`, or any folder in TACRED's format, as it is.
 
-        splits = sample.generate(scales or dict.fromkeys(SPLITS, 1.0))
-        return assemble(SAMPLE, splits, SAMPLE)
+    Raises `UserError` for an unknown name, missing or damaged files, and a folder that is not what it is named.
+    """
     if name in SOURCES:
         return _read_source(name, data)
     folder = _corpus_folder(name)
@@ -263,13 +242,16 @@ def _gate(folder: Path, splits: dict[str, list[Example]]) -> None:
     )
 
 
-def _relabel(corpus: Corpus, labels: str, data: Path) -> Corpus:
-    """Apply TACREV (dev and test; listed rows change) or Re-TACRED (all splits; rows not listed are dropped)."""
+def relabelled(corpus: Corpus, labels: str, data: Path) -> Corpus:
+    """The corpus with a revision's labels: TACREV changes rows of dev and test, Re-TACRED drops those it does not list.
+
+    Raises `UserError` for a missing patch and for one that does not fit.
+    """
     if labels == "tacrev":
         files = {split: data / "tacrev" / "patch" / f"{split}_patch.json" for split in ("dev", "test")}
     else:
         files = {split: data / "retacred" / f"{split}_id2label.json" for split in SPLITS}
-    relabelled, notes = {}, []
+    parts, notes = {}, []
     for split, path in files.items():
         if not path.exists():
             raise UserError(
@@ -282,17 +264,17 @@ def _relabel(corpus: Corpus, labels: str, data: Path) -> Corpus:
                 f"{path}: names no id of {corpus.name}'s {split} split; --labels {labels} is for TACRED only."
             )
         kept = [example for example in examples if labels == "tacrev" or example.id in patch]
-        relabelled[split] = [msgspec.structs.replace(e, relation=patch.get(e.id, e.relation)) for e in kept]
-        changed = sum(new.relation != old.relation for new, old in zip(relabelled[split], kept, strict=True))
+        parts[split] = [msgspec.structs.replace(e, relation=patch.get(e.id, e.relation)) for e in kept]
+        changed = sum(new.relation != old.relation for new, old in zip(parts[split], kept, strict=True))
         dropped = len(examples) - len(kept)
         notes.append(
             f"{labels} changes {changed:,} of {len(examples):,} labels of {split}"
             + (f" and drops {dropped:,} rows" if dropped else "")
         )
-    return replace(corpus, name=f"{corpus.name}-{labels}", **relabelled).noting(*notes)
+    return replace(corpus, name=f"{corpus.name}-{labels}", **parts).noting(*notes)
 
 
-def _subset(corpus: Corpus, scales: Mapping[str, float]) -> Corpus:
+def subset(corpus: Corpus, scales: Mapping[str, float]) -> Corpus:
     """Cut every split to `scales` of TACRED's size, keeping file order, the label mix and at least one row a label."""
     parts = {}
     for split in SPLITS:

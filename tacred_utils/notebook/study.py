@@ -16,13 +16,14 @@ from IPython.display import HTML, Image, Markdown, display
 from matplotlib.figure import Figure
 
 from tacred_utils.corpora.example import Corpus, Example
-from tacred_utils.corpora.registry import data_folder, load_corpus
+from tacred_utils.corpora.registry import data_folder
 from tacred_utils.ground.labels import NO_RELATION, SPLITS
 from tacred_utils.ground.paths import DATA, RESULTS, ROOT
 from tacred_utils.inputs.encoding import window
 from tacred_utils.metrics.groups import type_pair
 from tacred_utils.models import processes
 from tacred_utils.notebook import figures, manifest, tables
+from tacred_utils.runs.data import load_corpus
 from tacred_utils.runs.experiments import Experiment, Planned, arguments, declared
 from tacred_utils.runs.profile import checked_seeds, load_profile
 from tacred_utils.runs.store import Run, Spec, git_commit, is_done, train

@@ -16,7 +16,7 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from tacred_utils.corpora.example import Corpus, Example
-from tacred_utils.corpora.registry import corpus_files, load_corpus
+from tacred_utils.corpora.registry import corpus_files
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.labels import NO_RELATION, SCORED, order_labels, task_label
 from tacred_utils.metrics import counts
@@ -24,6 +24,7 @@ from tacred_utils.metrics.composed import both_answers, gated, p_relation
 from tacred_utils.metrics.counts import Tally, mean_where
 from tacred_utils.metrics.groups import entity_distance, sentence_length
 from tacred_utils.metrics.postprocessing import cut_at
+from tacred_utils.runs.data import load_corpus
 from tacred_utils.runs.experiments import declared
 from tacred_utils.runs.profile import load_profile, parse_overrides
 from tacred_utils.runs.store import Run, find_runs

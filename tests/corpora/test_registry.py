@@ -10,9 +10,10 @@ import pytest
 
 from tacred_utils.corpora import download, registry
 from tacred_utils.corpora.formats import read_conll04, read_kbp37
-from tacred_utils.corpora.registry import corpus_files, corpus_name, load_corpus, stratified
+from tacred_utils.corpora.registry import corpus_files, corpus_name, stratified
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.labels import NO_RELATION, SPLITS, TACRED_SPLIT_SIZES
+from tacred_utils.runs.data import load_corpus
 
 KBP37 = '0\t" <e1> Ann Lee </e1> runs <e2> Acme </e2> . "\nper:employee_of(e1,e2) \n\n\n1\t" The <e2> </e2> of <e1> Rome </e1> . "\nno_relation\n'
 CONLL04 = """#doc 7

@@ -173,7 +173,7 @@ def test_words_are_split_as_tacreds_are_and_stay_so():
 
 
 def test_most_sentences_of_the_open_and_synthetic_corpora_come_back_as_they_were(data_dir):
-    from tacred_utils.corpora.registry import load_corpus
+    from tacred_utils.runs.data import load_corpus
 
     for name, share in {"tacred_sample": 0.9, "sample": 0.97, "conll04": 0.85, "kbp37": 0.8}.items():
         given = load_corpus(name, data_dir, "tacred", dict.fromkeys(SPLITS, 0.02) if name == "sample" else None)
