@@ -55,9 +55,10 @@ def train(options: argparse.Namespace) -> None:
 
     complete = options.corpus not in (None, "sample")  # one run by hand is of the whole corpus, not of a subset
     profile = load_profile(options.profile or ("open" if complete else "sample"))
+    given = known_family(options.family), options.variant, parse_overrides(options.set)
+    profile.settings(*given)  # a mistake is told before a corpus is read
     corpus = _corpus(options.corpus or profile.corpus, options, profile)
-    profile = profile.for_corpus(corpus.name)
-    settings = profile.settings(known_family(options.family), options.variant, parse_overrides(options.set))
+    settings = profile.for_corpus(corpus.name).settings(*given)
     [seed] = checked_seeds(profile.seeds[:1] if options.seed is None else [options.seed])
     spec = Spec(options.family, options.task, seed, settings, options.variant)
     run = train(spec, corpus, options.results, profile.name, force=options.force)

@@ -14,7 +14,6 @@ from transformers import PreTrainedTokenizerBase
 
 from tacred_utils.corpora.example import Example
 from tacred_utils.inputs.encoding import PAD, UNKNOWN, Encoded, Vocabulary, pair_types, window
-from tacred_utils.models import defects
 
 Span = tuple[int, int]  # first and last, inclusive
 TYPED = ("mask", "typed_marker_punct")  # the marks that say an entity's type, where the corpus has types
@@ -111,7 +110,7 @@ class PieceEncoder:
         row = np.stack([[*first, *(piece for part in parts for piece in part), *last], told])  # (2, T)
         inside = [(int(ends[start]), int(ends[end + 1]) - 1) for start, end in places]
         if "word_positions" in self.defects:
-            inside = defects.word_positions(places, row.shape[1])
+            inside = word_positions(places, row.shape[1])
         return self._shortened(row, inside, len(first), len(last))
 
     def _shortened(
@@ -122,7 +121,7 @@ class PieceEncoder:
         The `first` and `last` pieces, which are the tokenizer's own, always stay.
         """
         if "cut_at_64" in self.defects:
-            return defects.cut_at_64(row, spans)
+            return cut_at_64(row, spans)
         if row.shape[1] <= self.limit:
             return row, spans, False
         room = self.limit - first - last

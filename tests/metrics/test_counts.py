@@ -11,6 +11,7 @@ from tacred_utils.corpora.example import Example
 from tacred_utils.corpora.formats import read_patch
 from tacred_utils.ground.errors import UserError
 from tacred_utils.metrics import counts
+from tacred_utils.runs.predictions import read_predictions, score_file
 
 NONE, A, B = "no_relation", "per:age", "per:title"
 
@@ -47,7 +48,7 @@ def tacred(data_dir):
 
     def read(name: str):
         folder = data_dir / "authors" if name == "bert_joint_test.jsonl" else results
-        return counts.read_predictions(folder / name, gold if name.endswith(".txt") else None)
+        return read_predictions(folder / name, gold if name.endswith(".txt") else None)
 
     return read
 
@@ -257,21 +258,21 @@ def _write(path: Path, rows: list[tuple[str, str]]) -> Path:
 
 def test_score_file_folds_gold_labels_for_detection(tmp_path):
     path = _write(tmp_path / "test.jsonl", [(A, "relation"), (B, NONE), (NONE, "relation"), (NONE, NONE)])
-    found = counts.score_file(path)
+    found = score_file(path)
     assert found["micro_f1"] == found["detection_f1"] == found["accuracy"] == 0.5
 
 
 def test_score_file_takes_classes_and_task_from_the_run_beside_it(tmp_path):
     rows = [(A, A), (NONE, B), (B, A)]
     path = _write(tmp_path / "run" / "predictions" / "test.jsonl", rows)
-    assert counts.score_file(path)["accuracy"] == pytest.approx(1 / 3)
+    assert score_file(path)["accuracy"] == pytest.approx(1 / 3)
     run = tmp_path / "run" / "run.json"
     run.write_text(f'{{"task": "relation_only", "classes": ["{A}", "{B}", "per:charges"], "seed": 1}}')
-    found = counts.score_file(path)
+    found = score_file(path)
     assert found["accuracy"] == 0.5 and found["macro_f1"] == pytest.approx(2 / 3 / 3)
     run.write_text('{"task": "joint"}')
     with pytest.raises(UserError, match="run.json"):
-        counts.score_file(path)
+        score_file(path)
 
 
 def test_intervals_hold_their_estimate_though_draws_lose_classes():

@@ -74,7 +74,7 @@ def names(labels: list[Text]) -> list[str]:
 
 def test_files_are_equal_for_equal_figures_and_embed_truetype(tmp_path):
     first = {name: figures.save_figure(figure, tmp_path / "1", name) for name, figure in drawn().items()}
-    figures.cache_clear()
+    drawn.cache_clear()
     second = {name: figures.save_figure(figure, tmp_path / "2", name) for name, figure in drawn().items()}
     for name, files in first.items():
         assert [path.name for path in files] == [f"{name}.pdf", f"{name}.png"]

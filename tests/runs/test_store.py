@@ -334,7 +334,7 @@ def test_the_plan_lists_what_is_missing_and_its_commands_train_it(model, tmp_pat
 
 
 def test_shared_modules_do_not_import_torch():
-    code = "import sys, tacred_utils.study, tacred_utils.runs, tacred_utils.experiments, tacred_utils.models.svm; sys.exit('torch' in sys.modules)"
+    code = "import sys, tacred_utils.notebook.study, tacred_utils.runs.store, tacred_utils.runs.experiments, tacred_utils.models.svm; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
