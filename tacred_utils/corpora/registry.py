@@ -13,6 +13,7 @@ import msgspec
 from tacred_utils.corpora.example import SYNTHETIC_PREFIX, Corpus, Example
 from tacred_utils.corpora.formats import Split, read_conll04, read_kbp37, read_patch
 from tacred_utils.corpora.reader import assemble, read_split, split_records
+from tacred_utils.corpora.redocred import Splits, read_redocred, read_redocred_small
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.files import UNDECODABLE, expanded, read_bytes
 from tacred_utils.ground.labels import SPLITS, TACRED_SPLIT_SIZES
@@ -26,10 +27,13 @@ class Source:
     about: str
     url: str | None
     files: Mapping[str, str]
-    read: Callable[[Path], Split] | None = None  # None: not a corpus, only files
+    read: Callable[[Path], Split] | None = None  # a file for each split, in order; None: not a corpus, only files
+    read_folder: Callable[[Path], Splits] | None = None  # of a corpus whose rows depend on one another
+    folder: str = ""  # where the files lie, if not in the folder of the corpus' own name
 
-    def split_file(self, split: str) -> str:
-        return next(name for name in self.files if Path(name).stem == split)
+    @property
+    def is_corpus(self) -> bool:
+        return bool(self.read or self.read_folder)
 
 
 def _read_json(path: Path) -> Split:
@@ -37,7 +41,25 @@ def _read_json(path: Path) -> Split:
 
 
 _GITHUB = "https://raw.githubusercontent.com"
+_REDOCRED = {
+    "train_revised.json": "",  # not at hand when the study was made: known by its number of documents
+    "dev_revised.json": "99f5fda2cd7c32fcd974a623fe3b9bcb",
+    "test_revised.json": "0e4f0c35e8c62aed53a4c3a897fe7b48",
+}
 SOURCES: dict[str, Source] = {
+    "redocred": Source(
+        "Re-DocRED: sentences from Wikipedia, ordered pairs of entities, relations annotated again (MIT)",
+        f"{_GITHUB}/tonytan48/Re-DocRED/main/data",
+        _REDOCRED,
+        read_folder=read_redocred,
+    ),
+    "redocred_small": Source(
+        "the two smaller files of Re-DocRED: one for training, one for dev and test (MIT)",
+        f"{_GITHUB}/tonytan48/Re-DocRED/main/data",
+        {name: md5 for name, md5 in _REDOCRED.items() if md5},
+        read_folder=read_redocred_small,
+        folder="redocred",
+    ),
     "kbp37": Source(
         "KBP37: sentences from Wikipedia and Gigaword with 18 directed TAC-KBP relations",
         f"{_GITHUB}/zhangdongxu/kbp37/master",
@@ -130,7 +152,7 @@ def corpus_files(name: str, data_dir: Path | str | None = None) -> list[Path]:
         return []
     if name in SOURCES:
         source, folder = SOURCES[name], _source_folder(name, data_folder(data_dir))
-        return [folder / source.split_file(split) for split in SPLITS]
+        return [folder / file for file in source.files]
     return [_corpus_folder(name) / f"{split}.json" for split in SPLITS]
 
 
@@ -149,7 +171,7 @@ def read_corpus(name: str, data: Path) -> Corpus:
 
 def _read_source(name: str, data: Path) -> Corpus:
     source = SOURCES[name]
-    if source.read is None:
+    if not source.is_corpus:
         raise UserError(
             f"--corpus {name}: holds labels or predictions, not sentences; choose one of {', '.join(corpora())}."
         )
@@ -158,17 +180,21 @@ def _read_source(name: str, data: Path) -> Corpus:
         raise UserError(
             f"{folder}: corpus {name} is not there; {_how_to_get(name)} or name its parent with --data-dir."
         )
-    read = {split: source.read(_checked(folder / source.split_file(split), source)) for split in SPLITS}
-    splits = {split: examples for split, (examples, _) in read.items()}
+    splits, notes = source.read_folder(folder) if source.read_folder else ({}, [])
+    for file in source.files:  # after a reader that can say more of a damaged file
+        _checked(folder / file, source)
+    for split, file in zip(SPLITS, source.files, strict=True) if source.read else ():
+        splits[split], found = source.read(folder / file)
+        notes += found
     if name == "tacred":
         _gate(folder, splits)
     corpus = assemble(name, splits, str(folder), gated=name.startswith("tacred"))
-    return corpus.noting(*(note for _, notes in read.values() for note in notes))
+    return corpus.noting(*notes)
 
 
 def corpora() -> list[str]:
     """The names that --corpus knows, the embedded default first."""
-    return [SAMPLE, *(name for name, source in SOURCES.items() if source.read)]
+    return [SAMPLE, *(name for name, source in SOURCES.items() if source.is_corpus)]
 
 
 def _how_to_get(name: str) -> str:
@@ -178,7 +204,7 @@ def _how_to_get(name: str) -> str:
 
 
 def _source_folder(name: str, data: Path) -> Path:
-    folder = data / name
+    folder = data / ((name in SOURCES and SOURCES[name].folder) or name)
     inside = folder / "data" / "json"  # the layout of the LDC's archive
     return inside if name == "tacred" and inside.is_dir() else folder
 
