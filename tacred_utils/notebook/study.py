@@ -1,5 +1,6 @@
 """What a notebook holds in its hand: one corpus under one profile, its runs, and where figures and tables go."""
 
+import json
 import os
 import shlex
 import shutil
@@ -8,8 +9,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from IPython import get_ipython
 from IPython.display import HTML, Image, Markdown, display
@@ -18,11 +21,13 @@ from matplotlib.figure import Figure
 from tacred_utils.corpora.example import Corpus, Example
 from tacred_utils.corpora.registry import data_folder
 from tacred_utils.ground.labels import NO_RELATION, SPLITS
-from tacred_utils.ground.paths import DATA, RESULTS, ROOT
+from tacred_utils.ground.paths import DATA, PUBLISHED_RUNS, RESULTS, ROOT
 from tacred_utils.inputs.encoding import window
 from tacred_utils.metrics.groups import type_pair
 from tacred_utils.models import processes
 from tacred_utils.notebook import figures, manifest, tables
+from tacred_utils.notebook.findings import LEGEND, Lead, finding
+from tacred_utils.paper import measures
 from tacred_utils.runs.data import load_corpus
 from tacred_utils.runs.experiments import Experiment, Planned, arguments, declared
 from tacred_utils.runs.profile import checked_seeds, load_profile
@@ -73,6 +78,10 @@ class Study:
         self._name = corpus or self.profile.corpus
         self._runs: set[str] = set()
         self._gathered: set[str] = set()
+        self._lead: Lead | None = None
+        self._told: set[str] = set()
+        self.draws = 200 if profile == "smoke" else 1000  # of every bootstrap
+        self.families = dict.fromkeys(("always no_relation", "majority per type pair"), "trivial")
         figures.use_style()
 
     @cached_property
@@ -89,7 +98,14 @@ class Study:
     def _repr_markdown_(self) -> str:
         rows = " / ".join(f"{len(self.corpus.split(split)):,}" for split in SPLITS)
         facts = f"profile **{self.profile.name}**, corpus **{self.corpus.name}**, {rows} rows, seeds {self.seeds}"
-        return _no_markup("; ".join(filter(None, [facts, self.stamp, *self.corpus.notes])))
+        said = "; ".join(filter(None, [facts, self.stamp, *self.corpus.notes]))
+        unit = "documents" if self.corpus.test[0].document else "sentences"
+        return f"{_no_markup(said)}. Brackets: 95 % intervals over test {unit} and seeds. {LEGEND}."
+
+    def _ipython_display_(self) -> None:
+        """Shown below the set-up: the place that is kept for the answer, and what the page rests on."""
+        self._lead = Lead()
+        self.say(self._repr_markdown_())
 
     @property
     def stamp(self) -> str:
@@ -182,6 +198,117 @@ class Study:
         settings = self.profile.settings(family, variant, overrides)
         return Spec(family, task, self.seeds[0] if seed is None else seed, settings, variant)
 
+    @cached_property
+    def units(self) -> np.ndarray:
+        """(test rows,) what is drawn in a bootstrap: rows of one document, or of one sentence, are no independent witnesses."""
+        return np.array([row.document or " ".join(row.token) for row in self.corpus.test], dtype=object)
+
+    @cached_property
+    def catalog(self) -> measures.Shelf:
+        """The finished runs on this very data."""
+        found = measures.shelves([(self.results, self.corpus.name)], [self.corpus]).get(self.corpus.name)
+        return found if found and found.text else measures.Shelf(self.corpus.name, text=self.corpus)
+
+    def system(self, spec: str) -> measures.System | None:
+        """The system "family task [variant] [setting=value …]" over all its seeds (see `measures.Shelf.system`).
+
+        One that is not there is None, and said so once.
+        """
+        try:
+            found = self.catalog.system(spec)
+        except measures.Missing as error:
+            return self._miss(str(error))
+        for run in found.runs:
+            self._used(run)
+        return found
+
+    def estimate(self, score: str, *specs: str, rows: np.ndarray | None = None) -> measures.Estimate:
+        """A score of a system, or of the first less the second, over seeds and test units; NaN where one is missing.
+
+        `rows` (bool, of the rows that the task is scored on) restricts to a part. The two are drawn together.
+        """
+        systems = [self.system(spec) for spec in specs]
+        if None in systems:
+            return measures.Estimate(np.nan, np.full(2, np.nan), 0)
+        units = self.units[self.scored_rows(systems[0])]
+        units, score = units if rows is None else units[rows], measures.COUNTED.get(score, score)
+        first, *other = measures.estimates(systems, score, rows, self.draws, units=units)
+        return first - other[0] if other else first
+
+    def scored_rows(self, system: measures.System) -> np.ndarray:
+        """(test rows,) bool: all, or those with a relation where the system answers no others."""
+        gold = np.array([row.relation for row in self.corpus.test], dtype=object)
+        return np.ones(len(gold), bool) if len(system.gold) == len(gold) else gold != NO_RELATION
+
+    def answering(self, task: str = "joint") -> dict[str, measures.System]:
+        """The study's systems that are here, ablations left out, by name; trained on this task, or put together for it."""
+        named = {entry.system: entry for entry in declared() if entry.headline}
+        self.families |= {name: entry.family for name, entry in named.items()}
+        specs = {name: spec_of(entry, task) for name, entry in named.items()}
+        here = {name: spec for name, spec in specs.items() if self._is_here(spec)}
+        return {name: found for name, spec in here.items() if (found := self.system(spec))}
+
+    def _is_here(self, spec: str) -> bool:
+        try:
+            return bool(self.catalog.system(spec).runs)
+        except measures.Missing:
+            return False
+
+    def train(self) -> None:
+        """Train the runs that experiments.toml declares for this notebook, or re-use them; published ones are only read."""
+        entries, there, made = [entry for entry in declared() if entry.notebook == self.number], 0, 0
+        for entry in entries:
+            changed, seeds = entry.changed(self.profile), self.seeds if entry.every_seed else self.seeds[:1]
+            for task, seed in product(entry.tasks_on(self.corpus, self.profile), seeds):
+                found = self.find(entry.family, task, entry.variant, seed, **changed)
+                there += bool(found)
+                if not found and self.results != PUBLISHED_RUNS:
+                    self.run(entry.family, task, entry.variant, seed, entry.headline, **changed)
+                    made += 1
+        self.__dict__.pop("catalog", None)  # read again, with what was made
+        self.say(f"{self.count(there, 'run')} re-used, {made} trained.")
+
+    def finding(self, text: str, *, holds: bool, lead: bool = False, **numbers: object) -> None:
+        """Say one thing that was found, with its numbers and the test that makes it true (see `findings.finding`).
+
+        `lead`: it belongs to the answer, and stands at the top of the page as well.
+        """
+        found = finding(text, holds, lead, **numbers)
+        display(Markdown(found.markdown), metadata=found.metadata)
+        if lead and self._lead:
+            self._lead.add(text, found)
+
+    def figure(
+        self, name: str, chart: Callable[..., Figure], frame: object, *parts: object, title: str = "",
+        lead: bool = False, published: bool = False, **options: object,
+    ) -> None:  # fmt: skip
+        """Draw `chart(frame, *parts, title=…)`, save it as PDF and PNG, and show it here, or at the top (`lead`).
+
+        Where the frame is empty one sentence says so. `published`: it is not of this corpus.
+        """
+        if not len(frame):
+            self.say(f"*{title}*: left out, since the rows or runs that it needs are not here.")
+            return
+        figure = chart(frame, *parts, title=title if published else self.title(title), **options)
+        folder = self._folder(published)
+        files = figures.save_figure(figure, folder, f"{self.number}_{name}")
+        self._record(folder, files, published)
+        image = Image(filename=str(files[1]), width=round(SCREEN * figure.get_figwidth()), alt=title)
+        self._lead.show(image) if lead and self._lead else display(image)
+
+    def table(self, name: str, frame: pd.DataFrame, caption: str, published: bool = False, decimals: int = 3) -> None:
+        """Save a table as CSV, Markdown and LaTeX and show it; one sentence where it has no rows."""
+        if frame.empty:
+            self.say(f"*{caption}*: left out, since the rows or runs that it needs are not here.")
+            return
+        display(self.save_table(frame, name, caption, published, decimals))
+
+    def _miss(self, what: str) -> None:
+        """Say once what is not here."""
+        if what not in self._told:
+            self.say(f"Not here: {what}." + (f" {self.lacking}" if not self._told else ""))
+        self._told.add(what)
+
     def gathers(self, runs: Iterable[Run]) -> None:
         """Say that what is `published` from here on rests on these runs, of whatever corpora."""
         self._gathered |= {_run_name(run) for run in runs}
@@ -268,6 +395,12 @@ class Study:
         manifest.record(folder, files, self.number, runs, given, git_commit())
         shown = files[0].relative_to(ROOT) if files[0].is_relative_to(ROOT) else files[0]
         print(f"{shown.with_suffix('')}: {', '.join(file.suffix[1:] for file in files)}")
+
+
+def spec_of(entry: Experiment, task: str) -> str:
+    """A declared experiment on a task in the words that `Study.system` takes."""
+    settings = [f"{key}={json.dumps(value, separators=(',', ':'))}" for key, value in entry.set.items()]
+    return " ".join(filter(None, [entry.family, task, entry.variant, *settings]))
 
 
 def _run_name(run: Run) -> str:

@@ -57,6 +57,14 @@ class Estimate:
         low, high = np.quantile(self.drawn, [0.025, 0.975])
         return float(low), float(high)
 
+    @property
+    def low(self) -> float:
+        return self.interval[0]
+
+    @property
+    def high(self) -> float:
+        return self.interval[1]
+
 
 @dataclass(frozen=True)
 class System:
