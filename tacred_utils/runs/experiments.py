@@ -28,6 +28,7 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     every_seed: bool = False  # headline rows run once for each seed of the profile, others for the first only
     ablation: bool = False  # taken apart for its own sake: no headline row, not run on further corpora
     further: bool = True  # whether it runs on the further corpora of a profile as well
+    real: bool = False  # not on the synthetic corpus, which decides nothing
     matrices: bool = False  # whether log-probabilities are published of all its runs, for answers made from them
     sketch: bool = False  # whether it takes the profile's sketch settings, below its own
 
@@ -45,6 +46,8 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     def tasks_on(self, corpus: Corpus, profile: Profile) -> list[str]:
         """The tasks that the study runs on a corpus: all that are declared and possible, fewer on further corpora."""
+        if self.ablation and not profile.ablations or self.real and corpus.synthetic:
+            return []
         further = corpus.name in profile.further_corpora
         possible = self.possible_tasks(corpus, profile)
         return [task for task in possible if not further or task == "joint" and self.further and not self.ablation]

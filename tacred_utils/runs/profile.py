@@ -35,6 +35,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seeds: Annotated[list[Annotated[int, Meta(ge=0, lt=2**32)]], Meta(min_length=1)]
     scales: Scales
     further_corpora: list[str]  # what `plan` covers beside `corpus`: headline rows only, joint only
+    ablations: bool  # whether parts are taken away one by one: not on a text that decides nothing
     ablation_task: Literal[
         "joint", "relation_only"
     ]  # what transformers are taken apart on: few rows where time is short
