@@ -66,6 +66,7 @@ class Corpus:
     dev: list[Example]
     test: list[Example]
     gated: bool = False  # a licensed text: no sentence of it may reach a committed file
+    annotator: str = ""  # what predicted the columns that the files lack, empty if nothing did
     subset: str = ""  # a sentence that states the subset, empty for the whole corpus
     notes: list[str] = field(default_factory=list)  # what reading or relabelling had to report
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from tacred_utils.corpora.annotate import with_columns
 from tacred_utils.corpora.example import SYNTHETIC_PREFIX, Corpus, Example
 from tacred_utils.corpora.formats import Split, read_conll04, read_kbp37, read_patch
 from tacred_utils.corpora.reader import assemble, read_split, split_records
@@ -29,6 +30,7 @@ class Source:
     files: Mapping[str, str]
     read: Callable[[Path], Split] | None = None  # a file for each split, in order; None: not a corpus, only files
     read_folder: Callable[[Path], Splits] | None = None  # of a corpus whose rows depend on one another
+    annotated: bool = False  # whether the columns that it lacks are predicted
     folder: str = ""  # where the files lie, if not in the folder of the corpus' own name
 
     @property
@@ -52,12 +54,14 @@ SOURCES: dict[str, Source] = {
         f"{_GITHUB}/tonytan48/Re-DocRED/main/data",
         _REDOCRED,
         read_folder=read_redocred,
+        annotated=True,
     ),
     "redocred_small": Source(
         "the two smaller files of Re-DocRED: one for training, one for dev and test (MIT)",
         f"{_GITHUB}/tonytan48/Re-DocRED/main/data",
         {name: md5 for name, md5 in _REDOCRED.items() if md5},
         read_folder=read_redocred_small,
+        annotated=True,
         folder="redocred",
     ),
     "kbp37": Source(
@@ -166,7 +170,7 @@ def read_corpus(name: str, data: Path) -> Corpus:
     folder = _corpus_folder(name)
     splits = {split: read_split(folder / f"{split}.json") for split in SPLITS}
     filed, gated = _identify(folder, {split: (len(splits[split]), splits[split][0].id) for split in SPLITS})
-    return assemble(filed, splits, str(folder), gated=gated)
+    return with_columns(assemble(filed, splits, str(folder), gated=gated), folder, make=False)
 
 
 def _read_source(name: str, data: Path) -> Corpus:
@@ -188,8 +192,8 @@ def _read_source(name: str, data: Path) -> Corpus:
         notes += found
     if name == "tacred":
         _gate(folder, splits)
-    corpus = assemble(name, splits, str(folder), gated=name.startswith("tacred"))
-    return corpus.noting(*notes)
+    corpus = assemble(name, splits, str(folder), gated=name.startswith("tacred")).noting(*notes)
+    return with_columns(corpus, folder, make=True) if source.annotated else corpus
 
 
 def corpora() -> list[str]:

@@ -398,7 +398,7 @@ def _describe(spec: Spec, corpus: Corpus, profile: str) -> dict[str, object]:
     read = {
         "name": corpus.name, "synthetic": corpus.synthetic, "gated": corpus.gated, "subset": corpus.subset,
         "notes": corpus.notes, "rows": {split: len(corpus.split(split)) for split in SPLITS},
-        "columns": sorted(corpus.columns), "types": {role: sorted(kinds) for role, kinds in types.items()},
+        "columns": sorted(corpus.columns), "annotator": corpus.annotator, "types": {role: sorted(kinds) for role, kinds in types.items()},
         "sha256": corpus.digests,
     }  # fmt: skip
     return {

