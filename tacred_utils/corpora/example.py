@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import ClassVar
 
 import msgspec
 
@@ -60,6 +61,8 @@ class Example(msgspec.Struct, frozen=True, gc=False):
 @dataclass(frozen=True)
 class Corpus:
     """Three splits of Examples and what is known of them; results are filed under `name`."""
+
+    has_text: ClassVar[bool] = True  # False where only the rows are known (rows.py)
 
     name: str
     train: list[Example]
