@@ -49,7 +49,7 @@ class Copy:
 
     def command(self, *options: str, **variables: str) -> dict:
         environment = os.environ | {"PYTHONPATH": str(self.root), "MPLBACKEND": "Agg"} | variables
-        arguments = [sys.executable, "-P", "-m", "tacred_utils.cli.runner", "--profile=smoke", *options]
+        arguments = [sys.executable, "-P", "-m", "tacred_utils", "run", "--profile=smoke", *options]
         return {"args": arguments, "cwd": self.root, "env": environment, "text": True}
 
     def run(self, *options: str, **variables: str) -> subprocess.CompletedProcess:

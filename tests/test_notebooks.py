@@ -89,7 +89,8 @@ def smoke(results, *options):
     command = [
         sys.executable,
         "-m",
-        "tacred_utils.cli.runner",
+        "tacred_utils",
+        "run",
         "--profile",
         "smoke",
         "--results",

@@ -1,8 +1,4 @@
-"""Runs the notebooks in order, skips those that are up to date, stops at the first failure with its cause.
-
-`./run_all.sh` makes the environment and calls `python -m tacred_utils.runner` with the same options. Exit
-status: 0 when every cell of every notebook completed, 2 for a user's mistake, 130 for Ctrl-C, else 1.
-"""
+"""Runs the notebooks in order, skips those that are up to date, stops at the first failure with its cause."""
 
 import argparse
 import hashlib
@@ -11,22 +7,19 @@ import logging
 import os
 import re
 import shlex
-import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 import msgspec
 from filelock import FileLock, Timeout
 
-from tacred_utils.corpora.registry import LABEL_SETS, SOURCES, corpora, corpus_files, corpus_name, data_folder
-from tacred_utils.ground.errors import UserError, heed_ctrl_c
+from tacred_utils.corpora.registry import SOURCES, corpora, corpus_files, corpus_name, data_folder
+from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.files import UNDECODABLE, expanded, read_bytes, write_text
-from tacred_utils.ground.paths import NOTEBOOKS, PACKAGE, PUBLISHED_RUNS, RESULTS, ROOT
+from tacred_utils.ground.paths import NOTEBOOKS, PACKAGE, PUBLISHED_RUNS, ROOT
 from tacred_utils.notebook.manifest import Places, forget, made_by, places
 from tacred_utils.runs.profile import checked_seeds, load_profile
 
@@ -69,7 +62,6 @@ class NotebookFailed(Exception):
     """A notebook did not complete, and it was not a mistake of the user."""
 
 
-MOST = 256  # processes of one machine
 STATUS = {UserError: 2, NotebookFailed: 1, KeyboardInterrupt: 130}
 
 
@@ -125,45 +117,6 @@ class Job:
         return {file: file.stat().st_mtime_ns for file in files if file.exists()}
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line and return the exit status; a foreseen failure is told in a sentence."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start background jobs with it ignored
-    arguments = sys.argv[1:] if arguments is None else arguments
-    try:
-        return run(parse(arguments), arguments)
-    except tuple(STATUS) as error:
-        print(str(error) or "Stopped by Ctrl-C before any notebook; start again to go on.", file=sys.stderr)
-        return STATUS[type(error)]
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"run_all.sh: {message}; see ./run_all.sh --help.")
-
-
-def parse(arguments: list[str]) -> argparse.Namespace:
-    """The options of `./run_all.sh` that concern the notebooks. Raises `UserError`."""
-    parser = _Parser(prog="run_all.sh", add_help=False, allow_abbrev=False)
-    parser.add_argument("--profile", default="sample")
-    parser.add_argument("--corpus")
-    parser.add_argument("--data-dir", type=_folder)
-    parser.add_argument("--labels", default="tacred", choices=LABEL_SETS)
-    parser.add_argument("--seeds", type=numbers)
-    parser.add_argument("--only", type=numbers, default=[])
-    parser.add_argument("--from", type=int, default=0, dest="first")
-    parser.add_argument("--force", action="store_true")
-    parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--results", type=_folder, default=RESULTS)
-    options = parser.parse_args(arguments)
-    if not 1 <= options.processes <= MOST:
-        raise UserError(f"--processes {options.processes}: between 1 and {MOST} can train together.")
-    if options.data_dir and not options.data_dir.is_dir():
-        raise UserError(f"--data-dir {options.data_dir}: there is no such folder.")
-    if options.profile == "smoke":
-        options.results /= "smoke"
-    return options
-
-
 def _folder(text: str) -> Path:
     """The folder as an absolute path. Raises `UserError` for links that go in a circle, or if here is no folder."""
     try:
@@ -172,19 +125,15 @@ def _folder(text: str) -> Path:
         raise UserError(f"{text}: leads to no folder ({error}); name another, or start elsewhere.") from None
 
 
-def numbers(text: str) -> list[int]:
-    """ "03,06" → [3, 6]; argparse names this function when the text is something else."""
-    return [int(part) for part in text.split(",")]
-
-
-def run(options: argparse.Namespace, arguments: list[str]) -> int:
+def run(options: argparse.Namespace) -> int:
     """Run the notebooks that are asked for and are not up to date; one run at a time in a results folder."""
+    options.results = _folder(options.results) / ("smoke" if options.profile == "smoke" else "")
     os.environ["TACRED_STUDY_PROCESSES"] = str(options.processes)  # for `Study.run`
     try:
         jobs = plan(options)
         options.results.mkdir(parents=True, exist_ok=True)
         with FileLock(options.results / ".runner.lock", timeout=0):
-            return run_jobs(jobs, options.force, arguments)
+            return run_jobs(jobs, options.force, options.arguments)
     except Timeout:
         raise UserError(f"{options.results}: another run works here; choose other --results.") from None
     except OSError as error:
@@ -197,16 +146,18 @@ def _unwritten(error: OSError, place: Path) -> UserError:
 
 def plan(options: argparse.Namespace) -> list[Job]:
     """The notebooks that are asked for; downloads an open corpus that is not there. Raises `UserError`."""
-    sources, data = _chosen(options), data_folder(options.data_dir)
-    corpus = options.corpus or load_profile(options.profile).corpus
+    if options.data_dir and not options.data_dir.is_dir():
+        raise UserError(f"--data-dir {options.data_dir}: there is no such folder; name another.")
+    sources, data = _chosen(options), data_folder(options.data_dir and _folder(options.data_dir))
+    corpus = options.corpus or load_profile(options.profile or "sample").corpus
     if corpus not in corpora():
         corpus = str(_folder(corpus))  # notebooks do not work in the caller's folder
     name = corpus_name(corpus, data, options.labels)
-    where = places(options.profile, options.results, name)
+    where = places(options.profile or "sample", options.results, name)
     _fetch(corpus, data)
-    folder = options.data_dir and _portable(options.data_dir)
+    folder = options.data_dir and _portable(data)
     parameters = {
-        "profile": options.profile, "corpus": corpus, "data_dir": folder, "labels": options.labels,
+        "profile": options.profile or "sample", "corpus": corpus, "data_dir": folder, "labels": options.labels,
         "seeds": options.seeds and checked_seeds(options.seeds), "results": _portable(options.results),
     }  # fmt: skip
     shared = [parameters, sys.version_info[:2], _digests(corpus, data)]
@@ -270,7 +221,7 @@ def _digest(path: Path) -> str | None:
 
 
 def run_jobs(jobs: list[Job], force: bool, arguments: list[str]) -> int:
-    """Run the jobs in order. What stops it is raised with the command that resumes."""
+    """Run the jobs in order; the exit status. What stops it is told with the command that resumes."""
     if force:
         os.environ["TACRED_STUDY_FORCE"] = "1"  # `Study.run` trains again
     stale = [job for job in jobs if force or not job.is_current()]
@@ -278,28 +229,22 @@ def run_jobs(jobs: list[Job], force: bool, arguments: list[str]) -> int:
     start = time.monotonic()
     for place, job in enumerate(jobs, start=1):
         head = f"[{place}/{len(jobs)}] {job.source.stem:<24}"
-        with _resumable(job, arguments):
+        try:
             if not force and job.is_current():  # asked again: the notebooks before it may have made runs that it reads
                 print(head, "up to date", flush=True)
                 continue
             left = _clock(sum(expected.values()))
             seconds = execute(job, f"{head} {{n}}/{{total}} cells in {{elapsed}}, about {left} left in all")
-            expected.pop(job.number, None)
-            left = f"about {_clock(sum(expected.values()))} left" if expected else "finished"
-            elapsed = _clock(time.monotonic() - start)
-            print(f"{head} done in {_clock(seconds)} (elapsed {elapsed}, {left})", flush=True)
+        except (OSError, *STATUS) as error:
+            stop = _unwritten(error, job.where.logs) if isinstance(error, OSError) else error
+            cause = str(stop) or f"Stopped by Ctrl-C in {job.source.name}."
+            print(f"{cause}\nTo resume: {_resume(arguments, job.number)}", file=sys.stderr)
+            return STATUS[type(stop)]
+        expected.pop(job.number, None)
+        left = f"about {_clock(sum(expected.values()))} left" if expected else "finished"
+        elapsed = _clock(time.monotonic() - start)
+        print(f"{head} done in {_clock(seconds)} (elapsed {elapsed}, {left})", flush=True)
     return 0
-
-
-@contextmanager
-def _resumable(job: Job, arguments: list[str]) -> Iterator[None]:
-    """Raise what stops a notebook with the command that resumes."""
-    try:
-        yield
-    except (OSError, *STATUS) as error:
-        stop = _unwritten(error, job.where.logs) if isinstance(error, OSError) else error
-        cause = str(stop) or f"Stopped by Ctrl-C in {job.source.name}."
-        raise type(stop)(f"{cause}\nTo resume: {_resume(arguments, job.number)}") from error
 
 
 def _clock(seconds: float) -> str:
@@ -409,8 +354,3 @@ def clean(notebook: dict, names: Mapping[str, str]) -> str:
             kept = [output for output in cell["outputs"] if output.get("data", {}).get("text/markdown") not in ("", [])]
             cell["outputs"] = kept
     return json.dumps(scrub(notebook), ensure_ascii=False, indent=1, sort_keys=True) + "\n"
-
-
-if __name__ == "__main__":
-    heed_ctrl_c()
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""run_all.sh as a user meets it, in a copy with nothing but the script and the pins."""
+"""run_all.sh as a user meets it, in a copy with nothing but the script, the pins and what reads the options."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tacred_utils.ground.paths import NOTEBOOKS, ROOT
+from tacred_utils.ground.paths import NOTEBOOKS, PACKAGE, ROOT
 
 EXECUTED = NOTEBOOKS / "executed"
 
@@ -16,6 +16,7 @@ TOOLS = (
     "bash",
     "cat",
     "dirname",
+    "readlink",
     "grep",
     "cksum",
     "mkdir",
@@ -37,6 +38,10 @@ def script(tmp_path: Path) -> Path:
     folder.mkdir()
     for name in ("run_all.sh", "requirements.txt"):
         shutil.copy(ROOT / name, folder)
+    for name in ("__init__.py", "__main__.py", "cli/__init__.py", "cli/options.py", "ground"):  # what reads the options
+        place = folder / "tacred_utils" / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        (shutil.copytree if name == "ground" else shutil.copy)(PACKAGE / name, place)
     return folder / "run_all.sh"
 
 
@@ -92,15 +97,18 @@ def test_help_needs_no_environment(script: Path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--profle", "smoke"], "there is no option --profle"),
-        (["--dat-dir=x"], "there is no option --dat-dir"),
-        (["--corpus"], "--corpus needs a value"),
-        (["--corpus", "--force"], "--corpus needs a value, not --force"),
-        (["--seeds="], "--seeds needs a value"),
-        (["kbp37"], "there is no option kbp37"),
-        (["--report", "--lab"], "--report and --lab do not go together"),
-        (["--lab", "--seeds", "7"], "--lab takes no --seeds"),
-        (["--report", "--out"], "--out needs a value"),
+        (["--profle", "smoke"], "unrecognized arguments: --profle smoke"),
+        (["--dat-dir=x"], "unrecognized arguments: --dat-dir=x"),
+        (["--corpus"], "--corpus: expected one argument"),
+        (["--corpus", "--force"], "--corpus: expected one argument"),
+        (["--seeds="], "--seeds: is given an empty value"),
+        (["kbp37"], "unrecognized arguments: kbp37"),
+        (["--report", "--lab"], "--lab: not allowed with argument --report"),
+        (["--lab", "--seeds", "7"], "--seeds: does not go with --lab"),
+        (["--report", "--out"], "--out: expected one argument"),
+        (["--out", "x"], "--out: does not go with the notebooks"),
+        (["--seeds", "x"], "invalid numbers value"),
+        (["--report", "--force"], "--force: does not go with --report"),
     ],
 )
 def test_a_mistake_is_one_sentence_before_anything_is_installed(script: Path, options, said):
@@ -193,6 +201,6 @@ def test_report_renders_the_executed_notebooks(tmp_path: Path):
     assert result.returncode == 0 and f"{folder}/index.html" in result.stdout, result
     pages = {path.name for path in (folder / "sample").glob("*.html")}
     assert pages == {"errors.html", *(path.with_suffix(".html").name for path in (EXECUTED / "sample").glob("*.ipynb"))}
-    assert "unrecognized arguments: --force" in one_sentence(
+    assert "--force: does not go with --report" in one_sentence(
         call(ROOT / "run_all.sh", "--report", "--force", **active), 2
     )

@@ -13,7 +13,8 @@ from filelock import FileLock
 from nbformat.v4 import new_code_cell, new_notebook
 
 from tacred_utils.cli import runner
-from tacred_utils.cli.runner import clean, parse, plan
+from tacred_utils.cli.options import parse
+from tacred_utils.cli.runner import clean, plan
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.paths import FIGURES, NOTEBOOKS
 from tacred_utils.notebook.manifest import places, read_manifest, record
@@ -179,7 +180,7 @@ def test_a_damaged_stamp_counts_for_nothing_and_other_damaged_files_are_named(st
     (tmp_path / "circle").symlink_to("circle")
     for option in ("results", "data-dir", "corpus"):
         with pytest.raises(UserError, match="circle: leads to no folder"):
-            plan(parse([f"--{option}={tmp_path / 'circle'}"]))
+            plan(parse(["run", f"--{option}={tmp_path / 'circle'}"]))
 
 
 def test_an_open_corpus_that_cannot_be_downloaded_is_one_sentence(study: Copy):
@@ -192,14 +193,14 @@ def test_an_open_corpus_that_cannot_be_downloaded_is_one_sentence(study: Copy):
 def test_an_open_corpus_is_downloaded_only_while_files_are_missing(tmp_path: Path, monkeypatch):
     calls = []
     monkeypatch.setattr("tacred_utils.corpora.download.get", lambda name, data: calls.append((name, data)))
-    options = parse(["--corpus=kbp37", f"--data-dir={tmp_path}"])
+    options = parse(["run", "--corpus=kbp37", f"--data-dir={tmp_path}"])
     (tmp_path / "kbp37").mkdir()
     for split in ("train", "dev", "test"):
         plan(options)
         (tmp_path / "kbp37" / f"{split}.txt").touch()
     assert calls == 3 * [("kbp37", tmp_path)]
     plan(options)
-    plan(parse([]))
+    plan(parse(["run"]))
     assert len(calls) == 3
 
 
