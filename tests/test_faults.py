@@ -54,7 +54,8 @@ def test_libraries_say_in_many_ways_that_nothing_is_left(error, what):
 
 
 def network(**settings: object) -> Spec:
-    return Spec("bilstm", "joint", 13, replace(planted.SETTINGS, **settings))
+    small = {"word_dim": 12, "hidden": 10, "head_dim": 12, "attention_dim": 8, "epochs": 3, "batch_size": 16}
+    return Spec("bilstm", "joint", 13, replace(load_profile("open").settings("bilstm"), **small | settings))
 
 
 def test_without_memory_the_setting_to_lower_is_named(tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.labels import TASKS
+from tacred_utils.ground.labels import LABEL_SETS, TASKS
 from tacred_utils.ground.paths import PUBLISHED_RUNS, RESULTS
 
 PATHS = (
@@ -100,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     results.add_argument("--results", type=path, metavar="DIR", help="where runs lie (default: results/)")
     where = _Parser(add_help=False, parents=[data_dir])
     where.add_argument("--corpus", metavar="NAME|DIR", help="a registered corpus or a folder in TACRED's format")
-    where.add_argument("--labels", metavar="NAME", help="tacred (default), tacrev or retacred")
+    where.add_argument("--labels", choices=LABEL_SETS, help="default: tacred")
     profile = _Parser(add_help=False, parents=[where, results])
     profile.add_argument(
         "--profile", metavar="NAME",

@@ -16,10 +16,10 @@ from pathlib import Path
 import msgspec
 from filelock import FileLock, Timeout
 
-from tacred_utils.corpora.registry import SOURCES, corpora, corpus_files, corpus_name, data_folder
+from tacred_utils.corpora.registry import SOURCES, corpora, corpus_files, corpus_name
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.files import UNDECODABLE, expanded, read_bytes, write_text
-from tacred_utils.ground.paths import NOTEBOOKS, PACKAGE, PUBLISHED_RUNS, ROOT
+from tacred_utils.ground.paths import DATA, NOTEBOOKS, PACKAGE, PUBLISHED_RUNS, ROOT
 from tacred_utils.notebook.manifest import Places, forget, made_by, places
 from tacred_utils.runs.profile import checked_seeds, load_profile
 
@@ -146,9 +146,9 @@ def _unwritten(error: OSError, place: Path) -> UserError:
 
 def plan(options: argparse.Namespace) -> list[Job]:
     """The notebooks that are asked for; downloads an open corpus that is not there. Raises `UserError`."""
-    if options.data_dir and not options.data_dir.is_dir():
+    sources, data = _chosen(options), _folder(options.data_dir or DATA)
+    if options.data_dir and not data.is_dir():
         raise UserError(f"--data-dir {options.data_dir}: there is no such folder; name another.")
-    sources, data = _chosen(options), data_folder(options.data_dir and _folder(options.data_dir))
     corpus = options.corpus or load_profile(options.profile or "sample").corpus
     if corpus not in corpora():
         corpus = str(_folder(corpus))  # notebooks do not work in the caller's folder

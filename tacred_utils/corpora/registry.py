@@ -132,7 +132,6 @@ SOURCES: dict[str, Source] = {
     ),
 }
 
-LABEL_SETS = ("tacred", "tacrev", "retacred")
 SAMPLE = "sample"
 TAKEN = {SAMPLE, *SOURCES, "executed", "figures", "logs", "published", "report", "smoke", "stamps"}  # beside the runs
 

@@ -48,3 +48,4 @@ def is_directed(label: str) -> bool:
 
 
 SCORED = ("dev", "test")
+LABEL_SETS = ("tacred", "tacrev", "retacred")  # whose annotation of TACRED's text

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from tacred_utils.corpora.example import Corpus
 from tacred_utils.corpora.reader import assemble
-from tacred_utils.corpora.registry import LABEL_SETS, SAMPLE, data_folder, read_corpus, relabelled, subset
+from tacred_utils.corpora.registry import SAMPLE, data_folder, read_corpus, relabelled, subset
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.labels import SPLITS
+from tacred_utils.ground.labels import LABEL_SETS, SPLITS
 from tacred_utils.sample.generator import generate
 
 

@@ -95,7 +95,7 @@ MISTAKES = [
     (["plan", "--seeds", "13,13"], "given twice"),
     (["runs", "list", "--results", "{tmp}/nowhere"], "nowhere"),
     (["data", "check", "{tmp}"], "train.json"),
-    (["data", "check", "--labels", "mine", "{folder}"], "--labels mine"),
+    (["data", "check", "--labels", "mine", "{folder}"], "invalid choice: 'mine'"),
     (["data", "make-sample", "--scale", "7", "--out", "{tmp}/x"], "--scale 7"),
     (["data", "make-sample", "--out", "{folder}/train.json"], "is a file"),
     (["data", "get", "everything"], "everything"),
