@@ -15,7 +15,7 @@ from tacred_utils.corpora.reader import read_split
 from tacred_utils.ground import files
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.labels import NO_RELATION
-from tacred_utils.metrics.composed import best_threshold, both_answers, compose, gate
+from tacred_utils.metrics.composed import best_threshold, both_answers, gate
 from tacred_utils.metrics.counts import scores
 from tacred_utils.runs import predictions
 from tacred_utils.runs.predictions import read_labels, read_predictions
@@ -184,15 +184,11 @@ PROBABILITIES = st.lists(
 @settings(max_examples=100, deadline=None)
 @given(PROBABILITIES, st.floats(0, 1), st.floats(0, 1))
 def test_a_composition_names_what_is_detected_and_a_higher_threshold_names_no_more(rows, one, other):
-    p, q = (np.array([row[i] for row in rows], np.float32) for i in (0, 1))
-    with np.errstate(divide="ignore"):
-        detection, names = np.log(np.stack([1 - p, p], 1)), np.log(np.stack([q, 1 - q], 1))
-    low, high = (compose(detection, names, ["a", "b"], threshold) for threshold in sorted((one, other)))
-    best = ["a" if left >= right else "b" for left, right in names]
+    p, best = np.array([row[0] for row in rows]), ["a" if row[1] > 0.5 else "b" for row in rows]
+    low, high = (gate(p, best, threshold) for threshold in sorted((one, other)))
     assert all(answer in (NO_RELATION, name) for answer, name in zip(low, best, strict=True))
     assert all(below == above or above == NO_RELATION for below, above in zip(low, high, strict=True))
-    certain = compose(detection, names, ["a", "b"], 0.0)
-    assert [answer != NO_RELATION for answer in certain] == (np.exp(detection[:, 1].astype(float)) > 0).tolist()
+    assert [answer != NO_RELATION for answer in gate(p, best, 0.0)] == (p > 0).tolist()
 
 
 @settings(max_examples=100, deadline=None)

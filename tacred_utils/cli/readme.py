@@ -8,7 +8,7 @@ import pandas as pd
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.files import write_text
 from tacred_utils.ground.paths import FIGURES, PUBLISHED_RUNS, ROOT
-from tacred_utils.metrics.counts import over_seeds
+from tacred_utils.metrics.estimates import over_seeds
 from tacred_utils.notebook.tables import markdown
 from tacred_utils.runs import experiments
 from tacred_utils.runs.profile import load_profile
@@ -100,9 +100,9 @@ def _systems(runs: list[Run]) -> dict[str, tuple[str, list[Run]]]:
 
 
 def _dev(runs: list[Run]) -> float:
-    return over_seeds([run.metrics["dev"] for run in runs])["mean"]["micro_f1"]
+    return over_seeds([run.metrics["dev"] for run in runs]).value["micro_f1"]
 
 
 def _cell(table: pd.DataFrame, score: str) -> str:
-    mean, deviation, seeds = table.loc[score, ["mean", "sd", "n"]]
-    return f"{mean:.3f}" + (f" ± {deviation:.3f}" if seeds > 1 else "")
+    mean, low, high, seeds = table.loc[score, ["value", "low", "high", "n"]]
+    return f"{mean:.3f}" + (f" ({low:.3f}–{high:.3f})" if seeds > 1 else "")

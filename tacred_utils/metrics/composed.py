@@ -11,28 +11,33 @@ from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.labels import NO_RELATION, RELATION
 
 
-def compose(
-    detection: np.ndarray, classification: np.ndarray, classes: Sequence[str], threshold: float = 0.5
-) -> list[str]:
-    """The relation of every row that the first model detects, `no_relation` for the others.
+@dataclass(frozen=True)
+class Composed:
+    """A system that names a relation where its probability of one exceeds a threshold that was chosen on dev."""
 
-    `detection` is (rows, 2), log-probabilities of `no_relation` and of `relation`; `classification` is (rows,
-    R), those of the R relations named in `classes`. A row counts as detected when the probability of
-    `relation` exceeds the threshold, whatever its gold label: a false positive is classified too and costs
-    precision, as it would in use. Raises `UserError` when the two models do not answer the same rows.
+    threshold: float
+    answers: dict[str, list[str]]  # split → an answer for every row
+
+
+def compose(p: Mapping[str, np.ndarray], names: Mapping[str, Sequence[str]], dev_gold: Sequence[str]) -> Composed:
+    """Probabilities of a relation (rows,) and the names of relations, both by split, put together.
+
+    Every row that is detected is named, whatever its gold label: a false positive costs precision, as it would in use.
+    Raises `UserError` when the two do not answer the same rows, and as `best_threshold` does.
     """
-    if len(detection) != len(classification):
-        raise UserError(
-            f"detection answers {len(detection)} rows and classification {len(classification)}; "
-            "compose two runs on one corpus."
-        )
-    best = classification.argmax(axis=1)  # (rows,)
-    return gate(np.exp(detection[:, 1].astype(np.float64)), [classes[index] for index in best], threshold)
+    for split in p:
+        if len(p[split]) != len(names[split]):
+            raise UserError(
+                f"detection answers {len(p[split])} rows of {split} and classification {len(names[split])}; "
+                "compose two runs on one corpus."
+            )
+    threshold = best_threshold([label != NO_RELATION for label in dev_gold], p["dev"])
+    return Composed(threshold, {split: gate(p[split], names[split], threshold) for split in p})
 
 
-def gate(p_relation: np.ndarray, relations: Sequence[str], threshold: float) -> list[str]:
+def gate(p_relation: np.ndarray, names: Sequence[str], threshold: float) -> list[str]:
     """The named relation of every row whose probability (rows,) exceeds the threshold, `no_relation` elsewhere."""
-    return [name if p > threshold else NO_RELATION for p, name in zip(p_relation, relations, strict=True)]
+    return [name if p > threshold else NO_RELATION for p, name in zip(p_relation, names, strict=True)]
 
 
 def p_relation(answers: pd.DataFrame) -> np.ndarray:
@@ -54,21 +59,9 @@ def both_answers(log_probs: np.ndarray, classes: Sequence[str]) -> tuple[np.ndar
     return p, [classes[relations[index]] for index in best]
 
 
-@dataclass(frozen=True)
-class Gated:
-    """A system that names a relation where its probability of one exceeds a threshold that was chosen on dev."""
-
-    threshold: float
-    answers: dict[str, list[str]]  # split → an answer for every row
-
-
-def gated(p: Mapping[str, np.ndarray], relations: Mapping[str, Sequence[str]], dev_gold: Sequence[str]) -> Gated:
-    """Put probabilities of a relation and names of relations together, both by split, "dev" among them.
-
-    Raises `UserError` as `best_threshold` does.
-    """
-    threshold = best_threshold([label != NO_RELATION for label in dev_gold], p["dev"])
-    return Gated(threshold, {split: gate(p[split], relations[split], threshold) for split in p})
+def one_distribution(detection: np.ndarray, classification: np.ndarray) -> np.ndarray:
+    """Log-probabilities of detection (N, 2) and of classification (N, K − 1) as one, `no_relation` first. → (N, K)"""
+    return np.hstack([detection[:, :1], detection[:, 1:] + classification])
 
 
 def best_threshold(is_relation: Sequence[bool], p_relation: np.ndarray) -> float:

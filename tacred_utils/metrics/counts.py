@@ -1,31 +1,21 @@
-"""Every score of the study, with its uncertainty: pure functions over gold and predicted labels.
+"""Every score of the study: pure functions over gold and predicted labels.
 
-All scores follow from four counts (`Tally`): rows of each class that are answered rightly, that are gold,
+All scores follow from four counts (`ConfusionCounts`): rows of each class that are answered rightly, that are gold,
 that are predicted, and rows with a relation on both sides. A bootstrap over rows is therefore a multinomial
 draw over the distinct (gold, predicted) cells, and 1,000 draws over TACRED's test split take a fraction of a
 second.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from tacred_utils.corpora.example import Example
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.labels import (
-    NO_RELATION,
-    RELATION,
-    is_directed,
-    order_labels,
-    task_label,
-    undirected,
-)
-
-if TYPE_CHECKING:
-    from tacred_utils.corpora.example import Example
+from tacred_utils.ground.labels import NO_RELATION, RELATION, is_directed, order_labels, task_label, undirected
 
 SCORES = (
     "micro_p", "micro_r", "micro_f1", "macro_p", "macro_r", "macro_f1", "macro_f1_relations",
@@ -35,7 +25,7 @@ SCORES = (
 
 
 @dataclass(frozen=True)
-class Tally:
+class ConfusionCounts:
     """The counts that every score is a function of. Leading axes, if any, are bootstrap draws."""
 
     labels: list[str]  # L classes
@@ -108,22 +98,22 @@ class Tally:
         return mean_where(_ratio(2 * self.correct @ member, rows), ~absent)
 
 
-def tally(gold: Sequence[str], pred: Sequence[str], labels: Sequence[str] | None = None) -> Tally:
+def count(gold: Sequence[str], pred: Sequence[str], labels: Sequence[str] | None = None) -> ConfusionCounts:
     """Count gold and predicted labels (equally long, by row) over the fixed list `labels`.
 
     Without `labels` the list is the union of both. Raises `UserError` for no rows, for unequal lengths and
     for a label that is not in the list.
     """
-    labels = _label_list(labels, gold, pred)
-    codes = [_encode(column, labels) for column in (gold, pred)]
-    return tally_cells(*_same_length(codes), np.ones(len(codes[0])), labels)
+    labels = label_list(labels, gold, pred)
+    codes = [encode(column, labels) for column in (gold, pred)]
+    return count_cells(*same_length(codes), np.ones(len(codes[0])), labels)
 
 
-def tally_cells(gold: np.ndarray, pred: np.ndarray, weights: np.ndarray, labels: list[str]) -> Tally:
+def count_cells(gold: np.ndarray, pred: np.ndarray, weights: np.ndarray, labels: list[str]) -> ConfusionCounts:
     """Counts of K cells (gold and predicted class, as places in `labels`), each seen `weights` times: (..., K)."""
     relation = np.array([label != NO_RELATION for label in labels])
     size = len(labels)
-    return Tally(
+    return ConfusionCounts(
         labels,
         correct=_sum_by(gold, weights * (gold == pred), size),
         gold=_sum_by(gold, weights, size),
@@ -134,91 +124,17 @@ def tally_cells(gold: np.ndarray, pred: np.ndarray, weights: np.ndarray, labels:
 
 
 def scores(gold: Sequence[str], pred: Sequence[str], labels: Sequence[str] | None = None) -> dict[str, float]:
-    """All scores of these rows, name to fraction in 0..1 (definitions: `Tally.scores`; errors: `tally`)."""
-    return {name: float(value) for name, value in tally(gold, pred, labels).scores().items()}
+    """All scores of these rows, name to fraction in 0..1 (definitions: `ConfusionCounts.scores`; errors: `count`)."""
+    return {name: float(value) for name, value in count(gold, pred, labels).scores().items()}
 
 
 def per_class(gold: Sequence[str], pred: Sequence[str], labels: Sequence[str] | None = None) -> pd.DataFrame:
     """One row a label: label, precision, recall, f1, support (gold rows), predicted (rows answered so)."""
-    counts = tally(gold, pred, labels)
+    counts = count(gold, pred, labels)
     return pd.DataFrame({
         "label": counts.labels, "precision": counts.precision, "recall": counts.recall, "f1": counts.f1,
         "support": counts.gold.astype(int), "predicted": counts.predicted.astype(int),
     })  # fmt: skip
-
-
-def resample(
-    gold: Sequence[str], predictions: Sequence[Sequence[str]], labels: Sequence[str] | None = None,
-    draws: int = 1000, seed: int = 0, units: Sequence[object] | None = None,
-) -> list[Tally]:  # fmt: skip
-    """Bootstrap test rows: a `Tally` of shape (draws, L) for each system, all over the same draws of rows.
-
-    `units` says what each row belongs to, where rows are no independent witnesses (those of one sentence, say): whole
-    units are drawn then.
-    """
-    labels = _label_list(labels, gold, *predictions)
-    codes = _same_length([_encode(column, labels) for column in (gold, *predictions)])
-    cells, cell, counts = np.unique(np.column_stack(codes), axis=0, return_inverse=True, return_counts=True)
-    if units is None:  # cells is (K, 1 + systems), counts (K,)
-        rows, rng = counts.sum(), np.random.default_rng(seed)
-        weights = rng.multinomial(rows, counts / rows, size=draws)  # (draws, K)
-    else:
-        unit = number_units(units)  # (rows,)
-        held = sparse.csr_array((np.ones(len(unit)), (unit, cell.ravel())), shape=(unit.max() + 1, len(cells)))
-        weights = draw_units(unit.max() + 1, draws, seed) @ held  # (draws, units) @ (units, K)
-    return [tally_cells(cells[:, 0], cells[:, n], weights, labels) for n in range(1, cells.shape[1])]
-
-
-def number_units(units: Sequence[object]) -> np.ndarray:
-    """(rows,) a number from 0 on for the unit of each row."""
-    return pd.factorize(pd.Series(list(units)))[0]
-
-
-def draw_units(size: int, draws: int, seed: int) -> np.ndarray:
-    """(draws, size) how often each of `size` units is drawn when as many are drawn with replacement."""
-    chosen = np.random.default_rng(seed).integers(size, size=(draws, size))
-    return np.array([np.bincount(draw, minlength=size) for draw in chosen])
-
-
-def bootstrap(
-    gold: Sequence[str], pred: Sequence[str], names: Sequence[str] | None = None,
-    labels: Sequence[str] | None = None, draws: int = 1000, seed: int = 0,
-) -> pd.DataFrame:  # fmt: skip
-    """Scores with 95 % percentile intervals over test rows: index score name; columns value, low, high.
-
-    Macro averages are not linear in the rows: with classes of a few rows their intervals sit low.
-    """
-    values = scores(gold, pred, labels)
-    drawn = resample(gold, [pred], labels, draws, seed)[0].scores()
-    rows = {name: (values[name], *np.quantile(drawn[name], [0.025, 0.975])) for name in names or values}
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high"])
-
-
-def paired_bootstrap(
-    gold: Sequence[str], pred_a: Sequence[str], pred_b: Sequence[str], name: str = "micro_f1",
-    labels: Sequence[str] | None = None, draws: int = 1000, units: Sequence[object] | None = None,
-) -> dict[str, float]:  # fmt: skip
-    """Does system b differ from system a on these rows? Both are scored on the same draws of rows (or of `units`).
-
-    Returns difference (b − a), its 95 % interval low, high, and a two-sided p_value: twice the smaller share
-    of draws at or beyond 0, counting the observed sample as one draw (so it is never below 2 / (draws + 1)).
-    """
-    labels = _label_list(labels, gold, pred_a, pred_b)
-    drawn = resample(gold, [pred_a, pred_b], labels, draws, units=units)
-    drawn_a, drawn_b = (counts.scores()[name] for counts in drawn)
-    differences = drawn_b - drawn_a  # (draws,)
-    tail = min((differences <= 0).sum(), (differences >= 0).sum())
-    low, high = np.quantile(differences, [0.025, 0.975])
-    return {
-        "difference": scores(gold, pred_b, labels)[name] - scores(gold, pred_a, labels)[name],
-        "low": float(low), "high": float(high), "p_value": float(min(1.0, 2 * (tail + 1) / (draws + 1))),
-    }  # fmt: skip
-
-
-def over_seeds(results: Sequence[Mapping[str, float]]) -> pd.DataFrame:
-    """Mean, standard deviation (n − 1; none for one seed) and n of each score over runs of several seeds."""
-    table = pd.DataFrame(list(results))
-    return pd.DataFrame({"mean": table.mean(), "sd": table.std(ddof=1), "n": table.count()})
 
 
 def always_no_relation(gold: Sequence[str]) -> list[str]:
@@ -226,7 +142,7 @@ def always_no_relation(gold: Sequence[str]) -> list[str]:
     return [NO_RELATION] * len(gold)
 
 
-def majority_by_type_pair(train: Sequence["Example"], rows: Sequence["Example"]) -> list[str]:
+def majority_by_type_pair(train: Sequence[Example], rows: Sequence[Example]) -> list[str]:
     """The trivial system that answers the most frequent training label of the row's pair of entity types.
 
     A pair unseen in training gets the most frequent label of all; ties go to the first by name.
@@ -259,11 +175,11 @@ def balanced_rows(gold: Sequence[str], seed: int) -> np.ndarray:
     return np.sort(np.concatenate([rng.choice(side, size, replace=False) for side in sides]))
 
 
-def _label_list(labels: Sequence[str] | None, *columns: Sequence[str]) -> list[str]:
+def label_list(labels: Sequence[str] | None, *columns: Sequence[str]) -> list[str]:
     return order_labels(set().union(*columns)) if labels is None else list(labels)
 
 
-def _encode(column: Sequence[str], labels: list[str]) -> np.ndarray:
+def encode(column: Sequence[str], labels: list[str]) -> np.ndarray:
     """Row labels → positions in `labels`, of shape (rows,)."""
     codes = pd.Index(labels).get_indexer(list(column))
     if len(codes) == 0:
@@ -274,7 +190,7 @@ def _encode(column: Sequence[str], labels: list[str]) -> np.ndarray:
     return codes
 
 
-def _same_length(codes: list[np.ndarray]) -> list[np.ndarray]:
+def same_length(codes: list[np.ndarray]) -> list[np.ndarray]:
     if len(lengths := sorted({len(code) for code in codes})) > 1:
         numbers = f"{lengths[0]:,} and {lengths[-1]:,}"
         raise UserError(f"Gold and predicted labels differ in number ({numbers}); give one of each a row.")

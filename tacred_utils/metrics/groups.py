@@ -13,7 +13,8 @@ import pandas as pd
 
 from tacred_utils.corpora.example import Example
 from tacred_utils.ground.labels import NO_RELATION
-from tacred_utils.metrics.counts import SCORES, Tally, draw_units, number_units, resample, tally, tally_cells
+from tacred_utils.metrics.counts import SCORES, ConfusionCounts, count, count_cells
+from tacred_utils.metrics.estimates import Clusters, Estimate, resample, single_rows, table
 
 MACROS = ("macro_f1", "macro_f1_common", "macro_f1_all")  # see `drawn_scores`
 
@@ -82,12 +83,12 @@ def contents(gold: Sequence[str], bins: Bins) -> pd.DataFrame:
 
 def drawn_scores(
     gold: Sequence[str], answers: Mapping[str, Sequence[str]], bins: Bins, labels: Sequence[str], draws: int = 1000,
-    weights: np.ndarray | None = None, units: Sequence[object] | None = None,
+    weights: np.ndarray | None = None, clusters: Clusters | None = None,
 ) -> dict[str, dict[str, np.ndarray]]:  # fmt: skip
     """System → score → (1 + draws, bins): every score of every group, first as observed, then bootstrapped.
 
-    Within a group, units are drawn with replacement, the same ones for all systems: rows, or what `units` says they
-    belong to (rows of one sentence are no independent witnesses). `weights` let a row count for more or less than one.
+    Within a group, rows, or the `clusters` that they belong to, are drawn with replacement, the same ones for all
+    systems. `weights` let a row count for more or less than one.
 
     Beside the scores of `metrics` there are three macro averages of F1. `macro_f1`: over the classes that occur in the
     group, gold or answered, as scikit-learn does when it is given no list; `macro_f1_common`: over those that are gold
@@ -95,7 +96,7 @@ def drawn_scores(
     or without weight has NaN, and so has an average over no class.
     """
     codes = {name: _codes(column, labels) for name, column in answers.items()}
-    gold_codes, unit_codes = _codes(gold, labels), _numbered(units, len(gold))
+    gold_codes, clusters = _codes(gold, labels), clusters or single_rows(len(gold))
     weights = np.ones(len(gold)) if weights is None else weights
     present = np.zeros((len(bins), len(labels)), dtype=bool)  # gold in the group
     present[bins.codes, gold_codes] = True
@@ -104,32 +105,37 @@ def drawn_scores(
     columns: dict[str, list[dict[str, np.ndarray]]] = {name: [] for name in answers}
     for place in weighty:
         rows = np.flatnonzero(bins.codes == place)
-        drawn = _drawn_rows(unit_codes[rows], draws, place) * weights[rows]  # (1 + draws, rows)
+        own = clusters[rows]
+        drawn = (
+            np.vstack([np.ones(len(rows)), own.drawn(draws, place)[:, own.codes]]) * weights[rows]
+        )  # (1 + draws, rows)
         for name, code in codes.items():
-            counts = tally_cells(gold_codes[rows], code[rows], drawn, list(labels))
+            counts = count_cells(gold_codes[rows], code[rows], drawn, list(labels))
             columns[name].append(_group_scores(counts, common))
     return {name: _by_group(scored, weighty, (1 + draws, len(bins))) for name, scored in columns.items()}
 
 
 def summary(values: np.ndarray, bins: Bins) -> pd.DataFrame:
     """One score by group: columns bin, value, low, high (95 % interval), from (1 + draws, bins)."""
-    low, high = np.quantile(values[1:], [0.025, 0.975], axis=0)
-    return pd.DataFrame({"bin": bins.names, "value": values[0], "low": low, "high": high})
+    found = table({name: _estimate(column) for name, column in zip(bins.names, values.T, strict=True)})
+    return found[["value", "low", "high"]].rename_axis("bin").reset_index()
 
 
-def last_against_others(values: np.ndarray, bins: Bins) -> dict[str, float]:
-    """The last group's score minus the mean of the others', from (1 + draws, bins): value, low, high.
+def last_against_others(values: np.ndarray, bins: Bins) -> Estimate:
+    """The last group's score minus the mean of the others', from (1 + draws, bins).
 
     Groups have no row in common, so that their draws are independent. Empty groups are passed over, and others without
     a score; NaN where the last one that holds rows has none.
     """
     *others, last = np.flatnonzero(bins.sizes)
     known = [place for place in others if not np.isnan(values[0, place])]
-    if not known:
-        return dict.fromkeys(("value", "low", "high"), float("nan"))
-    differences = values[:, last] - values[:, known].mean(axis=1)
-    low, high = np.quantile(differences[1:], [0.025, 0.975])
-    return {"value": float(differences[0]), "low": float(low), "high": float(high)}
+    others_mean = values[:, known].mean(axis=1) if known else np.full(len(values), np.nan)
+    return _estimate(values[:, last] - others_mean)
+
+
+def _estimate(column: np.ndarray) -> Estimate:
+    """From (1 + draws,), first as observed."""
+    return Estimate.drawn(column[0], column[1:], 1, "")
 
 
 def same_mix(bins: Bins, strata: Sequence[object]) -> np.ndarray:
@@ -149,27 +155,27 @@ def same_mix(bins: Bins, strata: Sequence[object]) -> np.ndarray:
 
 def spread_by_chance(
     gold: Sequence[str], pred: Sequence[str], bins: Bins, labels: Sequence[str], draws: int = 500,
-    units: Sequence[object] | None = None,
+    clusters: Clusters | None = None,
 ) -> dict[str, float]:  # fmt: skip
     """Do groups differ in macro F1 by more than groups of these sizes made at random? A permutation test.
 
-    Where rows of one unit lie in one group by necessity, as rows of a sentence do when groups are of sentence length,
-    `units` must say so: whole units are then shuffled. Returns spread (largest minus smallest macro F1 over the
+    Where rows of one cluster lie in one group by necessity, as rows of a sentence do when groups are of sentence
+    length, `clusters` must say so: whole ones are then shuffled. Returns spread (largest minus smallest macro F1 over the
     classes that occur in the group), chance (its mean over the shuffles) and p_value (share of shuffles, the observed
     one counted, with at least that spread).
     """
     pairs = np.column_stack([_codes(gold, labels), _codes(pred, labels)])
     cells, cell = np.unique(pairs, axis=0, return_inverse=True)
-    unit = _numbered(units, len(gold))
-    group = np.zeros(unit.max() + 1, dtype=int)  # of each unit
-    group[unit] = bins.codes
-    if (group[unit] != bins.codes).any():
-        raise ValueError("a unit has rows in several groups: it cannot be shuffled as a whole")
+    clusters = clusters or single_rows(len(gold))
+    group = np.zeros(clusters.size, dtype=int)  # of each cluster
+    group[clusters.codes] = bins.codes
+    if (group[clusters.codes] != bins.codes).any():
+        raise ValueError("a cluster has rows in several groups: it cannot be shuffled as a whole")
     rng, size = np.random.default_rng(0), len(bins) * len(cells)
     orders = [group, *(rng.permutation(group) for _ in range(draws))]
-    counts = [np.bincount(order[unit] * len(cells) + cell.ravel(), minlength=size) for order in orders]
+    counts = [np.bincount(order[clusters.codes] * len(cells) + cell.ravel(), minlength=size) for order in orders]
     counts = np.array(counts).reshape(-1, len(cells))  # ((1 + draws) · bins, cells)
-    scores = tally_cells(cells[:, 0], cells[:, 1], counts, list(labels))
+    scores = count_cells(cells[:, 0], cells[:, 1], counts, list(labels))
     macro = scores.macro_f1_over(np.ones(len(labels), dtype=bool)).reshape(1 + draws, len(bins))[:, bins.sizes > 0]
     spread = np.ptp(macro, axis=1)
     return {
@@ -180,7 +186,7 @@ def spread_by_chance(
 
 def by_frequency(
     gold: Sequence[str], pred: Sequence[str], train_gold: Sequence[str], labels: Sequence[str], parts: int = 5,
-    draws: int = 1000, units: Sequence[object] | None = None,
+    draws: int = 1000, clusters: Clusters | None = None,
 ) -> pd.DataFrame:  # fmt: skip
     """Mean F1 of the relations, in groups of about equally many classes by their number of training rows.
 
@@ -193,31 +199,19 @@ def by_frequency(
         return pd.DataFrame(columns=["bin", "classes", "rows", "value", "low", "high"])
     in_training, in_test = Counter(train_gold), Counter(gold)
     bins = by_size([in_training[label] for label in relations], parts)
-    one, many = tally(gold, pred, labels), resample(gold, [pred], labels, draws, units=units)[0]
+    one, many = count(gold, pred, labels), resample(gold, [pred], labels, draws, clusters=clusters)[0]
     rows = []
     for place, name in enumerate(bins.names):
         members = [label for label, code in zip(relations, bins.codes, strict=True) if code == place]
         mask = np.isin(labels, members)
-        value, drawn = one.macro_f1_over(mask), many.macro_f1_over(mask)
-        low, high = np.quantile(drawn, [0.025, 0.975])
-        scores = {"value": float(value), "low": low, "high": high} if members else {}
+        found = Estimate.drawn(one.macro_f1_over(mask), many.macro_f1_over(mask), 1, "")
+        scores = {"value": found.value, "low": found.low, "high": found.high} if members else {}
         rows.append({"bin": name, "classes": len(members), "rows": sum(in_test[label] for label in members)} | scores)
     return pd.DataFrame(rows, columns=["bin", "classes", "rows", "value", "low", "high"])
 
 
 def _codes(column: Sequence[str], labels: Sequence[str]) -> np.ndarray:
     return pd.Index(labels).get_indexer(list(column))  # (rows,)
-
-
-def _numbered(units: Sequence[object] | None, rows: int) -> np.ndarray:
-    """(rows,) the number of each row's unit; every row is its own where nothing is said."""
-    return np.arange(rows) if units is None else number_units(units)
-
-
-def _drawn_rows(units: np.ndarray, draws: int, seed: int) -> np.ndarray:
-    """(1 + draws, rows) how often each row counts: once, then as often as its unit was drawn."""
-    numbers = np.unique(units, return_inverse=True)[1]
-    return np.vstack([np.ones(len(units)), draw_units(numbers.max() + 1, draws, seed)[:, numbers]])
 
 
 def _by_group(scored: list[dict[str, np.ndarray]], places: np.ndarray, shape: tuple[int, int]) -> dict[str, np.ndarray]:
@@ -230,7 +224,7 @@ def _by_group(scored: list[dict[str, np.ndarray]], places: np.ndarray, shape: tu
     return result
 
 
-def _group_scores(counts: Tally, common: np.ndarray) -> dict[str, np.ndarray]:
+def _group_scores(counts: ConfusionCounts, common: np.ndarray) -> dict[str, np.ndarray]:
     scores = counts.scores()
     return scores | {
         "macro_f1": counts.macro_f1_over(counts.observed),

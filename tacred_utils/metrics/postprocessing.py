@@ -83,11 +83,6 @@ def mixed(one: np.ndarray, other: np.ndarray, weight: float) -> np.ndarray:
         return np.logaddexp(np.log(weight) + one, np.log1p(-weight) + other)
 
 
-def two_stages(detection: np.ndarray, classification: np.ndarray) -> np.ndarray:
-    """Detection (N, 2) and classification (N, K − 1) as one distribution, `no_relation` first. → (N, K)"""
-    return np.hstack([detection[:, :1], detection[:, 1:] + classification])
-
-
 def tuned(
     options: Iterable[float], change: Callable[[str, float], np.ndarray], score: Callable[[np.ndarray], float]
 ) -> tuple[float, dict[str, np.ndarray]]:
@@ -147,7 +142,7 @@ def confidence(log_probs: np.ndarray) -> np.ndarray:
 
 
 def reliability(p: np.ndarray, right: np.ndarray, bins: int = 10) -> pd.DataFrame:
-    """Confidence against the share that is right, in bins of equal width that are not empty.
+    """Confidence against the share that is right, in bins of equal width that are not empty: the study's one binning.
 
     Columns rows, confidence, right, and low and high of a 95 % interval (Wilson 1927).
     """

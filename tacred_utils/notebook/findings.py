@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 
 from IPython.display import Markdown, display
 
+from tacred_utils.metrics.estimates import Estimate
+
 MARKS = {True: "✓", False: "✗ **Not here:**", None: "○ **Not told here**, since a run is missing:"}
 LEGEND = "✓ holds on these runs, ✗ does not"
 
@@ -62,8 +64,8 @@ class _Shown:
 
 def _parts(value: object) -> list | tuple:
     """Value, low and high of an estimate as a tuple, the items of a collection or a single value as a list."""
-    if hasattr(value, "interval"):
-        return (value.value, *value.interval)
+    if isinstance(value, Estimate):
+        return value.value, value.low, value.high
     items = value if not isinstance(value, str) and hasattr(value, "__iter__") else [value]
     return [item.item() if hasattr(item, "item") else item for item in items]
 

@@ -23,6 +23,7 @@ from tacred_utils.corpora.registry import data_folder
 from tacred_utils.ground.labels import NO_RELATION, SPLITS
 from tacred_utils.ground.paths import DATA, PUBLISHED_RUNS, RESULTS, ROOT
 from tacred_utils.inputs.encoding import window
+from tacred_utils.metrics.estimates import Clusters, Estimate, clusters_of
 from tacred_utils.metrics.groups import type_pair
 from tacred_utils.models import processes
 from tacred_utils.notebook import figures, manifest, tables
@@ -199,9 +200,9 @@ class Study:
         return Spec(family, task, self.seeds[0] if seed is None else seed, settings, variant)
 
     @cached_property
-    def units(self) -> np.ndarray:
-        """(test rows,) what is drawn in a bootstrap: rows of one document, or of one sentence, are no independent witnesses."""
-        return np.array([row.document or " ".join(row.token) for row in self.corpus.test], dtype=object)
+    def clusters(self) -> Clusters:
+        """What is drawn in a bootstrap of test rows."""
+        return clusters_of(self.corpus.test)
 
     @cached_property
     def catalog(self) -> measures.Shelf:
@@ -222,17 +223,16 @@ class Study:
             self._used(run)
         return found
 
-    def estimate(self, score: str, *specs: str, rows: np.ndarray | None = None) -> measures.Estimate:
-        """A score of a system, or of the first less the second, over seeds and test units; NaN where one is missing.
+    def estimate(self, score: str, *specs: str, rows: np.ndarray | None = None) -> Estimate:
+        """A score of a system, or of the first less the second, over seeds and test texts; NaN where one is missing.
 
         `rows` (bool, of the rows that the task is scored on) restricts to a part. The two are drawn together.
         """
         systems = [self.system(spec) for spec in specs]
         if None in systems:
-            return measures.Estimate(np.nan, np.full(2, np.nan), 0)
-        units = self.units[self.scored_rows(systems[0])]
-        units, score = units if rows is None else units[rows], measures.COUNTED.get(score, score)
-        first, *other = measures.estimates(systems, score, rows, self.draws, units=units)
+            return Estimate(np.nan, np.nan, np.nan)
+        clusters, score = self.clusters[self.scored_rows(systems[0])], measures.COUNTED.get(score, score)
+        first, *other = measures.estimates(systems, score, rows, self.draws, clusters=clusters)
         return first - other[0] if other else first
 
     def scored_rows(self, system: measures.System) -> np.ndarray:

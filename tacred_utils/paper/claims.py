@@ -11,13 +11,13 @@ from functools import cache
 from itertools import product
 
 import msgspec
-import numpy as np
 import pandas as pd
 
 from tacred_utils.ground.paths import NOTEBOOKS, PACKAGE
 from tacred_utils.metrics import counts
+from tacred_utils.metrics.estimates import Estimate
 from tacred_utils.paper import measures, published
-from tacred_utils.paper.measures import Estimate, Missing, Shelf, System
+from tacred_utils.paper.measures import Missing, Shelf, System
 
 SUPPORTED, NOT_SUPPORTED, UNDECIDED = "supported", "not supported", "undecided"
 CONTRADICTED, NOT_TESTABLE = "contradicted by the paper's own numbers", "not testable here"
@@ -27,7 +27,7 @@ PRINTED, TACRED, MAIN = "the paper", "TACRED", "conll04"  # origins of evidence;
 DECISIVE = ("tacred", "tacred-tacrev", "tacred-retacred", MAIN)  # corpora of runs that a verdict may rest on
 CEILING = 0.95  # two systems above it leave no room for a difference
 Range = tuple[float, float]
-NOTHING = Estimate(math.nan, np.full(1, math.nan), 0)
+NOTHING = Estimate(math.nan, math.nan, math.nan)
 ABOVE_0, BELOW_0 = (0.0, math.inf), (-math.inf, 0.0)
 
 
@@ -196,7 +196,7 @@ def measured_as(
     claim: str, measured: str, origin: str, found: Estimate, needs: Range, source: str, decides: bool = True
 ) -> Evidence:
     """An estimate as evidence."""
-    return Evidence(claim, measured, origin, found.value, *found.interval, needs, source, decides, found.n)
+    return Evidence(claim, measured, origin, found.value, found.low, found.high, needs, source, decides, found.n)
 
 
 # Evidence that is declared: published predictions and our runs
@@ -236,7 +236,7 @@ def from_runs(shelves: Mapping[str, Shelf], draws: int = 1000) -> Iterator[Evide
                 yield _of_test(test, name, corpus, None, note=str(what))
             continue
         speaks = not shelf.stamp and (corpus in DECISIVE or (test.kbp37 and corpus == "kbp37"))
-        full = bool(test.minus) and found.least > CEILING
+        full = bool(test.minus) and min(found.parts) > CEILING
         yield _of_test(test, name, corpus, found, speaks and not full, f"both above {CEILING}" if full else "")
 
 

@@ -5,7 +5,7 @@ measure is about them. Two systems measured together are scored on the same draw
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -20,8 +20,10 @@ from tacred_utils.corpora.registry import corpus_files
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.labels import NO_RELATION, SCORED, order_labels, task_label
 from tacred_utils.metrics import counts
-from tacred_utils.metrics.composed import both_answers, gated, p_relation
-from tacred_utils.metrics.counts import Tally, mean_where
+from tacred_utils.metrics.composed import both_answers, compose, p_relation
+from tacred_utils.metrics.counts import ConfusionCounts, mean_where
+from tacred_utils.metrics.estimates import SEED, Clusters, Estimate, Score
+from tacred_utils.metrics.estimates import estimates as estimated
 from tacred_utils.metrics.groups import entity_distance, sentence_length
 from tacred_utils.metrics.postprocessing import cut_at
 from tacred_utils.runs.data import load_corpus
@@ -29,41 +31,12 @@ from tacred_utils.runs.experiments import declared
 from tacred_utils.runs.profile import load_profile, parse_overrides
 from tacred_utils.runs.store import Run, find_runs
 
-SEED = 13  # of all draws
 IDENTITY = ["family", "variant", "task", "changed", "seed"]  # columns that tell runs of one corpus apart
 TWO_STAGES, GATED, RESTRICTED = "two_stages", "gated", "restricted"  # tasks that are put together from runs
 
 
 class Missing(Exception):
     """What a measure needs and does not find, in words."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A score, what it comes to on each bootstrap draw, and the number of rows (or classes) drawn from."""
-
-    value: float
-    drawn: np.ndarray  # (draws,)
-    n: int
-    least: float = -np.inf  # of a difference: the smaller of the two scores
-
-    def __sub__(self, other: "Estimate") -> "Estimate":
-        least = min(self.value, other.value)
-        return Estimate(self.value - other.value, self.drawn - other.drawn, min(self.n, other.n), least)
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """The 95 % percentile interval."""
-        low, high = np.quantile(self.drawn, [0.025, 0.975])
-        return float(low), float(high)
-
-    @property
-    def low(self) -> float:
-        return self.interval[0]
-
-    @property
-    def high(self) -> float:
-        return self.interval[1]
 
 
 @dataclass(frozen=True)
@@ -219,13 +192,13 @@ def _two_stages(detector: Run, namer: Run) -> np.ndarray:
     frames = {split: predictions_of(detector, split) for split in SCORED}
     names = {split: predictions_of(namer, split).label_pred for split in SCORED}
     p = {split: p_relation(frame) for split, frame in frames.items()}
-    return np.array(gated(p, names, frames["dev"].label_true).answers["test"])
+    return np.array(compose(p, names, frames["dev"].label_true).answers["test"])
 
 
 def _gated(run: Run) -> np.ndarray:
     parts = {split: both_answers(run.log_probs(split), run.classes) for split in SCORED}
     p, names = ({split: part[place] for split, part in parts.items()} for place in (0, 1))
-    return np.array(gated(p, names, predictions_of(run, "dev").label_true).answers["test"])
+    return np.array(compose(p, names, predictions_of(run, "dev").label_true).answers["test"])
 
 
 def _restricted(run: Run) -> np.ndarray:
@@ -236,29 +209,18 @@ def _restricted(run: Run) -> np.ndarray:
 
 
 def estimates(
-    systems: Sequence[System], score: str | Callable[[Tally], np.ndarray], rows: np.ndarray | None = None,
-    draws: int = 1000, seed: int = SEED, units: Sequence[object] | None = None,
+    systems: Sequence[System], score: Score, rows: np.ndarray | None = None, draws: int = 1000, seed: int = SEED,
+    clusters: Clusters | None = None,
 ) -> list[Estimate]:  # fmt: skip
-    """A score (of counts.SCORES, or a function of the counts) of each system, all on the same draws of test rows.
+    """A score of each system, as `metrics.estimates` has it; `rows` (bool) restricts to a part.
 
-    It is averaged over a system's seeds; a draw takes rows and seeds with replacement, so that the interval covers
-    both. `rows` (bool) restricts to a part, `units` are what is drawn in place of rows (see `counts.resample`). The
-    systems must answer the same rows.
+    The systems must answer the same rows.
     """
     gold, labels = systems[0].gold, systems[0].labels
     assert all([np.array_equal(system.gold, gold) for system in systems]), "systems must answer the same rows"
     rows = np.ones(len(gold), bool) if rows is None else rows
-    answers = [answer[rows] for system in systems for answer in system.answers]
-    exact = [_value(counts.tally(gold[rows], answer, labels), score) for answer in answers]
-    drawn = [_value(tally, score) for tally in counts.resample(gold[rows], answers, labels, draws, seed, units)]
-    found, rng, start = [], np.random.default_rng(seed), 0
-    for system in systems:
-        values = np.array(drawn[start : start + len(system.answers)])  # (seeds, draws)
-        chosen = rng.integers(len(values), size=values.shape)
-        mean = np.take_along_axis(values, chosen, axis=0).mean(axis=0)
-        found.append(Estimate(float(np.mean(exact[start : start + len(values)])), mean, int(rows.sum())))
-        start += len(values)
-    return found
+    answers = [[answer[rows] for answer in system.answers] for system in systems]
+    return estimated(gold[rows], answers, score, labels, clusters[rows] if clusters else None, draws, seed)
 
 
 def measure(score: str, systems: Sequence[System], shelf: Shelf | None = None, draws: int = 1000) -> Estimate:
@@ -272,29 +234,25 @@ def _difference(found: Sequence[Estimate]) -> Estimate:
     return found[0] if len(found) == 1 else found[0] - found[1]
 
 
-def _value(tally: Tally, score: str | Callable[[Tally], np.ndarray]) -> np.ndarray:
-    return tally.scores()[score] if isinstance(score, str) else score(tally)
-
-
-def no_relation_share(tally: Tally) -> np.ndarray:
+def no_relation_share(counts: ConfusionCounts) -> np.ndarray:
     """Share of rows answered `no_relation`."""
-    return tally.predicted[..., tally.labels.index(NO_RELATION)] / tally.gold.sum(-1)
+    return counts.predicted[..., counts.labels.index(NO_RELATION)] / counts.gold.sum(-1)
 
 
-def no_relation_excess(tally: Tally) -> np.ndarray:
+def no_relation_excess(counts: ConfusionCounts) -> np.ndarray:
     """Share of rows answered `no_relation` minus its share in gold: above 0, the system leans on it."""
-    return no_relation_share(tally) - tally.gold[..., tally.labels.index(NO_RELATION)] / tally.gold.sum(-1)
+    return no_relation_share(counts) - counts.gold[..., counts.labels.index(NO_RELATION)] / counts.gold.sum(-1)
 
 
-def unevenness(tally: Tally) -> np.ndarray:
+def unevenness(counts: ConfusionCounts) -> np.ndarray:
     """Standard deviation of F1 over relations."""
-    f1, there = _relation_f1(tally)
+    f1, there = _relation_f1(counts)
     return np.sqrt(mean_where((f1 - mean_where(f1, there)[..., None]) ** 2, there))
 
 
-def _relation_f1(tally: Tally) -> tuple[np.ndarray, np.ndarray]:
+def _relation_f1(counts: ConfusionCounts) -> tuple[np.ndarray, np.ndarray]:
     """F1 (..., relations), and whether a relation occurs: one that a draw has lost has no F1."""
-    return tally.f1[..., tally.relation], (tally.gold + tally.predicted > 0)[..., tally.relation]
+    return counts.f1[..., counts.relation], (counts.gold + counts.predicted > 0)[..., counts.relation]
 
 
 def _frequent_minus_rare(systems: Sequence[System], shelf: Shelf | None, draws: int) -> Estimate:
@@ -303,8 +261,8 @@ def _frequent_minus_rare(systems: Sequence[System], shelf: Shelf | None, draws: 
     order = np.argsort(-_counts(systems[0])[relations].to_numpy(), kind="stable")
     frequent, rare = np.split(order, [len(order) // 2])
 
-    def gap(tally: Tally) -> np.ndarray:
-        f1, there = _relation_f1(tally)
+    def gap(counts: ConfusionCounts) -> np.ndarray:
+        f1, there = _relation_f1(counts)
         common, other = (mean_where(f1[..., half], there[..., half]) for half in (frequent, rare))
         return common - other
 
@@ -323,7 +281,7 @@ def _rank_correlation(systems: Sequence[System], shelf: Shelf | None, draws: int
     f1 = classes.f1.drop(NO_RELATION, errors="ignore")
     pairs = np.stack([f1, _counts(system)[f1.index]])  # (2, relations)
     drawn = _spearman(pairs[:, rng.integers(len(f1), size=(draws, len(f1)))])
-    return Estimate(float(_spearman(pairs)), drawn, len(f1))
+    return Estimate.drawn(_spearman(pairs), drawn, len(f1), "relations")
 
 
 def _spearman(pairs: np.ndarray) -> np.ndarray:
@@ -355,7 +313,7 @@ def _train_minus_dev(systems: Sequence[System], shelf: Shelf, draws: int) -> Est
     frames = [predictions_of(run, "dev") for run in runs]
     dev = System("", frames[0].label_true.to_numpy(), [f.label_pred.to_numpy() for f in frames], runs[0].classes)
     found = estimates([dev], "macro_f1", draws=draws)[0]
-    return Estimate(float(np.mean(trained)), np.full(draws, np.mean(trained)), found.n) - found
+    return Estimate.drawn(np.mean(trained), np.full(draws, np.mean(trained)), found.n, found.unit) - found
 
 
 def _gain_by_features(systems: Sequence[System], shelf: Shelf, draws: int) -> Estimate:

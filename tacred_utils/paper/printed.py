@@ -10,10 +10,10 @@ from itertools import product
 import numpy as np
 
 from tacred_utils.ground.labels import NO_RELATION, TACRED_SPLIT_SIZES
+from tacred_utils.metrics.estimates import SEED, Estimate
 from tacred_utils.paper import consistency, published
 from tacred_utils.paper.claims import ABOVE_0, BELOW_0, PRINTED, TACRED, Evidence, Range, measured_as
 from tacred_utils.paper.consistency import HALF, TESTED
-from tacred_utils.paper.measures import SEED, Estimate
 
 
 def from_the_paper() -> Iterator[Evidence]:
@@ -84,6 +84,6 @@ def _printed_classes() -> Iterator[Evidence]:
             yield _printed("C11", what, part.f1.max() - part.f1.min(), 2 * HALF, (0.5, math.inf), place)
     share = published.table_12() / published.table_12().sum()
     batches = np.random.default_rng(SEED).multinomial(50, share, size=2000) > 0
-    held = Estimate(float((1 - (1 - share) ** 50).mean()), batches.mean(axis=1), len(share))
+    held = Estimate.drawn((1 - (1 - share) ** 50).mean(), batches.mean(axis=1), len(share), "batches")
     what = "share of the 42 labels that a batch of 50 holds"
     yield measured_as("C16", what, TACRED, held, (0.5, math.inf), "Table 12")

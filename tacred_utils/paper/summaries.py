@@ -1,6 +1,6 @@
 """Summary tables over runs: every system of the study by task and score, beside trivial, published and the paper's.
 
-Cells are text, mean ± standard deviation over seeds, so that a table says how many runs a number rests on.
+Cells are text, mean and range over seeds, so that a table says how many runs a number rests on.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,19 +11,20 @@ import pandas as pd
 from tacred_utils.ground.labels import NO_RELATION, TASKS, task_label
 from tacred_utils.metrics import counts
 from tacred_utils.metrics.counts import task_scores
+from tacred_utils.metrics.estimates import over_seeds
 from tacred_utils.models.settings import FAMILIES
 from tacred_utils.paper import published
 from tacred_utils.paper.measures import Shelf, predictions_of
 
 
 def summary(shelf: Shelf, scores: Sequence[str]) -> pd.DataFrame:
-    """All headline systems of a corpus by task, mean ± deviation over seeds; trivial and published ones beside them.
+    """All headline systems of a corpus by task, mean and range over seeds; trivial and published ones beside them.
 
     Joint and detection are scored on the whole test split; relation_only on gold relations (oracle detection).
     """
     rows = []
     for (task, name), part in shelf.frame[shelf.frame.system != ""].groupby(["task", "system"]):
-        table = counts.over_seeds([run.metrics["test"] for run in part.run])
+        table = over_seeds([run.metrics["test"] for run in part.run])
         rows.append({"task": task, "system": name, "seeds": len(part)} | _cells(table, scores))
     rows += [row for task in TASKS if task in set(shelf.frame.task) for row in _trivial(shelf, task, scores)]
     for row in published.literature(shelf.corpus).itertuples():
@@ -36,9 +37,12 @@ def summary(shelf: Shelf, scores: Sequence[str]) -> pd.DataFrame:
 
 
 def _cells(table: pd.DataFrame, scores: Sequence[str]) -> dict[str, str]:
-    """Scores as text, with their deviation where there are seeds to deviate."""
+    """Scores as text, with their range where there are several seeds."""
     shown = table.loc[[score for score in scores if score in table.index]]
-    return {row.Index: f"{row.mean:.3f}" + (f" ± {row.sd:.3f}" if row.n > 1 else "") for row in shown.itertuples()}
+    return {
+        row.Index: f"{row.value:.3f}" + (f" ({row.low:.3f}–{row.high:.3f})" if row.n > 1 else "")
+        for row in shown.itertuples()
+    }
 
 
 def _trivial(shelf: Shelf, task: str, scores: Sequence[str]) -> list[dict[str, object]]:
@@ -51,7 +55,7 @@ def _trivial(shelf: Shelf, task: str, scores: Sequence[str]) -> list[dict[str, o
     rows = []
     for name, answer in answers.items():
         values = task_scores(task, gold.tolist(), [task_label(task, label) for label in answer], None)
-        rows.append({"task": task, "system": name} | _cells(counts.over_seeds([values]), scores))
+        rows.append({"task": task, "system": name} | _cells(over_seeds([values]), scores))
     return rows
 
 
@@ -63,7 +67,7 @@ def beside_the_paper(shelves: Mapping[str, Shelf], score: str) -> pd.DataFrame:
         for corpus, shelf in shelves.items():
             recipe = {"family": family, "task": task, "variant": "paper" if family == "svm" else "", "changed": "{}"}
             part = shelf.frame[(shelf.frame[list(recipe)] == pd.Series(recipe)).all(axis=1)]
-            table = counts.over_seeds([run.metrics["test"] for run in part.run])
+            table = over_seeds([run.metrics["test"] for run in part.run])
             name = f"{corpus}{', ' if shelf.stamp else ''}{shelf.stamp}"
             row[name] = _cells(table, [score]).get(score, "")
         rows.append(row)

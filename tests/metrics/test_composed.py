@@ -6,7 +6,7 @@ import pytest
 
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.labels import NO_RELATION
-from tacred_utils.metrics.composed import best_threshold, both_answers, compose, gate, gated, p_relation
+from tacred_utils.metrics.composed import best_threshold, both_answers, compose, gate, one_distribution, p_relation
 from tacred_utils.metrics.counts import scores
 
 CLASSES = ["org:founded", "per:spouse"]
@@ -21,17 +21,23 @@ def detections(p_relation: list[float]) -> np.ndarray:
     return log_probs([[1 - p, p] for p in p_relation])
 
 
+def answers(detection: np.ndarray, classification: np.ndarray, threshold: float = 0.5) -> list[str]:
+    """From log-probabilities (rows, 2) and (rows, 2), at a threshold that is given."""
+    named = [CLASSES[index] for index in classification.argmax(axis=1)]
+    return gate(np.exp(detection[:, 1].astype(float)), named, threshold)
+
+
 def test_truth_table() -> None:
     classification = log_probs([[0.9, 0.1], [0.2, 0.8]] * 2)
-    composed = compose(detections([0.1, 0.1, 0.9, 0.9]), classification, CLASSES)
+    composed = answers(detections([0.1, 0.1, 0.9, 0.9]), classification)
     assert composed == [NO_RELATION, NO_RELATION, "org:founded", "per:spouse"]
 
 
 def test_false_positives_are_classified_and_cost_precision() -> None:
     gold = ["per:spouse", "per:spouse", NO_RELATION, NO_RELATION]
     classification = log_probs([[0.1, 0.9]] * 4)
-    clean = compose(detections([0.9, 0.9, 0.2, 0.2]), classification, CLASSES)
-    planted = compose(detections([0.9, 0.9, 0.8, 0.8]), classification, CLASSES)
+    clean = answers(detections([0.9, 0.9, 0.2, 0.2]), classification)
+    planted = answers(detections([0.9, 0.9, 0.8, 0.8]), classification)
     assert planted == ["per:spouse"] * 4
     assert scores(gold, clean)["micro_p"] == 1.0
     assert scores(gold, planted)["micro_p"] == 0.5
@@ -43,13 +49,13 @@ def test_every_case_of_the_composition_costs_what_the_truth_table_says() -> None
     gold = ["per:spouse", "per:spouse", "per:spouse", NO_RELATION, NO_RELATION]
     detected = np.array([0.9, 0.9, 0.1, 0.9, 0.1])
     named = ["per:spouse", "org:founded", "per:spouse", "org:founded", "per:spouse"]
-    answers = gate(detected, named, 0.5)
-    assert answers == ["per:spouse", "org:founded", NO_RELATION, "org:founded", NO_RELATION]
-    found = scores(gold, answers)
+    given = gate(detected, named, 0.5)
+    assert given == ["per:spouse", "org:founded", NO_RELATION, "org:founded", NO_RELATION]
+    found = scores(gold, given)
     assert (found["micro_p"], found["micro_r"]) == (pytest.approx(1 / 3), pytest.approx(1 / 3))
     assert (found["detection_p"], found["detection_r"]) == (pytest.approx(2 / 3), pytest.approx(2 / 3))
     assert found["classification_accuracy"] == 0.5
-    without = scores(gold[:3], answers[:3])  # what dropping the false alarm would pretend
+    without = scores(gold[:3], given[:3])  # what dropping the false alarm would pretend
     assert without["micro_p"] == 0.5 and without["detection_p"] == 1.0
 
 
@@ -89,20 +95,20 @@ def test_the_threshold_is_chosen_on_dev_and_used_on_test() -> None:
     dev_gold = ["per:spouse", NO_RELATION, NO_RELATION]
     p = {"dev": np.array([0.4, 0.3, 0.1]), "test": np.array([0.36, 0.34])}
     relations = {"dev": ["per:spouse"] * 3, "test": ["per:spouse"] * 2}
-    system = gated(p, relations, dev_gold)
+    system = compose(p, relations, dev_gold)
     assert system.threshold == pytest.approx(0.35)
     assert system.answers == {"dev": dev_gold, "test": ["per:spouse", NO_RELATION]}
 
 
 def test_a_missed_relation_stays_missed_whatever_the_classifier_says() -> None:
-    assert compose(detections([0.49]), log_probs([[0.0, 1.0]]), CLASSES) == [NO_RELATION]
+    assert answers(detections([0.49]), log_probs([[0.0, 1.0]])) == [NO_RELATION]
 
 
 def test_threshold_moves_the_decision_and_half_is_no_relation() -> None:
     detection, classification = log_probs([[0.5, 0.5], [0.4, 0.6]]), log_probs([[1.0, 0.0]] * 2)
-    assert compose(detection, classification, CLASSES) == [NO_RELATION, "org:founded"]
-    assert compose(detection, classification, CLASSES, threshold=0.7) == [NO_RELATION] * 2
-    assert compose(detection, classification, CLASSES, threshold=0.3) == ["org:founded"] * 2
+    assert answers(detection, classification) == [NO_RELATION, "org:founded"]
+    assert answers(detection, classification, threshold=0.7) == [NO_RELATION] * 2
+    assert answers(detection, classification, threshold=0.3) == ["org:founded"] * 2
 
 
 def test_best_threshold_by_hand() -> None:
@@ -127,7 +133,12 @@ def test_best_threshold_agrees_with_trying_all() -> None:
 
 
 def test_mistakes_are_one_sentence() -> None:
-    with pytest.raises(UserError, match="same|one corpus"):
-        compose(detections([0.5]), log_probs([[1.0, 0.0]] * 2), CLASSES)
+    with pytest.raises(UserError, match="one corpus"):
+        compose({"dev": np.array([0.5])}, {"dev": ["per:spouse"] * 2}, ["per:spouse"])
     with pytest.raises(UserError, match="no row"):
         best_threshold([False, False], np.array([0.1, 0.2]))
+
+
+def test_two_models_as_one_distribution() -> None:
+    both = one_distribution(np.log([[0.2, 0.8]]), np.log([[0.75, 0.25]]))
+    assert np.exp(both)[0].tolist() == pytest.approx([0.2, 0.6, 0.2])

@@ -1,8 +1,5 @@
 """Scores against hand-worked cases, scikit-learn and the figures published for TACRED's test split."""
 
-import time
-from pathlib import Path
-
 import numpy as np
 import pytest
 from sklearn.metrics import precision_recall_fscore_support
@@ -11,7 +8,7 @@ from tacred_utils.corpora.example import Example
 from tacred_utils.corpora.formats import read_patch
 from tacred_utils.ground.errors import UserError
 from tacred_utils.metrics import counts
-from tacred_utils.runs.predictions import read_predictions, score_file
+from tacred_utils.runs.predictions import read_predictions
 
 NONE, A, B = "no_relation", "per:age", "per:title"
 
@@ -156,71 +153,6 @@ def test_always_no_relation_on_tacred(tacred):
     assert [round(100 * found[name], 1) for name in ("micro_f1", "macro_f1", "weighted_f1")] == [0, 2.1, 69.1]
 
 
-def test_bootstrap_matches_resampled_rows_and_known_spread():
-    rng = np.random.default_rng(0)
-    gold = rng.choice([NONE, A, B], 600)
-    pred = np.where(rng.random(600) < 0.7, gold, NONE)
-    table = counts.bootstrap(gold, pred, ["accuracy", "micro_f1"], draws=4000)
-    p = table.value["accuracy"]
-    assert p == counts.scores(gold, pred)["accuracy"]
-    half = 1.96 * np.sqrt(p * (1 - p) / 600)  # the binomial's normal approximation
-    assert table.high["accuracy"] - table.low["accuracy"] == pytest.approx(2 * half, rel=0.05)
-    rows = [rng.integers(600, size=600) for _ in range(1000)]
-    drawn = [counts.scores(gold[row], pred[row])["micro_f1"] for row in rows]
-    assert np.quantile(drawn, [0.025, 0.975]) == pytest.approx(
-        [table.low["micro_f1"], table.high["micro_f1"]], abs=0.01
-    )
-
-
-def test_bootstrap_is_fast_and_repeatable_at_tacreds_size():
-    rng = np.random.default_rng(1)
-    labels = [NONE, *(f"r{number}" for number in range(41))]
-    gold = rng.choice(labels, 15_509, p=[0.8, *[0.2 / 41] * 41])
-    pred = np.where(rng.random(15_509) < 0.8, gold, NONE)
-    start = time.perf_counter()
-    first = counts.bootstrap(gold, pred, draws=1000, seed=5)
-    assert time.perf_counter() - start < 3  # a tenth of a second on an idle core; loops over rows take minutes
-    assert first.equals(counts.bootstrap(gold, pred, draws=1000, seed=5))
-    assert not first.equals(counts.bootstrap(gold, pred, draws=1000, seed=6))
-
-
-def test_paired_bootstrap_sees_a_real_difference_and_no_other():
-    rng = np.random.default_rng(2)
-    gold = rng.choice([NONE, A, B], 500)
-    worse, better = (np.where(rng.random(500) < share, gold, NONE) for share in (0.5, 0.8))
-    found = counts.paired_bootstrap(gold, worse, better, "micro_f1")
-    assert found["low"] > 0.1 and found["p_value"] == pytest.approx(2 / 1001)
-    assert found["low"] < found["difference"] < found["high"]
-    swapped = counts.paired_bootstrap(gold, better, worse, "micro_f1")
-    assert swapped["difference"] == -found["difference"] and swapped["p_value"] == found["p_value"]
-    assert counts.paired_bootstrap(gold, better, better, "macro_f1") == {
-        "difference": 0, "low": 0, "high": 0, "p_value": 1,
-    }  # fmt: skip
-
-
-def test_pairing_narrows_the_interval():
-    """Rows that both systems share must cancel: an unpaired test would be far wider."""
-    rng = np.random.default_rng(4)
-    gold = rng.choice([NONE, A], 2000)
-    first = np.where(rng.random(2000) < 0.7, gold, NONE)
-    second = np.where(np.arange(2000) < 20, gold, first)
-    found = counts.paired_bootstrap(gold, first, second, "accuracy")
-    alone = counts.bootstrap(gold, first, ["accuracy"]).loc["accuracy"]
-    assert found["high"] - found["low"] < (alone.high - alone.low) / 5
-
-
-def test_resample_keeps_the_number_of_rows_and_gives_class_scores():
-    drawn = counts.resample([A, A, B, NONE], [[A, B, B, NONE], [A, A, A, A]], draws=7)
-    assert all(np.all(counts.gold.sum(-1) == 4) and counts.f1.shape == (7, 3) for counts in drawn)
-    assert np.array_equal(drawn[0].gold, drawn[1].gold)  # the same rows for both systems
-
-
-def test_over_seeds():
-    table = counts.over_seeds([{"micro_f1": 0.4}, {"micro_f1": 0.6}])
-    assert table.loc["micro_f1"].tolist() == pytest.approx([0.5, np.sqrt(0.02), 2])
-    assert np.isnan(counts.over_seeds([{"micro_f1": 0.4}]).sd["micro_f1"])
-
-
 def _example(relation: str, subj_type: str, obj_type: str) -> Example:
     return Example("x", relation, ["a", "b"], 0, 0, 1, 1, subj_type, obj_type)
 
@@ -247,53 +179,3 @@ def test_detection_folding():
     assert counts.fold_detection([A, NONE, "relation"]) == ["relation", NONE, "relation"]
     assert counts.is_detection([NONE, "relation"]) and not counts.is_detection([NONE, A])
     assert not counts.is_detection([NONE, NONE])
-
-
-def _write(path: Path, rows: list[tuple[str, str]]) -> Path:
-    lines = [f'{{"id": "{n}", "label_true": "{true}", "label_pred": "{pred}"}}' for n, (true, pred) in enumerate(rows)]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines) + "\n")
-    return path
-
-
-def test_score_file_folds_gold_labels_for_detection(tmp_path):
-    path = _write(tmp_path / "test.jsonl", [(A, "relation"), (B, NONE), (NONE, "relation"), (NONE, NONE)])
-    found = score_file(path)
-    assert found["micro_f1"] == found["detection_f1"] == found["accuracy"] == 0.5
-
-
-def test_score_file_takes_classes_and_task_from_the_run_beside_it(tmp_path):
-    rows = [(A, A), (NONE, B), (B, A)]
-    path = _write(tmp_path / "run" / "predictions" / "test.jsonl", rows)
-    assert score_file(path)["accuracy"] == pytest.approx(1 / 3)
-    run = tmp_path / "run" / "run.json"
-    run.write_text(f'{{"task": "relation_only", "classes": ["{A}", "{B}", "per:charges"], "seed": 1}}')
-    found = score_file(path)
-    assert found["accuracy"] == 0.5 and found["macro_f1"] == pytest.approx(2 / 3 / 3)
-    run.write_text('{"task": "joint"}')
-    with pytest.raises(UserError, match="run.json"):
-        score_file(path)
-
-
-def test_intervals_hold_their_estimate_though_draws_lose_classes():
-    """Sixty classes of two rows each: a draw loses many, and counting them as F1 0 would push the interval below."""
-    gold = [f"r{i // 2}" for i in range(120)]
-    pred = [label if index % 3 else "r0" for index, label in enumerate(gold)]
-    table = counts.bootstrap(gold, pred, ["micro_f1", "macro_f1", "macro_f1_relations"])
-    assert ((table.low <= table.value) & (table.value <= table.high)).all()
-    assert np.allclose(counts.bootstrap(gold, gold).low, 1)
-
-
-def test_rows_of_one_unit_are_drawn_together():
-    """Copies of a row are no further evidence: with units the interval is that of the rows without copies."""
-    rng = np.random.default_rng(3)
-    gold = rng.choice(["no_relation", "a", "b"], 150)
-    one, two = (np.where(rng.random(150) < share, gold, "no_relation") for share in (0.6, 0.75))
-    copied = [np.repeat(column, 8).tolist() for column in (gold, one, two)]
-    plain = counts.paired_bootstrap(gold, one, two, units=range(150))
-    again = counts.paired_bootstrap(*copied, units=np.repeat(np.arange(150), 8).tolist())
-    rows = counts.paired_bootstrap(gold, one, two)
-    assert again == pytest.approx(plain)
-    assert plain["high"] - plain["low"] == pytest.approx(rows["high"] - rows["low"], rel=0.15)
-    narrow = counts.paired_bootstrap(*copied)
-    assert narrow["high"] - narrow["low"] < 0.5 * (plain["high"] - plain["low"])

@@ -7,6 +7,7 @@ from sklearn.metrics import f1_score
 from tacred_utils.corpora.example import Example
 from tacred_utils.ground.labels import NO_RELATION
 from tacred_utils.metrics import counts, groups
+from tacred_utils.metrics.estimates import Clusters
 from tacred_utils.metrics.groups import Bins
 
 LABELS = [NO_RELATION, "a", "b", "c"]
@@ -97,11 +98,11 @@ def test_empty_groups_have_no_score_and_stop_nothing():
     drawn = scores_of(gold, pred, bins, LABELS, draws=20)
     assert np.isnan(drawn["macro_f1"][:, 1]).all() and np.isfinite(drawn["macro_f1"][:, [0, 2]]).all()
     last = groups.last_against_others(drawn["macro_f1"], bins)
-    assert last["value"] == pytest.approx(drawn["macro_f1"][0, 2] - drawn["macro_f1"][0, 0])
+    assert last.value == pytest.approx(drawn["macro_f1"][0, 2] - drawn["macro_f1"][0, 0])
     assert np.isfinite(groups.same_mix(bins, gold)).all()
     assert 0 < groups.spread_by_chance(gold, pred, bins, LABELS, 50)["p_value"] <= 1
     single = scores_of(gold, pred, Bins(["all", "none"], np.zeros(60, int)), LABELS, draws=5)
-    assert np.isnan(groups.last_against_others(single["macro_f1"], Bins(["all", "none"], np.zeros(60, int)))["value"])
+    assert np.isnan(groups.last_against_others(single["macro_f1"], Bins(["all", "none"], np.zeros(60, int))).value)
 
 
 def test_a_planted_fall_in_the_last_group_is_found():
@@ -109,7 +110,7 @@ def test_a_planted_fall_in_the_last_group_is_found():
     bins = groups.by_size(length)
     worse = np.where(bins.codes == 4, np.random.default_rng(1).choice(LABELS, len(gold)), pred)
     assert groups.spread_by_chance(gold, worse, bins, LABELS, 200)["p_value"] == pytest.approx(1 / 201)
-    assert groups.last_against_others(scores_of(gold, worse, bins, LABELS, 200)["macro_f1"], bins)["high"] < 0
+    assert groups.last_against_others(scores_of(gold, worse, bins, LABELS, 200)["macro_f1"], bins).high < 0
 
 
 def test_where_length_does_nothing_the_permutation_test_seldom_says_otherwise():
@@ -130,7 +131,7 @@ def test_a_fall_that_comes_from_the_label_mix_goes_when_the_mix_is_held_equal():
     raw = groups.last_against_others(scores_of(gold, pred, bins, labels, 300)["micro_f1"], bins)
     weights = groups.same_mix(bins, gold)
     held = groups.last_against_others(scores_of(gold, pred, bins, labels, 300, weights=weights)["micro_f1"], bins)
-    assert raw["high"] < 0 and held["low"] < 0 < held["high"]
+    assert raw.high < 0 and held.low < 0 < held.high
 
 
 def test_standardised_groups_have_the_mix_of_all_rows_and_drop_what_some_group_lacks():
@@ -148,9 +149,9 @@ def test_a_group_without_weight_has_no_score_and_is_not_mistaken_for_another():
     bins = groups.by_size(length)
     drawn = scores_of(gold, pred, bins, LABELS, 20, weights=(bins.codes < 4).astype(float))["macro_f1"]
     assert np.isnan(drawn[:, 4]).all() and np.isfinite(drawn[:, :4]).all()
-    assert np.isnan(groups.last_against_others(drawn, bins)["value"])
+    assert np.isnan(groups.last_against_others(drawn, bins).value)
     first = scores_of(gold, pred, bins, LABELS, 20, weights=(bins.codes > 0).astype(float))["macro_f1"]
-    assert groups.last_against_others(first, bins)["value"] == pytest.approx(first[0, 4] - first[0, 1:4].mean())
+    assert groups.last_against_others(first, bins).value == pytest.approx(first[0, 4] - first[0, 1:4].mean())
     assert np.isnan(scores_of(gold, pred, bins, LABELS, 5, weights=np.zeros(100))["macro_f1_common"]).all()
 
 
@@ -164,22 +165,26 @@ def test_weights_that_are_one_change_nothing():
 def test_rows_of_one_sentence_are_drawn_and_shuffled_together():
     """Ten copies of every row say no more than the row: intervals and p values must stay what they are."""
     gold, pred, length = random_rows(200)
-    bins, units = groups.by_size(length), np.arange(200)
+    bins, sentence = groups.by_size(length), np.arange(200)
     many = Bins(bins.names, np.repeat(bins.codes, 10))
-    copies = [np.repeat(column, 10) for column in (gold, pred, units)]
+    copies = [np.repeat(column, 10) for column in (gold, pred, sentence)]
     plain = scores_of(gold, pred, bins, LABELS, 300)["accuracy"]
     cheating = scores_of(*copies[:2], many, LABELS, 300)["accuracy"]
-    honest = scores_of(*copies[:2], many, LABELS, 300, units=copies[2].tolist())["accuracy"]
+    honest = scores_of(*copies[:2], many, LABELS, 300, clusters=Clusters.of(copies[2]))["accuracy"]
     assert honest.std(axis=0) == pytest.approx(plain.std(axis=0), rel=0.01)
     assert (cheating.std(axis=0) < 0.5 * plain.std(axis=0)).all()
     test = groups.spread_by_chance(gold, pred, bins, LABELS, 200)
-    assert groups.spread_by_chance(*copies[:2], many, LABELS, 200, units=copies[2].tolist()) == pytest.approx(test)
+    assert groups.spread_by_chance(*copies[:2], many, LABELS, 200, clusters=Clusters.of(copies[2])) == pytest.approx(
+        test
+    )
     assert groups.spread_by_chance(*copies[:2], many, LABELS, 200)["chance"] < 0.6 * test["chance"]
 
 
-def test_a_unit_in_two_groups_cannot_be_shuffled():
+def test_a_cluster_in_two_groups_cannot_be_shuffled():
     with pytest.raises(ValueError, match="several groups"):
-        groups.spread_by_chance(["a", "a"], ["a", "a"], Bins(["x", "y"], np.array([0, 1])), ["a"], 5, units=["s", "s"])
+        groups.spread_by_chance(
+            ["a", "a"], ["a", "a"], Bins(["x", "y"], np.array([0, 1])), ["a"], 5, clusters=Clusters.of(["s", "s"])
+        )
 
 
 def test_frequency_groups_hold_every_relation_of_the_split_once():

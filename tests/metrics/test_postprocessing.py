@@ -33,8 +33,6 @@ def test_each_way_to_decode_does_what_it_says():
     assert np.allclose(np.exp(mean), 0.25 * np.exp(LOGITS) + 0.75 * np.exp(shifted))
     assert np.allclose(postprocessing.mixed(LOGITS, shifted, 0.0), shifted)
     assert np.allclose(postprocessing.mixed(LOGITS, shifted, 1.0), LOGITS)
-    both = postprocessing.two_stages(np.log([[0.2, 0.8]]), np.log([[0.75, 0.25]]))
-    assert np.exp(both)[0].tolist() == pytest.approx([0.2, 0.6, 0.2])
 
 
 def test_only_relations_that_training_has_with_the_types_are_answered():

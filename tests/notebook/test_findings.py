@@ -6,11 +6,11 @@ import pytest
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
 
+from tacred_utils.metrics.estimates import Estimate
 from tacred_utils.notebook.findings import finding
-from tacred_utils.paper.measures import Estimate
 
-GAIN = Estimate(0.0312, np.linspace(0.01, 0.05, 1001), 100)
-MISSING = Estimate(np.nan, np.full(2, np.nan), 0)
+GAIN = Estimate.drawn(0.03, np.linspace(0.01, 0.05, 1001), 100, "rows")
+MISSING = Estimate(np.nan, np.nan, np.nan)
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ MISSING = Estimate(np.nan, np.full(2, np.nan), 0)
         ("{v:+}", 0.5, "+0.500"),
         ("{v:.0%}", 0.79, "79%"),
         ("{v}", "org:founded-by", "org:founded-by"),
-        ("{v}", GAIN, "0.031 [0.011, 0.049]"),
+        ("{v}", GAIN, "0.030 [0.011, 0.049]"),
         ("{v:+.2f}", GAIN, "+0.03 [+0.01, +0.05]"),
         ("{v}", ["a", "b", "c"], "a, b and c"),
         ("{v:.2f}", [0.123, 0.456], "0.12 and 0.46"),
@@ -36,7 +36,7 @@ def test_numbers_are_written_as_prose_writes_them(text, value, expected):
 def test_a_sentence_is_the_same_whatever_became_of_it():
     holds, fails = (finding("Worth {d}.", test, d=GAIN) for test in (GAIN.low > 0, GAIN.high < 0))
     assert holds.text == fails.text and (holds.holds, fails.holds) == (True, False)
-    assert holds.markdown == "✓ Worth 0.031 [0.011, 0.049]." and "Not here" in fails.markdown
+    assert holds.markdown == "✓ Worth 0.030 [0.011, 0.049]." and "Not here" in fails.markdown
     assert "<b>" not in finding("{name}", True, name="<b>").markdown
 
 
