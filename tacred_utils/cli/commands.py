@@ -179,9 +179,11 @@ def make_sample(options: argparse.Namespace) -> None:
 
 
 def data_get(options: argparse.Namespace) -> None:
-    """Download an open corpus or reference data."""
-    from tacred_utils.corpora.download import get
+    """Download an open corpus, reference data or a pre-trained model."""
+    from tacred_utils.corpora import download
+    from tacred_utils.models import weights
 
+    get = weights.get if options.name in weights.MODELS else download.get
     for path in get(options.name, options.data_dir or DATA):
         print(path)
 

@@ -3,11 +3,13 @@
 import hashlib
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import ClassVar
 
 import msgspec
 
 from tacred_utils.ground.labels import NO_RELATION, SPLITS, TASKS, order_labels
+from tacred_utils.ground.paths import DATA
 
 COLUMNS = ("stanford_pos", "stanford_ner", "stanford_head", "stanford_deprel")
 SYNTHETIC_PREFIX = "synthetic-"  # ids of generated records start so: the stamp survives copying a folder
@@ -72,6 +74,7 @@ class Corpus:
     annotator: str = ""  # what predicted the columns that the files lack, empty if nothing did
     subset: str = ""  # a sentence that states the subset, empty for the whole corpus
     notes: list[str] = field(default_factory=list)  # what reading or relabelling had to report
+    data: Path = field(default=DATA, compare=False)  # as --data-dir gives it: pre-trained models lie there too
 
     def split(self, name: str) -> list[Example]:
         """The Examples of "train", "dev" or "test", in file order."""

@@ -1,4 +1,4 @@
-"""Where a transformer's weights come from: a hub, a folder, the MiniLM that pip packages, or a short pre-training here.
+"""Where a transformer's weights come from: a hub, a folder, what pip packages, or a short pre-training here.
 
 Only safetensors are read. A hub is asked for a pinned revision and what it sends is kept in its cache.
 """
@@ -41,6 +41,7 @@ from tacred_utils.inputs.vectors import minilm_folder
 from tacred_utils.models import processes
 from tacred_utils.models.scoring import compute_dtype
 from tacred_utils.models.settings import OwnModel
+from tacred_utils.models.weights import HUB_SECONDS, MODELS, model_folder
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 REVISIONS = {  # commits on the hub
@@ -55,7 +56,6 @@ SPECIAL = {
     "pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]",
 }  # fmt: skip
 LONGEST = 256  # pieces that an own model can read
-HUB_SECONDS = 10  # to wait for a hub's answer
 
 
 @dataclass(frozen=True)
@@ -71,13 +71,15 @@ def load_pretrained(name: str, own: OwnModel, corpus: Corpus, cache: Path, layer
     """The model that a setting `model` names, in float32; `cache` keeps the study's own ones.
 
     `layers` keeps so many from the bottom, 0 all. Raises `UserError` for a name that neither a folder nor the hub has,
-    an unreachable hub, damaged weights, and more layers than there are.
+    a model that is yet to be fetched, an unreachable hub, damaged weights, and more layers than there are.
     """
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     facts: dict[str, object] = {"model": name}
     if name in OWN:
         folder, facts["pretraining"] = pretrain(name, own, corpus.train, cache)
+    elif name in MODELS:
+        folder, facts["weights"] = model_folder(name, corpus.data), MODELS[name].about
     elif expanded(name).is_dir():
         folder = expanded(name)
     elif name == "minilm":
@@ -125,7 +127,7 @@ def _from_hub(name: str) -> tuple[Path, str]:
     except LocalEntryNotFoundError:
         raise UserError(
             f"--set model={name}: the model hub cannot be reached and its cache lacks the model; connect, or name a "
-            "folder with its files, minilm or own_encoder."
+            f"folder with its files, {', '.join(MODELS)}, minilm or own_encoder."
         ) from None
     except HFValidationError:
         raise UserError(f"--set model={name}: is neither a folder nor a name that a model hub could know.") from None

@@ -1,6 +1,7 @@
 """The one door to data: a corpus by name, read or generated, with one revision of its labels, whole or cut."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from tacred_utils.corpora.example import Corpus
@@ -29,4 +30,5 @@ def load_corpus(
         corpus = read_corpus(name, data)
     if labels != "tacred":
         corpus = relabelled(corpus, labels, data)
+    corpus = replace(corpus, data=data)
     return subset(corpus, scales) if scales and not generated else corpus

@@ -32,6 +32,7 @@ from tacred_utils.metrics.counts import task_scores
 from tacred_utils.models import processes
 from tacred_utils.models.result import Outcome
 from tacred_utils.models.settings import FAMILIES, VERSIONS, TrainingSettings
+from tacred_utils.models.weights import MODELS
 from tacred_utils.runs.predictions import read_predictions
 from tacred_utils.runs.profile import known_family
 
@@ -101,7 +102,10 @@ class Spec:
     @property
     def given(self) -> dict[str, dict[str, str]]:
         """Checksums of the files that the settings name, since others may come to lie at the same place; often none."""
-        names = [getattr(self.settings, "glove", ""), getattr(self.settings, "model", "")]
+        model = getattr(self.settings, "model", "")
+        if model in MODELS:
+            return {"files": dict(MODELS[model].sha256)}
+        names = [getattr(self.settings, "glove", ""), model]
         files = [file for name in names if name for file in _files(Path(name).expanduser())]
         return {"files": {file.name: _checksum(file, file.stat().st_mtime_ns) for file in files}} if files else {}
 
