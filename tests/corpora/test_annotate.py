@@ -8,6 +8,7 @@ import msgspec
 import planted
 import pytest
 
+from tacred_utils.__main__ import main
 from tacred_utils.corpora import annotate
 from tacred_utils.corpora.example import COLUMNS, Corpus
 from tacred_utils.ground.errors import UserError
@@ -140,3 +141,17 @@ def test_a_folder_corpus_uses_what_lies_beside_it_only(tmp_path, counted):
     assert not plain.annotator and not counted
     annotate.with_columns(plain, tmp_path, make=True)
     assert load_corpus(str(tmp_path)).annotator == annotate.ANNOTATOR
+
+
+def test_data_annotate_makes_them_once_and_leaves_published_corpora_alone(tmp_path, counted, capsys, data_dir):
+    for split in SPLITS:
+        rows = [{k: v for k, v in msgspec.to_builtins(row).items() if v is not None} for row in bare().split(split)]
+        (tmp_path / f"{split}.json").write_text(json.dumps(rows))
+    for _ in range(2):
+        assert main(["data", "annotate", str(tmp_path)]) == 0
+        assert f"predicted by {annotate.ANNOTATOR}" in capsys.readouterr().out
+    assert len(counted) == len({tuple(words) for words in counted})
+    assert main(["data", "annotate", "--corpus", "conll04", "--data-dir", str(data_dir)]) == 2
+    assert "stays as it was published" in capsys.readouterr().err
+    assert main(["data", "annotate", "--corpus", "tacred_sample", "--data-dir", str(data_dir)]) == 0
+    assert "nothing is predicted" in capsys.readouterr().out
