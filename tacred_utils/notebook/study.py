@@ -223,12 +223,12 @@ class Study:
             self._used(run)
         return found
 
-    def estimate(self, score: str, *specs: str, rows: np.ndarray | None = None) -> Estimate:
+    def estimate(self, score: str, *specs: str | measures.System, rows: np.ndarray | None = None) -> Estimate:
         """A score of a system, or of the first less the second, over seeds and test texts; NaN where one is missing.
 
         `rows` (bool, of the rows that the task is scored on) restricts to a part. The two are drawn together.
         """
-        systems = [self.system(spec) for spec in specs]
+        systems = [self.system(spec) if isinstance(spec, str) else spec for spec in specs]
         if None in systems:
             return Estimate(np.nan, np.nan, np.nan)
         clusters, score = self.clusters[self.scored_rows(systems[0])], measures.COUNTED.get(score, score)
@@ -356,15 +356,16 @@ class Study:
         _run_cells_again(_to_the_next_part)
 
     def sentence(self, example: Example) -> str:
-        """A sentence with its [S subject] and [O object], cut to `SHOWN` words; nothing of a licensed text."""
+        """A sentence with its [S: subject] and [O: object], cut to `SHOWN` words; nothing of a licensed text."""
         if self.corpus.gated:
             return "(licensed)"
         spans = {"S": example.subject, "O": example.object}
         words, before = [], -1
         for place in window(len(example.token), list(spans.values()), SHOWN).tolist():
-            role = "".join(name for name, (start, end) in spans.items() if start <= place <= end)
+            opened = "".join(f"[{name}: " for name, (start, _) in spans.items() if place == start)
+            closed = "]" * sum(place == end for _, end in spans.values())
             words += ["…"] * (place > before + 1)
-            words.append(f"[{role} {example.token[place]}]" if role else example.token[place])
+            words.append(f"{opened}{example.token[place]}{closed}")
             before = place
         return " ".join(words + ["…"] * (before + 1 < len(example.token)))
 

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from tacred_utils.notebook import figures
+from tacred_utils.notebook import charts, figures
 
 LABELS = ["no_relation", "per:title", "org:top_members/employees", "per:cause_of_$death$"]
 FAMILIES = {"ours": "bert", "SVM": "svm", "always no_relation": "trivial"}
@@ -28,9 +28,12 @@ def drawn() -> dict[str, Figure]:
     rows = [(system, score, 0.5, 0.4, 0.6) for score in ("micro", "macro") for system in SYSTEMS]
     scores = pd.DataFrame(rows, columns=["system", "score", "value", "low", "high"])
     points = pd.DataFrame({"system": [f"system {n}" for n in range(6)], "classification_accuracy": 0.9})
-    ranges = pd.DataFrame({"label": LABELS, "lowest": 0.1, "median": 0.2, "highest": 0.4, "ours": 0.3})
+    points["detection_f1"] = 0.7 + 0.002 * np.arange(6)
+    for name in ("detection_f1", "classification_accuracy"):
+        points[f"{name}_low"], points[f"{name}_high"] = points[name] - 0.02, points[name] + 0.02
+    ranges = pd.DataFrame({"label": LABELS, "rows": 9, "lowest": 0.1, "median": 0.2, "highest": 0.4, "ours": 0.3})
     curve = pd.DataFrame({"system": "SVM", "recall": [0, 0.5, 1], "precision": [1, 0.8, 0.2]})
-    bins = pd.DataFrame({"system": "SVM", "p": [0.2, 0.9], "right": [0.1, 0.8], "low": 0.0, "high": 1.0})
+    bins = pd.DataFrame({"system": "SVM", "confidence": [0.2, 0.9], "right": [0.1, 0.8], "low": 0.0, "high": 1.0})
     weights = {"group": ["a", "a", "b"], "feature": ["$", "of", "née"], "weight": [1.0, -2.0, 0.5]}
     square = pd.DataFrame([[np.nan, 0.5], [0.3, np.nan]], index=["a", "b"], columns=["a", "b"])
     parts = pd.DataFrame({"kept": [0.75, 0.5], "changed": [0.25, 0.5]}, index=["one", "two"])
@@ -40,31 +43,26 @@ def drawn() -> dict[str, Figure]:
     history = history.assign(train_macro_f1=[0.1, 0.4, 0.8], dev_macro_f1=[0.1, 0.3, 0.2])
     groups = pd.DataFrame({"bin": ["1: 3–9", "2: 10–40"] * 2, "system": ["ours"] * 2 + ["SVM"] * 2})
     groups = groups.assign(value=[0.5, np.nan, 0.4, 0.3], low=[0.4, np.nan, 0.3, 0.2], high=[0.6, np.nan, 0.5, 0.4])
-    steps = pd.DataFrame({"system": ["ours", "SVM"], "joint": [0.4, 0.5], "restricted": [0.7, np.nan]})
-    steps = steps.assign(oracle=[0.75, 0.8], composed=[0.45, 0.48])
-    shares = pd.DataFrame({"epoch": [1, 2], "dev_no_relation": [0.9, 0.7]})
+    steps = pd.DataFrame({"system": ["ours"] * 3 + ["SVM"] * 3, "step": ["a", "d", "b"] * 2})
+    steps = steps.assign(value=[0.4, 0.7, 0.75, 0.5, np.nan, 0.8])
+    steps = steps.assign(low=steps.value - 0.1, high=steps.value + 0.1)
     return {
-        "by_bin": figures.by_bin({"joint": groups, "relations": groups}, FAMILIES, "Length", "words", "macro F1"),
-        "gains": figures.gains({"macro F1": steps, "micro F1": steps}, FAMILIES, "Gains"),
-        "class_frequencies": figures.class_frequencies(counts, "Classes"),
-        "sentence_lengths": figures.sentence_lengths(lengths, "Lengths"),
-        "stacked": figures.stacked(parts, "share"),
-        "difficulty": figures.difficulty(pd.Series([5, 900]), pd.DataFrame({"x": [0.7, 0], "y": [0.5, 0]})),
-        "intervals": figures.intervals(scores, FAMILIES, "Scores", sharex=True),
-        "against_others": figures.against_others(ranges, "ours", FAMILIES),
-        "f1_by_count": figures.f1_by_count({"SVM": found}, FAMILIES, "rows"),
-        "detection_classification": figures.detection_classification(
-            points.assign(detection_f1=0.7 + 0.002 * np.arange(6)), FAMILIES
-        ),
-        "curves": figures.curves(curve.assign(mark=["", "chosen", ""]), "recall", "precision", FAMILIES, "PR"),
-        "reliability": figures.curves(bins, "p", "right", FAMILIES, marker="o", diagonal=True),
-        "learning_curves": figures.learning_curves({"joint": history, "relations": history}, "bilstm", "Curves"),
-        "shares_by_epoch": figures.shares_by_epoch(
-            {"plain": shares, "stalled": shares.assign(dev_no_relation=1.0)}, {"stalled": "gpt2"}, 0.8, "S", "plain"
-        ),
-        "heatmap": figures.heatmap(square, "kappa"),
-        "shaded_text": figures.shaded_text({"answer: per:title": shaded, "empty": shaded[:0]}, "score", "Saliency"),
-        "top_features": figures.top_features(pd.DataFrame(weights), "svm", "Features"),
+        "by_bin": charts.by_bin({"joint": groups, "relations": groups}, FAMILIES, "Length", "words", "macro F1"),
+        "paths": charts.paths(steps, FAMILIES, "macro F1", "Gains"),
+        "class_frequencies": charts.class_frequencies(counts, "Classes"),
+        "sentence_lengths": charts.sentence_lengths(lengths, "Lengths"),
+        "stacked": charts.stacked(parts, "share"),
+        "difficulty": charts.difficulty(pd.Series([5, 900]), pd.DataFrame({"x": [0.7, 0], "y": [0.5, 0]})),
+        "intervals": charts.intervals(scores, FAMILIES, "Scores", sharex=True),
+        "against_others": charts.against_others(ranges, "ours", FAMILIES, "F1"),
+        "f1_by_count": charts.f1_by_count({"SVM": found}, FAMILIES, "rows"),
+        "detection_classification": charts.detection_classification(points, FAMILIES),
+        "curves": charts.curves(curve.assign(dot=[False, True, False]), "recall", "precision", FAMILIES, "chosen", "PR"),
+        "reliability": charts.reliability(bins, FAMILIES),
+        "learning_curves": charts.learning_curves({"joint": history, "relations": history}, "bilstm", "Curves"),
+        "heatmap": charts.heatmap(square, "kappa"),
+        "shaded_text": charts.shaded_text({"answer: per:title": shaded, "empty": shaded[:0]}, "score", "Saliency"),
+        "top_features": charts.top_features(pd.DataFrame(weights), "svm", "Features"),
     }  # fmt: skip
 
 
@@ -92,9 +90,10 @@ def test_figures_fit_a_column_or_the_page_in_8_pt():
         assert max(text.get_fontsize() for text in texts if text.get_text()) == 8, name
 
 
-def test_class_frequencies_orders_by_size_and_draws_no_mark_for_zero():
+def test_class_frequencies_orders_by_size_and_draws_no_mark_for_zero_and_no_bar_on_a_log_axis():
     axis = drawn()["class_frequencies"].axes[0]
-    assert [bar.get_width() for bar in axis.patches] == [120, 14, 6, 3] and axis.yaxis_inverted()
+    assert not axis.patches and axis.get_xscale() == "log" and axis.yaxis_inverted()
+    assert names(axis.get_yticklabels())[0] == "no_relation"
     marks = {line.get_label(): len(line.get_xdata()) for line in axis.lines}
     assert marks == {"train": 4, "dev": 4, "test": 3}
 
@@ -114,7 +113,7 @@ def test_a_class_without_rows_has_no_f1_and_intervals_are_named():
 
 def test_f1_by_count_names_the_classes_whose_ranks_differ_most():
     frame = classes([10, 100, 1000, 5000], [0.2, 0.4, 0.6, 0.1])
-    axis = figures.f1_by_count({"ours": frame}, FAMILIES, "rows", named=1).axes[0]
+    axis = charts.f1_by_count({"ours": frame}, FAMILIES, "rows", named=1).axes[0]
     assert names(axis.texts) == [r"per:cause_of_\$death\$"] and "-0.20" in axis.get_title(loc="left")
 
 
@@ -126,7 +125,7 @@ def test_f1_by_count_names_the_classes_whose_ranks_differ_most():
     ],
 )  # fmt: skip
 def test_ticks_of_counts_are_plain_numbers(count, shown):
-    figure = figures.f1_by_count({"ours": classes(count, [0.1, 0.2, 0.3, 0.4])}, FAMILIES, "rows")
+    figure = charts.f1_by_count({"ours": classes(count, [0.1, 0.2, 0.3, 0.4])}, FAMILIES, "rows")
     figure.draw_without_rendering()
     axis = figure.axes[0].xaxis
     places = [*axis.get_majorticklocs(), *axis.get_minorticklocs()]
@@ -153,28 +152,21 @@ def test_stacked_parts_start_where_the_last_ended():
     assert [bar.get_x() for bar in bars[1]] == [0.75, 0.5]
 
 
-def test_curves_mark_and_name_the_chosen_point():
-    axis = drawn()["curves"].axes[0]
-    assert names(axis.texts) == ["chosen"] and axis.collections[0].get_offsets().tolist() == [[0.5, 0.8]]
-    assert len(drawn()["reliability"].axes[0].lines) == 2  # the system and the diagonal
+def test_curves_have_a_dot_at_the_chosen_point_and_the_legend_says_what_it_is():
+    [axis] = drawn()["curves"].axes
+    assert axis.lines[1].get_xydata().tolist() == [[0.5, 0.8]] and not axis.texts
+    assert names(drawn()["curves"].legends[0].texts) == ["SVM", "chosen"]
 
 
-def test_points_stand_in_a_plane_with_bars_both_ways_and_lines_through_the_reference():
-    frame = pd.DataFrame(
-        {"system": SYSTEMS, "x": [0.5, 0.6, 0.4], "y": [0.3, 0.2, 0.35], "hollow": [False, True, False]}
-    )
-    for name in "xy":
-        frame[f"{name}_low"], frame[f"{name}_high"] = frame[name] - 0.05, frame[name] + 0.1
-    figure = figures.plane(frame, "ours", FAMILIES, "title", "micro F1", "macro F1")
-    [axis] = figure.axes
-    across, up = (np.array(lines.get_segments()) for lines in axis.collections[:2])
-    assert across[1].ravel().tolist() == pytest.approx([0.55, 0.2, 0.7, 0.2])
-    assert up[1].ravel().tolist() == pytest.approx([0.6, 0.15, 0.6, 0.3])
-    hollow, full = axis.collections[2:]
-    assert hollow.get_offsets().tolist() == [[0.6, 0.2]] and hollow.get_facecolor()[0].tolist() == [1, 1, 1, 1]
-    assert len(full.get_offsets()) == 2 and not np.allclose(full.get_facecolor()[0], full.get_facecolor()[1])
-    assert [line.get_xdata()[0] for line in axis.lines] == [0.5, 0] and axis.lines[1].get_ydata()[0] == 0.3
-    assert {text.get_text() for text in axis.texts} == set(SYSTEMS)
+def test_systems_of_one_family_look_different_in_a_legend():
+    looks = figures.looks(["one", "two", "three"], dict.fromkeys(["one", "two", "three"], "bert"))
+    assert len({look["color"] for look in looks.values()}) == 1
+    assert len({(look["linestyle"], look["marker"], look["markerfacecolor"]) for look in looks.values()}) == 3
+
+
+def test_reliability_has_a_panel_a_system_with_the_diagonal():
+    [axis] = drawn()["reliability"].axes
+    assert [line.get_xydata().tolist() for line in axis.lines] == [[[0, 0], [1, 1]], [[0.2, 0.1], [0.9, 0.8]]]
 
 
 def test_learning_curves_show_both_splits_and_mark_the_best_epoch():
@@ -184,24 +176,15 @@ def test_learning_curves_show_both_splits_and_mark_the_best_epoch():
     assert f1.lines[2].get_xdata().tolist() == [2]
 
 
-def test_shares_by_epoch_have_a_panel_a_run_with_the_reference_and_gold_in_each():
-    [axis] = drawn()["shares_by_epoch"].axes
-    assert [list(line.get_ydata()) for line in axis.lines] == [[0.8, 0.8], [0.9, 0.7], [1.0, 1.0]]
-    assert axis.get_title(loc="left") == "stalled" and axis.lines[2].get_color() == figures.COLOURS["gpt2"]
-    assert axis.get_ylim()[0] < 0.7 and len(drawn()["shares_by_epoch"].legends) == 1
-    alone = {"plain": pd.DataFrame({"epoch": [1], "dev_no_relation": [0.9]})}
-    assert len(figures.shares_by_epoch(alone, {}, 0.8, reference="plain").axes) == 1
-
-
 def test_missing_cells_of_a_heatmap_are_empty():
     assert names(drawn()["heatmap"].axes[0].texts) == ["0.50", "0.30"]
 
 
 def test_the_highlighted_system_and_both_panels_show_their_data():
-    points = drawn()["against_others"].axes[0].lines[0]
+    points = drawn()["against_others"].axes[0].lines[1]
     assert set(points.get_xdata()) == {0.3} and points.get_color() == figures.COLOURS["bert"]
     above, below = drawn()["difficulty"].axes
-    assert [bar.get_height() for bar in above.patches] == [5, 900] and len(below.lines) == 2
+    assert not above.patches and above.lines[0].get_ydata().tolist() == [5, 900] and len(below.lines) == 2
 
 
 def test_groups_stand_in_order_with_a_point_a_system_and_a_gap_where_there_is_no_value():
@@ -213,27 +196,23 @@ def test_groups_stand_in_order_with_a_point_a_system_and_a_gap_where_there_is_no
     assert places[0] < 0 < places[1], "systems stand beside each other"
 
 
-def test_steps_reach_from_the_score_before_to_the_score_after():
-    axis = drawn()["gains"].axes[0]
-    bars = {part.get_label(): [(bar.get_x(), bar.get_width()) for bar in part] for part in axis.containers}
-    assert bars["oracle gain (a → b)"] == [pytest.approx((0.4, 0.35)), pytest.approx((0.5, 0.3))]
-    assert bars["what detection loses (b → c)"] == [pytest.approx((0.75, -0.3)), pytest.approx((0.8, -0.32))]
-    assert np.isnan(bars["of it: trained on relations alone (d → b)"][1][1]), "nothing is drawn without (d)"
-    left, right = axis.get_xlim()
-    assert left < 0.4 and right > 0.8
+def test_a_path_goes_through_the_steps_that_have_a_value_above_the_height_of_the_first():
+    ours, svm = drawn()["paths"].axes
+    assert [line.get_xydata().tolist() for line in svm.lines[1:]] == [[[0, 0.5], [2, 0.8]]]
+    assert set(ours.lines[0].get_ydata()) == {0.4} and names(ours.get_xticklabels()) == ["a", "d", "b"]
 
 
 def test_a_difference_shows_where_it_is_none_and_a_score_does_not():
     frame = pd.DataFrame({"system": ["SVM"], "score": ["gain"], "value": [0.1], "low": [-0.1], "high": [0.2]})
-    [axis] = figures.intervals(frame, FAMILIES).axes
+    [axis] = charts.intervals(frame, FAMILIES).axes
     assert [line.get_xdata() for line in axis.get_lines()] == [[0, 0]]
     assert not drawn()["intervals"].axes[0].get_lines()
 
 
 def test_dollar_signs_of_a_corpus_are_no_formula():
     assert names(drawn()["top_features"].axes[0].get_yticklabels()) == [r"\$", "of"]
-    for name in ("class_frequencies", "against_others"):
-        assert r"per:cause_of_\$death\$" in names(drawn()[name].axes[0].get_yticklabels())
+    for name, rows in (("class_frequencies", ""), ("against_others", " (9)")):
+        assert rf"per:cause_of_\$death\${rows}" in names(drawn()[name].axes[0].get_yticklabels())
 
 
 def test_families_have_distinct_colours():
@@ -247,7 +226,7 @@ def test_shaded_pieces_are_all_there_in_lines_that_fit_and_coloured_by_their_sig
     texts = {text.get_text(): text for text in axis.texts}
     assert {"chief", r"\$", "of", "answer: per:title"} <= texts.keys()
     chief, long, of = (texts[name].get_position() for name in ("chief", "word" * 29, "of"))
-    assert chief[1] < long[1] == of[1] and of[0] + 2 <= figures.SIGNS_A_LINE
+    assert chief[1] < long[1] == of[1] and of[0] + 2 <= charts.SIGNS_A_LINE
     colours = [patch.get_facecolor() for patch in axis.patches]
     assert colours[0][2] > colours[0][0] and colours[1][0] > colours[1][2], "purple above 0, orange below"
 
@@ -255,6 +234,6 @@ def test_shaded_pieces_are_all_there_in_lines_that_fit_and_coloured_by_their_sig
 def test_groups_that_are_points_in_time_are_not_pulled_apart():
     rows = [(epoch, system, 0.5, np.nan, np.nan) for epoch in (1, 2) for system in SYSTEMS]
     frame = pd.DataFrame(rows, columns=["bin", "system", "value", "low", "high"])
-    together, apart = (figures.by_bin({"": frame}, FAMILIES, apart=width).axes[0].lines for width in (0, 0.3))
+    together, apart = (charts.by_bin({"": frame}, FAMILIES, apart=width).axes[0].lines for width in (0, 0.3))
     assert all([line.get_xdata().tolist() == [0, 1] for line in together])
     assert len({line.get_xdata()[0] for line in apart}) == len(SYSTEMS)

@@ -11,7 +11,6 @@ import pytest
 
 from tacred_utils.ground.labels import TASKS
 from tacred_utils.metrics import counts
-from tacred_utils.notebook import figures
 from tacred_utils.notebook.study import Study
 from tacred_utils.paper import claims, consistency, measures, printed, published, summaries
 from tacred_utils.paper.claims import CONTRADICTED, NOT_SUPPORTED, NOT_TESTABLE, SUPPORTED, UNDECIDED, Evidence
@@ -403,7 +402,7 @@ def test_deviations_are_of_seeds_and_the_paper_stands_beside_them(runs):
 def test_the_figure_has_a_row_for_every_claim_and_a_mark_for_every_verdict():
     found = claims.table(printed.from_the_paper())
     drawn = found[["claim", "verdict"]].assign(value=found.value_margin, low=found.low_margin, high=found.high_margin)
-    figure = figures.evidence(drawn, claims.verdicts(found), claims.MARKS)
+    figure = charts.evidence(drawn, claims.verdicts(found), claims.MARKS)
     [axis] = figure.axes
     assert len(axis.get_yticklabels()) == 19 and axis.get_yticklabels()[0].get_text().startswith("C1 ")
     assert [text.get_text() for text in figure.legends[0].get_texts()] == list(claims.MARKS)

@@ -1,0 +1,402 @@
+"""The study's charts: each function takes data frames, knows nothing of models, and returns a Figure.
+
+Frames name systems in a column `system`; `families` maps a system to its family, which gives its colour. A system that
+is not in it was published by others. Text from a corpus is drawn as it stands.
+"""
+
+from collections.abc import Mapping
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
+
+from tacred_utils.notebook.figures import (
+    COLOURS,
+    COLUMN,
+    LINES,
+    NEUTRAL,
+    PAGE,
+    PALE,
+    ROW,
+    SKY,
+    Families,
+    broken,
+    canvas,
+    colour_of,
+    count_ticks,
+    interval_rows,
+    looks,
+    name_points,
+    name_rows,
+    plain,
+)  # fmt: skip
+
+INTERVAL = "score (bars: 95 % interval)"
+SIGNS_A_LINE = 122  # of 6.5 pt monospaced type on the width of a page
+SPLIT_MARKS = {"train": "|", "dev": "x", "test": "o"}  # told apart without colour, which belongs to families
+
+# Facts about a corpus
+
+
+def class_frequencies(counts: pd.DataFrame, title: str = "") -> Figure:
+    """Rows per label on a log scale, a mark for each split. `counts` is indexed by label, with a column for each split."""
+    counts = counts.loc[counts.sum(axis=1).sort_values(kind="stable", ascending=False).index]
+    figure, (axis,) = canvas(1, COLUMN, 0.9 + ROW * len(counts), title)
+    rows = name_rows(axis, counts.index)
+    axis.hlines(rows, counts.where(counts > 0).min(axis=1), counts.max(axis=1), color=PALE, linewidth=2, zorder=0)
+    for split in counts:
+        shown = counts[split] > 0  # a log scale has no zero
+        axis.plot(counts[split][shown], rows[shown], SPLIT_MARKS[split], color=NEUTRAL, ms=3, ls="", label=split)
+    axis.set(xscale="log", xlabel="rows (log scale)")
+    count_ticks(axis.xaxis)
+    figure.legend(loc="outside lower left", ncols=3)
+    return figure
+
+
+def sentence_lengths(lengths: pd.DataFrame, title: str = "") -> Figure:
+    """Distribution of sentence length per split. `lengths` has a row per sentence: split, tokens."""
+    figure, (axis,) = canvas(1, COLUMN, 2.6, title)
+    edges = np.arange(0, lengths["tokens"].max() + 5, 4)
+    splits = lengths.groupby("split", sort=False)["tokens"]
+    for (split, part), (line, colour, _) in zip(splits, LINES, strict=False):
+        name = f"{split}: mean {part.mean():.1f}, longest {part.max()}"
+        shares = 100 * np.histogram(part, edges)[0] / len(part)
+        axis.stairs(shares, edges, color=colour, linestyle=line, linewidth=1, label=name)
+    axis.set(xlabel="sentence length (tokens)", ylabel="% of the split's rows", xlim=(0, None))
+    figure.legend(loc="outside lower left")
+    return figure
+
+
+def stacked(frame: pd.DataFrame, xlabel: str, title: str = "") -> Figure:
+    """Horizontal bars of parts: a bar for each row (its index), a part for each column."""
+    figure, (axis,) = canvas(1, PAGE, 0.75 + 0.24 * len(frame), title)
+    rows, left = name_rows(axis, frame.index), 0.0
+    for part, colour in zip(frame, [PALE, SKY, NEUTRAL, "#F0E442", "white"], strict=False):
+        axis.barh(rows, frame[part], 0.72, left, color=colour, edgecolor=NEUTRAL, label=plain(part))
+        left = left + frame[part]
+    axis.set(xlabel=xlabel, xlim=(0, frame.sum(axis=1).max()))
+    figure.legend(loc="outside lower left", ncols=len(frame.columns))
+    return figure
+
+
+def difficulty(rows: pd.Series, shares: pd.DataFrame, title: str = "") -> Figure:
+    """Above: rows by the number of systems that are right (index); below: a line a column of `shares`."""
+    figure, (above, below) = canvas(2, COLUMN, 3, title, sharex=True)
+    above.plot(rows.index, rows, "o-", color=NEUTRAL)
+    above.set(yscale="log", ylabel="rows (log scale)")
+    count_ticks(above.yaxis)
+    for name, (line, colour, mark) in zip(shares, LINES, strict=False):
+        below.plot(shares.index, shares[name], mark, linestyle=line, color=colour, label=plain(name))
+    below.set(xlabel="systems that agree with TACRED's label", ylabel="share relabelled", ylim=(-0.02, 1))
+    below.set_xticks(rows.index)
+    below.legend()
+    return figure
+
+
+# Systems side by side
+
+
+def intervals(
+    frame: pd.DataFrame, families: Families, title: str = "", xlabel: str = INTERVAL, sharex: bool = False
+) -> Figure:
+    """Scores with intervals, a panel a score and a row a system: columns system, score, value, low, high."""
+    scores, systems = frame["score"].unique(), frame["system"].unique()
+    height = 0.75 + 0.19 * len(systems)
+    figure, axes = canvas(len(scores), PAGE, height, title, columns=len(scores), sharey=True, sharex=sharex)
+    for axis, score in zip(axes, scores, strict=True):
+        part = frame[frame["score"] == score].set_index("system").reindex(systems)
+        colours = [colour_of(name, families) for name in systems]
+        interval_rows(axis, systems, part.value, part.low, part.high, colours)
+        if part.low.min() < 0:  # a difference: where it is none
+            axis.axvline(0, color=NEUTRAL, linewidth=0.6)
+        axis.set_title(plain(score))
+    figure.supxlabel(xlabel, size=8)
+    return figure
+
+
+def by_bin(
+    panels: Mapping[str, pd.DataFrame], families: Families, title: str = "", xlabel: str = "", ylabel: str = "",
+    apart: float = 0.3,
+) -> Figure:  # fmt: skip
+    """A score by groups of rows, a line a system with intervals, panels below each other.
+
+    A panel's frame has columns bin (in order), system, value, low, high; a group without a value leaves a gap.
+    Systems stand up to `apart` beside the place of their group, so that intervals do not cover each other.
+    """
+    height = 1.1 + 1.75 * len(panels)
+    drawn = looks(pd.concat(panels)["system"].unique(), families)  # the same in all panels, as the legend is
+    figure, axes = canvas(len(panels), PAGE, height, title, columns=1)
+    for axis, (name, frame) in zip(axes, panels.items(), strict=True):
+        bins, systems = frame["bin"].unique(), frame["system"].unique()
+        reach = min(apart, 0.06 * (len(systems) - 1))
+        shifts = np.linspace(-reach, reach, len(systems))
+        for system, shift in zip(systems, shifts, strict=True):
+            part = frame[frame["system"] == system].set_index("bin").reindex(bins)
+            look, places = drawn[system], np.arange(len(bins)) + shift
+            axis.vlines(places, part["low"], part["high"], color=look["color"], alpha=0.45, linewidth=1.5)
+            axis.plot(places, part["value"], **look, ms=3.5, lw=0.8, label=plain(system))
+        axis.set_xticks(range(len(bins)), [plain(group) for group in bins])
+        if frame["value"].max() <= 1:  # a score, not a loss
+            axis.set_ylim(top=min(axis.get_ylim()[1], 1.02))
+        axis.set(xlim=(-0.5, len(bins) - 0.5), ylabel=ylabel, title=plain(name) if len(panels) > 1 else "")
+        axis.grid(axis="y")
+    axes[-1].set_xlabel(xlabel)
+    handles = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles.keys(), loc="outside lower left", ncols=min(3, len(handles)))
+    return figure
+
+
+def paths(frame: pd.DataFrame, families: Families, ylabel: str, title: str = "") -> Figure:
+    """A score on its way through several steps, a panel a system: columns system, step (in order), value, low, high.
+
+    A dotted line keeps the height of the first step; a step without a value is passed over.
+    """
+    systems, steps = frame["system"].unique(), list(frame["step"].unique())
+    columns = min(5, len(systems))
+    height = 0.6 + 1.75 * -(-len(systems) // columns)
+    figure, axes = canvas(len(systems), PAGE, height, title, columns=columns, sharey=True, sharex=True)
+    for axis, system in zip(axes, systems, strict=True):
+        part = frame[(frame["system"] == system) & frame["value"].notna()]
+        places, colour = [steps.index(step) for step in part["step"]], colour_of(system, families)
+        axis.axhline(part["value"].iloc[0], color=NEUTRAL, linewidth=0.6, linestyle=":")
+        axis.vlines(places, part["low"], part["high"], color=colour, alpha=0.45, linewidth=3)
+        axis.plot(places, part["value"], "o-", color=colour, linewidth=0.8)
+        axis.set_title(plain(system), fontsize=7)
+        axis.set_xticks(
+            range(len(steps)), [plain(step) for step in steps], rotation=35, ha="right", rotation_mode="anchor"
+        )
+        axis.set_xlim(-0.4, len(steps) - 0.6)
+        axis.grid(axis="y")
+    for axis in axes[::columns]:
+        axis.set_ylabel(ylabel)
+    return figure
+
+
+def against_others(frame: pd.DataFrame, system: str, families: Families, xlabel: str, title: str = "") -> Figure:
+    """One system (a column) against the others' range, by class: columns label, rows, lowest, median, highest."""
+    figure, (axis,) = canvas(1, PAGE, 0.8 + ROW * len(frame), title)
+    span, colour = (frame["median"], frame.lowest, frame.highest), COLOURS["published"]
+    names = [f"{row.label} ({row.rows:,})" for row in frame.itertuples()]
+    rows = interval_rows(axis, names, *span, colour, "median of the others")
+    axis.plot([], [], color=colour, linewidth=3, alpha=0.45, label="from the lowest to the highest of the others")
+    axis.plot(frame[system], rows, "o", color=colour_of(system, families), ms=3.5, label=plain(system))
+    axis.set(xlabel=xlabel, xlim=(-0.02, 1))
+    figure.legend(loc="outside lower left", ncols=3)
+    return figure
+
+
+def evidence(frame: pd.DataFrame, claims: pd.DataFrame, marks: Mapping[str, str], title: str = "") -> Figure:
+    """Claims as rows, and in each its tests: how far estimate and interval lie within what the claim needs.
+
+    `frame` has claim, verdict, value, low, high, the last three 0 at the edge of the needed range and positive within;
+    `claims` has claim, name and verdict (written at the right), in the order of the rows; `marks` maps the verdicts of
+    tests to Matplotlib's marks, in the order of the legend.
+    """
+    edge = 0.6  # what lies beyond is drawn there as an arrow
+    figure, (axis,) = canvas(1, PAGE, 1.1 + 0.27 * len(claims), title)
+    places = dict(zip(claims.claim, name_rows(axis, claims.claim + " " + claims.name), strict=True))
+    part = frame.assign(row=frame.claim.map(places).astype(float))
+    beside = part.groupby("claim").claim
+    part["row"] += 0.76 * (beside.cumcount() + 0.5) / beside.transform("size") - 0.38
+    shades = dict(zip(marks, (SKY, NEUTRAL, "black", "black"), strict=False))
+    for kind, tests in part.groupby("verdict"):
+        ends = (tests[end].clip(-edge, edge) for end in ("low", "high"))
+        axis.hlines(tests.row, *ends, color=shades[kind], linewidth=0.8)
+    for kind, mark in marks.items():
+        tests, filled = part[part.verdict == kind], "none" if mark == "o" else shades[kind]
+        axis.scatter(
+            tests.value.clip(-edge, edge), tests.row, s=16, marker=mark, facecolors=filled, edgecolors=shades[kind],
+            linewidths=0.8, zorder=3, label=plain(kind),
+        )  # fmt: skip
+    for side, far in ((-1, part.value < -edge), (1, part.value > edge)):
+        arrow = "<" if side < 0 else ">"
+        axis.plot(np.full(far.sum(), side * edge * 1.04), part.row[far], arrow, color=NEUTRAL, ms=2.5, clip_on=False)
+    for place, answer in zip(places.values(), claims.verdict, strict=True):
+        axis.text(edge * 1.12, place, answer.partition(" by ")[0], va="center", fontsize=7, color=NEUTRAL)
+        axis.axhline(place + 0.5, color="#DDDDDD", linewidth=0.4, zorder=0)
+    axis.axvline(0, color=NEUTRAL, linewidth=0.8, zorder=1)
+    axis.set(xlim=(-edge * 1.08, edge * 1.08))
+    axis.set_xlabel("estimate, from the edge of what the claim needs; right of 0: as claimed\n"
+                    "(bars: 95 % interval over test rows and seeds, or rounding of printed figures)")  # fmt: skip
+    figure.legend(loc="outside lower left", ncols=len(marks))
+    return figure
+
+
+def f1_by_count(
+    panels: Mapping[str, pd.DataFrame], families: Families, xlabel: str, title: str = "", named: int = 5
+) -> Figure:
+    """F1 of each class against a count of its rows (log scale), a panel a system.
+
+    A panel's frame has columns label, count, f1 and, optionally, low and high (95 % interval). Its title
+    gives Spearman's rho; the `named` classes with the greatest distance between the two ranks, which lower
+    rho most, are named.
+    """
+    number, width = len(panels), COLUMN if len(panels) == 1 else PAGE
+    figure, axes = canvas(number, width, 2.6, title, columns=number, sharey=True, sharex=True)
+    counts = pd.concat(panels)["count"]
+    for axis, (system, frame) in zip(axes, panels.items(), strict=True):
+        frame, colour = frame[frame["count"] > 0], colour_of(system, families)
+        f1, count = frame["f1"].rank(), frame["count"].rank()
+        axis.scatter(frame["count"], frame["f1"], color=colour, s=14, alpha=0.75, linewidths=0)
+        if "low" in frame:
+            axis.vlines(frame["count"], frame["low"], frame["high"], color=colour, alpha=0.35, linewidth=0.8)
+        gap = ": " if number == 1 else "\n"  # side by side, long titles would run into each other
+        rho = f"{gap}Spearman's rho {f1.corr(count):.2f}" if f1.nunique() > 1 < count.nunique() else ""
+        axis.set(xscale="log", xlabel=xlabel, title=plain(system) + rho, ylim=(-0.03, 1.03))
+        axis.set_xlim(counts[counts > 0].min() / 1.3, counts.max() * 4)  # room for names
+        count_ticks(axis.xaxis)
+        farthest = (f1 - count).abs().nlargest(named).index
+        name_points(axis, frame["count"], frame["f1"], frame["label"].where(frame.index.isin(farthest), ""))
+    axes[0].set_ylabel("F1 (bars: 95 % interval)" if "low" in frame else "F1 of the relation")
+    return figure
+
+
+def detection_classification(frame: pd.DataFrame, families: Families, title: str = "") -> Figure:
+    """Classification accuracy against detection F1, with curves of equal micro F1, which is the product of the two.
+
+    Columns system, and of both scores their value, low and high (`detection_f1`, `detection_f1_low`, …).
+    """
+    figure, (axis,) = canvas(1, PAGE, 3.6, title)
+    x, y = "detection_f1", "classification_accuracy"
+    low, high = frame[f"{x}_low"].min() - 0.01, frame[f"{x}_high"].max() + 0.01
+    bottom = frame[f"{y}_low"].min() - 0.02
+    axis.set(xlim=(low, high), ylim=(bottom, 1), xlabel="detection F1", ylabel="share rightly named, if detected")
+    detection = np.linspace(low, high, 400)
+    for level in np.arange(0.05, 1, 0.05):
+        shown = detection[(level / detection > bottom) & (level / detection < 1)]
+        if len(shown) > 40:  # room for its name
+            axis.plot(shown, level / shown, color="#BBBBBB", linewidth=0.6, zorder=0)
+            at, box = shown[-8], {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+            axis.text(
+                at, level / at, f"micro F1 {level:.2f}", color=NEUTRAL, fontsize=6, bbox=box, ha="right", zorder=1
+            )
+    colours = [colour_of(name, families) for name in frame.system]
+    axis.hlines(frame[y], frame[f"{x}_low"], frame[f"{x}_high"], color=colours, alpha=0.4, linewidth=1)
+    axis.vlines(frame[x], frame[f"{y}_low"], frame[f"{y}_high"], color=colours, alpha=0.4, linewidth=1)
+    axis.scatter(frame[x], frame[y], color=colours, s=18, zorder=3)
+    name_points(axis, frame[x], frame[y], frame.system)
+    return figure
+
+
+def curves(frame: pd.DataFrame, x: str, y: str, families: Families, dots: str = "", title: str = "") -> Figure:
+    """A line a system through its rows in their order, both axes from 0 to 1: precision against recall, say.
+
+    Rows whose optional column `dot` is True get a dot, of which `dots` says in the legend what it is.
+    """
+    figure, (axis,) = canvas(1, COLUMN, 2.9, title)
+    axis.set(xlim=(0, 1), ylim=(0, 1.02), xlabel=x, ylabel=y)
+    drawn = looks(frame["system"].unique(), families)
+    for system, part in frame.groupby("system", sort=False):
+        axis.plot(part[x], part[y], **drawn[system] | {"marker": ""}, label=plain(system))
+        if "dot" in part:
+            axis.plot(part[x][part["dot"]], part[y][part["dot"]], "o", color=drawn[system]["color"], ms=4.5)
+    if dots:
+        axis.plot([], [], "o", color=NEUTRAL, ms=4.5, label=dots)
+    figure.legend(loc="outside lower left", ncols=2)
+    return figure
+
+
+def reliability(frame: pd.DataFrame, families: Families, title: str = "") -> Figure:
+    """Share of answers that are right against confidence, a panel a system: columns confidence, right, low, high.
+
+    Dotted: where a calibrated system would lie. Above it a system is not sure enough, below too sure.
+    """
+    systems = frame["system"].unique()
+    columns = min(4, len(systems))
+    height = 0.4 + 1.8 * -(-len(systems) // columns)
+    figure, axes = canvas(len(systems), PAGE, height, title, columns=columns, sharex=True, sharey=True)
+    for axis, (system, part) in zip(axes, frame.groupby("system", sort=False), strict=True):
+        colour = colour_of(system, families)
+        axis.plot([0, 1], [0, 1], color=NEUTRAL, linewidth=0.6, linestyle=":")
+        axis.vlines(part["confidence"], part["low"], part["high"], color=colour, alpha=0.45, linewidth=2)
+        axis.plot(part["confidence"], part["right"], "o-", color=colour, ms=3, linewidth=0.8)
+        axis.set_title(plain(system), fontsize=7)
+        axis.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="confidence")
+    axes[0].set_ylabel("share right (bars: 95 %)")
+    return figure
+
+
+def heatmap(frame: pd.DataFrame, label: str, title: str = "") -> Figure:
+    """Numbers by rows and columns as in the frame, missing cells empty; up to 12 rows they are written in.
+
+    The names of its index and columns stand at the axes. `label` says what the numbers are.
+    """
+    small = len(frame) <= 12
+    names = (0.035 if small else 0.05) * max(len(plain(name)) for name in frame)  # inches that they take below, turned
+    rows = max(len(frame), 0.3 * len(frame.index.name or ""))  # its name stands along them
+    figure, (axis,) = canvas(1, PAGE, 0.7 + names + (0.22 if small else ROW) * rows, title)
+    sns.heatmap(
+        frame, ax=axis, cmap="cividis", annot=small, fmt=".2f", annot_kws={"size": 6},
+        cbar_kws={"label": label}, xticklabels=[plain(name) for name in frame],
+        yticklabels=[plain(name) for name in frame.index],
+    )  # fmt: skip
+    axis.tick_params(length=0, labelsize=7 if small else 5)
+    axis.tick_params(axis="y", labelrotation=0)
+    upright = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if small else {"rotation": 90}
+    axis.set_xticks(axis.get_xticks(), [text.get_text() for text in axis.get_xticklabels()], **upright)
+    return figure
+
+
+def top_features(weights: pd.DataFrame, family: str, title: str = "") -> Figure:
+    """Bars of the features that weigh most, a panel a `group`. `weights`: group, feature, weight."""
+    groups = weights.groupby("group", sort=False)
+    number, (columns, width) = groups.ngroups, (1, COLUMN) if groups.ngroups == 1 else (2, PAGE)
+    height = 0.45 + -(-number // columns) * (0.3 + ROW * groups.size().max())
+    figure, axes = canvas(number, width, height, title, columns=columns)
+    for axis, (name, part) in zip(axes, groups, strict=True):
+        part = part.sort_values("weight", kind="stable", ascending=False)
+        axis.barh(name_rows(axis, part["feature"]), part["weight"], color=COLOURS[family], height=0.75)
+        axis.axvline(0, color=NEUTRAL, linewidth=0.5)
+        axis.set(xlabel="weight")
+        axis.set_title(plain(name), loc="right")  # grows to the left, over the room that the names take
+    return figure
+
+
+def learning_curves(histories: Mapping[str, pd.DataFrame], family: str, title: str = "") -> Figure:
+    """Loss and macro F1 by epoch, train (dashed) against dev (solid), a column of panels for each run by name.
+
+    Each history has epoch, train_loss, dev_loss, train_macro_f1, dev_macro_f1; the best dev F1 is marked.
+    """
+    columns = len(histories)
+    figure, axes = canvas(2 * columns, PAGE, 3.2, title, columns=columns, sharex="col", sharey="row")
+    for loss, f1, (name, history) in zip(axes, axes[columns:], histories.items(), strict=False):
+        for axis, score in ((loss, "loss"), (f1, "macro_f1")):
+            axis.plot(history["epoch"], history[f"train_{score}"], "--", color=NEUTRAL, label="train")
+            axis.plot(history["epoch"], history[f"dev_{score}"], "-", color=COLOURS[family], label="dev")
+        best = history.loc[history["dev_macro_f1"].idxmax()]
+        f1.plot(best["epoch"], best["dev_macro_f1"], "o", color=COLOURS[family], label="best epoch")
+        loss.set_title(plain(name))
+        f1.set(xlabel="epoch", ylim=(0, 1.02))
+        f1.xaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
+    axes[0].set(ylabel="weighted loss", ylim=(0, None))  # for the row, once everything is drawn
+    axes[columns].set_ylabel("macro F1")
+    figure.legend(*axes[-1].get_legend_handles_labels(), loc="outside upper right", ncols=3)
+    return figure
+
+
+def shaded_text(texts: Mapping[str, pd.DataFrame], label: str, title: str = "") -> Figure:
+    """Texts in which a score shades each piece: purple above 0, orange below, in each text up to its largest size.
+
+    `texts` maps a heading to a frame with columns piece and score; `label` says what the scores are.
+    """
+    lines = {name: broken(frame["piece"].map(str), SIGNS_A_LINE) for name, frame in texts.items()}
+    number = sum(line.max(initial=0) + 2.5 for _, line in lines.values())  # a line for the heading, and some room
+    figure, (axis,) = canvas(1, PAGE, 0.35 + 0.17 * number, title)
+    axis.set(xlim=(0, SIGNS_A_LINE), ylim=(number - 0.7, -0.7))
+    axis.axis("off")
+    top, shades = 0.0, matplotlib.colormaps["PuOr"]
+    for name, frame in texts.items():
+        columns, rows = lines[name]
+        axis.text(0, top, plain(name), weight="bold", va="center", fontsize=7)
+        largest = frame["score"].abs().max() or 1.0
+        for piece, score, column, row in zip(frame["piece"], frame["score"], columns, rows, strict=True):
+            box = (column - 0.3, top + row + 0.55), len(piece) + 0.6, 0.9
+            axis.add_patch(Rectangle(*box, color=shades(0.5 + 0.35 * score / largest), linewidth=0))
+            axis.text(column, top + row + 1, plain(piece), family="monospace", va="center", fontsize=6.5)
+        top += rows.max(initial=0) + 2.5
+    axis.set_title(plain(label), fontsize=7, loc="left")
+    return figure

@@ -1,0 +1,257 @@
+"""What stands in several notebooks: frames and blocks made from a study and its systems.
+
+Systems come by name, as `Study.answering` gives them. A function to which none is given returns an empty frame.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from tacred_utils.corpora.example import Example
+from tacred_utils.ground.errors import UserError
+from tacred_utils.ground.labels import NO_RELATION, SCORED
+from tacred_utils.inputs import features
+from tacred_utils.inputs.encoding import entity_marks, span_distance
+from tacred_utils.metrics import counts, postprocessing
+from tacred_utils.metrics.groups import type_pair
+from tacred_utils.notebook import tables
+from tacred_utils.notebook.study import Study
+from tacred_utils.paper import measures, published
+from tacred_utils.paper.measures import System
+
+SCORES = {  # as tables and figures name them, in their order
+    "micro_f1": "micro F1", "macro_f1": "macro F1", "detection_f1": "detection F1",
+    "classification_accuracy": "rightly named, if detected",
+}  # fmt: skip
+Systems = Mapping[str, System]
+
+
+def trivial(study: Study) -> dict[str, System]:
+    """The systems that learn nothing, or the types alone: what they score is nobody's achievement."""
+    gold = np.array([row.relation for row in study.corpus.test], dtype=object)
+    answers = {
+        "majority per type pair": counts.majority_by_type_pair(study.corpus.train, study.corpus.test),
+        "always no_relation": counts.always_no_relation(gold),
+    }
+    return {
+        name: System(name, gold, [np.array(answer, dtype=object)], study.corpus.labels)
+        for name, answer in answers.items()
+    }
+
+
+def scores(study: Study, systems: Systems, names: Mapping[str, str] = SCORES) -> pd.DataFrame:
+    """Columns system, score, value, low, high, seeds; scores named as readers know them."""
+    rows = [
+        {"system": name, "score": title} | _numbers(study.estimate(score, system)) | {"seeds": len(system.answers)}
+        for score, title in names.items()
+        for name, system in systems.items()
+    ]
+    return pd.DataFrame(rows, columns=["system", "score", "value", "low", "high", "seeds"])
+
+
+def beside(frame: pd.DataFrame, decimals: int = 3) -> pd.DataFrame:
+    """`scores` as a table to read: a row a system, `0.512 [0.480, 0.544]` in a column a score, and its seeds."""
+    texts = frame.assign(text=[interval(row.value, row.low, row.high, decimals) for row in frame.itertuples()])
+    wide = texts.pivot_table("text", "system", "score", "first", sort=False)
+    return wide.assign(seeds=frame.groupby("system", sort=False).seeds.first()).reset_index().rename_axis(columns=None)
+
+
+def interval(value: float, low: float, high: float, decimals: int = 3) -> str:
+    """`0.512 [0.480, 0.544]`; nothing where there is no value."""
+    return "" if np.isnan(value) else "{:.{d}f} [{:.{d}f}, {:.{d}f}]".format(value, low, high, d=decimals)
+
+
+def changes(
+    study: Study, base: str, changed: Mapping[str, str], names: Sequence[str] = ("micro_f1", "macro_f1")
+) -> pd.DataFrame:
+    """What each change is worth: each system less the base, on the seeds that both have.
+
+    `changed` maps a change in words to a system's spec. Columns system (the change), score, value, low, high, of (the
+    changed system's own score), seeds.
+    """
+    rows = []
+    for name, spec in changed.items():
+        pair = [study.system(each) for each in (spec, base)]
+        if None in pair:
+            continue
+        pair = _same_seeds(*pair)
+        for score in names:
+            own = {"of": study.estimate(score, pair[0]).value, "seeds": len(pair[0].answers)}
+            difference = _numbers(study.estimate(score, *pair))
+            rows.append({"system": name, "score": SCORES.get(score, score)} | difference | own)
+    return pd.DataFrame(rows, columns=["system", "score", "value", "low", "high", "of", "seeds"])
+
+
+def _same_seeds(*systems: System) -> list[System]:
+    """The systems with those seeds that all of them have; all of their seeds where they share none."""
+    seeds = [[run.info["seed"] for run in system.runs] for system in systems]
+    shared = set.intersection(*map(set, seeds))
+    kept = [[place for place, seed in enumerate(own) if seed in (shared or own)] for own in seeds]
+    return [
+        System(s.name, s.gold, [s.answers[p] for p in places], s.labels, [s.runs[p] for p in places], s.counts)
+        for s, places in zip(systems, kept, strict=True)
+    ]
+
+
+def per_class(study: Study, system: System, table: str = "") -> pd.DataFrame:
+    """Every label: training and test rows, precision, recall and F1 with its interval, means over seeds.
+
+    `table` names one of the paper's tables, whose F1 then stands in a last column.
+    """
+    units = study.units[study.scored_rows(system)]
+    found = pd.concat([counts.per_class(system.gold, answer, system.labels) for answer in system.answers])
+    found = found.groupby("label", sort=False)[["precision", "recall", "f1"]].mean().reset_index()
+    drawn = counts.resample(system.gold, system.answers, system.labels, study.draws, units=units)
+    low, high = np.quantile(np.mean([tally.f1 for tally in drawn], axis=0), [0.025, 0.975], axis=0)
+    rows = {
+        name: pd.Series(split).value_counts().reindex(found.label, fill_value=0).to_numpy()
+        for name, split in (("train", [row.relation for row in study.corpus.train]), ("test", system.gold))
+    }
+    found = found.assign(low=low, high=high, **rows)
+    if table:
+        printed = published.per_class().query("table == @table").set_index("label").f1
+        found[f"F1, {table}"] = found.label.map(printed)
+    return found.sort_values("train", ascending=False, kind="stable", ignore_index=True)
+
+
+def leaning(study: Study, systems: Systems) -> pd.DataFrame:
+    """How much each system leans on `no_relation`: the share of rows that it answers so, and of gold rows, and recalls."""
+    rows = []
+    for name, system in systems.items():
+        share = study.estimate("no_relation_share", system)
+        each = [counts.per_class(system.gold, answer, system.labels) for answer in system.answers]
+        recall = pd.concat(each).query("support > 0").groupby("label").recall.mean()
+        rows.append({
+            "system": name, "gold no_relation": np.mean(system.gold == NO_RELATION),
+            "answered no_relation": interval(share.value, share.low, share.high),
+            "its recall": recall.get(NO_RELATION), "macro recall of relations": recall.drop(NO_RELATION, errors="ignore").mean(),
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def confusions(system: System, largest: int = 10) -> pd.DataFrame:
+    """Shares of the test rows of a relation (index) that are answered so (columns), over seeds.
+
+    The relations are those that are taken for each other most often; the last columns hold what is missed altogether,
+    and all other answers.
+    """
+    rows = pd.DataFrame(
+        {"gold": np.tile(system.gold, len(system.answers)), "answer": np.concatenate(system.answers)}
+    ).query("gold != @NO_RELATION")
+    wrong = rows[(rows.gold != rows.answer) & (rows.answer != NO_RELATION)]
+    most = pd.concat([wrong.gold, wrong.answer]).value_counts().index[:largest]
+    shown = sorted(set(most) & set(rows.gold))
+    answer = rows.answer.where(rows.answer.isin([*shown, NO_RELATION]), "another")
+    table = pd.crosstab(rows.gold, answer, normalize="index")
+    return table.reindex(index=shown, columns=[*shown, NO_RELATION, "another"], fill_value=0.0)
+
+
+def both_ends(study: Study, system: System, rows: int = 4) -> pd.DataFrame:
+    """Test rows that the first seed answers wrongly with the highest probability, and relations rightly with the lowest.
+
+    Columns end, relation, answer, p, sentence (both entities marked), types, id.
+    """
+    answers, examples = system.runs[0].predictions("test"), study.corpus.test
+    right = answers.label_pred == answers.label_true
+    worst = answers[~right].nlargest(rows, "p").assign(end="sure and wrong")
+    doubt = answers[right & (answers.label_true != NO_RELATION)].nsmallest(rows, "p").assign(end="unsure and right")
+    frame = pd.concat([worst, doubt]).rename(columns={"label_true": "relation", "label_pred": "answer"})
+    frame["types"] = [type_pair(examples[row]) for row in frame.index]
+    frame["sentence"] = [study.sentence(examples[row]) for row in frame.index]
+    return frame[["end", "relation", "answer", "p", "sentence", "types", "id"]]
+
+
+def calibration(study: Study, systems: Systems) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """How far confidence can be trusted, of the first seed of systems with log-probabilities, before and after scaling.
+
+    First a row a system: temperature (chosen on dev), expected calibration error of answered relations before and after
+    it, Brier score. Then the points of a reliability diagram: system, confidence, right, low, high, rows.
+    """
+    table, points = [], []
+    for name, system in systems.items():
+        run = system.runs[0]
+        if not run.has_log_probs:
+            continue
+        log_probs = {split: run.log_probs(split) for split in SCORED}
+        gold = {split: run.predictions(split).label_true for split in SCORED}
+        heat = postprocessing.temperature(log_probs["dev"], gold["dev"], run.classes)
+        row = {"system": name, "temperature": heat}
+        for title, each in (
+            ("ECE", log_probs["test"]),
+            ("ECE, scaled", postprocessing.cooled(log_probs["test"], heat)),
+        ):
+            answer = np.array(postprocessing.answers(each, run.classes), dtype=object)
+            named, p = answer != NO_RELATION, postprocessing.confidence(each)
+            right = answer == gold["test"].to_numpy()
+            row[title] = postprocessing.calibration_error(p[named], right[named]) if named.any() else np.nan
+            if title == "ECE" and named.any():
+                points.append(postprocessing.reliability(p[named], right[named]).assign(system=name))
+        table.append(row | {"Brier": postprocessing.brier(log_probs["test"], gold["test"], run.classes)})
+    return pd.DataFrame(table), pd.concat(points) if points else pd.DataFrame()
+
+
+# One real sentence, as a model of each family reads it
+
+
+def one_row(study: Study, words: int = 18) -> Example:
+    """A test row with a relation in a short sentence, the same one in every notebook."""
+    rows = [row for row in study.corpus.test if row.relation != NO_RELATION] or study.corpus.test
+    fitting = [row for row in rows if 10 <= len(row.token) <= words]
+    return fitting[0] if fitting else min(rows, key=lambda row: len(row.token))
+
+
+def as_features(study: Study, row: Example, each: int = 6) -> pd.DataFrame:
+    """What an SVM reads: the first features of every block that the corpus can fill."""
+    blocks, _ = features.usable([name for name in features.BLOCKS if "paper" not in name], study.corpus.columns)
+    made = {name: features.BLOCKS[name].make(features.Pair(row)) for name in blocks}
+    return pd.DataFrame(
+        [{"block": name, "features": len(part), "the first": " | ".join(part[:each])} for name, part in made.items()]
+    )
+
+
+def as_tokens(row: Example) -> pd.DataFrame:
+    """What a BiLSTM reads: a line a word, with its tags and its distances to both entities."""
+    places = np.arange(len(row.token))
+    frame = pd.DataFrame({"word": row.token, "entity": entity_marks(row)})
+    for name, column in (("part of speech", row.stanford_pos), ("named entity", row.stanford_ner)):
+        if column:
+            frame[name] = column
+    return frame.assign(**{
+        "from subject": span_distance(places, *row.subject), "from object": span_distance(places, *row.object)
+    })  # fmt: skip
+
+
+def as_subwords(study: Study, row: Example, family: str, variants: Mapping[str, str | None]) -> pd.DataFrame:
+    """What a transformer reads: its subwords under each of its variants, by a name. One sentence where it is not installed."""
+    from tacred_utils.models.pretrained import load_pretrained
+    from tacred_utils.models.transformer import make_encoder
+
+    rows = []
+    for name, variant in variants.items():
+        settings = study.profile.settings(family, variant)
+        try:
+            given = load_pretrained(settings.model, settings.own, study.corpus, study.results / "pretrained")
+        except UserError as error:
+            study.say(f"Left out: {error}")
+            continue
+        encoder, _ = make_encoder(study.corpus, settings, given)
+        pieces = encoder.tokenizer.convert_ids_to_tokens(encoder.encode([row]).flat["input_ids"][:-1])
+        rows.append({"recipe": name, "subwords": len(pieces), "what is read": " ".join(pieces)})
+    return pd.DataFrame(rows)
+
+
+def differences(frame: pd.DataFrame) -> pd.DataFrame:
+    """`changes` as a table to read: a row a change, with its own scores and signed differences."""
+    texts = frame.assign(text=[tables.signed(row) for row in frame.to_dict("records")])
+    wide = {
+        title: texts[texts.score == score].set_index("system")[column]
+        for score in frame.score.unique()
+        for title, column in ((score, "of"), (f"change in {score}", "text"))
+    }
+    seeds = frame.groupby("system", sort=False).seeds.first()
+    return pd.DataFrame(wide).assign(seeds=seeds).rename_axis("change").reset_index()
+
+
+def _numbers(found: measures.Estimate) -> dict[str, float]:
+    return {"value": found.value, "low": found.low, "high": found.high}
