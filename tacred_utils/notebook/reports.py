@@ -13,11 +13,11 @@ from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.labels import NO_RELATION, SCORED
 from tacred_utils.inputs import features
 from tacred_utils.inputs.encoding import entity_marks, span_distance
-from tacred_utils.metrics import counts, postprocessing
+from tacred_utils.metrics import counts, estimates, postprocessing
+from tacred_utils.metrics.estimates import Estimate
 from tacred_utils.metrics.groups import type_pair
-from tacred_utils.notebook import tables
 from tacred_utils.notebook.study import Study
-from tacred_utils.paper import measures, published
+from tacred_utils.paper import published
 from tacred_utils.paper.measures import System
 
 SCORES = {  # as tables and figures name them, in their order
@@ -99,11 +99,13 @@ def per_class(study: Study, system: System, table: str = "") -> pd.DataFrame:
 
     `table` names one of the paper's tables, whose F1 then stands in a last column.
     """
-    units = study.units[study.scored_rows(system)]
+    clusters = study.clusters[study.scored_rows(system)]
     found = pd.concat([counts.per_class(system.gold, answer, system.labels) for answer in system.answers])
     found = found.groupby("label", sort=False)[["precision", "recall", "f1"]].mean().reset_index()
-    drawn = counts.resample(system.gold, system.answers, system.labels, study.draws, units=units)
-    low, high = np.quantile(np.mean([tally.f1 for tally in drawn], axis=0), [0.025, 0.975], axis=0)
+    resampled = estimates.resample(system.gold, system.answers, system.labels, study.draws, clusters=clusters)
+    drawn = np.mean([each.f1 for each in resampled], axis=0)  # (draws, labels)
+    spans = [Estimate.drawn(*each, clusters.size, clusters.unit) for each in zip(found.f1, drawn.T, strict=True)]
+    low, high = ([max(0.0, min(1.0, getattr(span, end))) for span in spans] for end in ("low", "high"))
     rows = {
         name: pd.Series(split).value_counts().reindex(found.label, fill_value=0).to_numpy()
         for name, split in (("train", [row.relation for row in study.corpus.train]), ("test", system.gold))
@@ -243,7 +245,8 @@ def as_subwords(study: Study, row: Example, family: str, variants: Mapping[str, 
 
 def differences(frame: pd.DataFrame) -> pd.DataFrame:
     """`changes` as a table to read: a row a change, with its own scores and signed differences."""
-    texts = frame.assign(text=[tables.signed(row) for row in frame.to_dict("records")])
+    numbers = zip(frame.value, frame.low, frame.high, strict=True)
+    texts = frame.assign(text=["{:+.3f} [{:+.3f}, {:+.3f}]".format(*each) for each in numbers])
     wide = {
         title: texts[texts.score == score].set_index("system")[column]
         for score in frame.score.unique()
@@ -253,5 +256,5 @@ def differences(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(wide).assign(seeds=seeds).rename_axis("change").reset_index()
 
 
-def _numbers(found: measures.Estimate) -> dict[str, float]:
+def _numbers(found: Estimate) -> dict[str, float]:
     return {"value": found.value, "low": found.low, "high": found.high}

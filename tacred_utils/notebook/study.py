@@ -7,7 +7,6 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -24,7 +23,6 @@ from tacred_utils.ground.labels import NO_RELATION, SPLITS
 from tacred_utils.ground.paths import DATA, PUBLISHED_RUNS, RESULTS, ROOT
 from tacred_utils.inputs.encoding import window
 from tacred_utils.metrics.estimates import Clusters, Estimate, clusters_of
-from tacred_utils.metrics.groups import type_pair
 from tacred_utils.models import processes
 from tacred_utils.notebook import figures, manifest, tables
 from tacred_utils.notebook.findings import LEGEND, Lead, finding
@@ -38,24 +36,6 @@ SCREEN = 140  # pixels an inch of a figure on a screen: 8 pt type then reads lik
 SHOWN = 26  # words of a sentence in a table
 
 
-@dataclass(frozen=True)
-class System:
-    """A declared system with those of its runs that are done."""
-
-    name: str
-    family: str
-    declared: tuple[str, ...]  # the tasks that it is trained on in this study
-    runs: dict[tuple[str, int], Run]  # by task and seed
-
-    def first(self, task: str) -> Run | None:
-        """The run of a task with the first of the seeds that are done; systems are compared by it."""
-        return next((run for (known, _), run in self.runs.items() if known == task), None)
-
-    def paired(self, *tasks: str) -> list[int]:
-        """The seeds for which all of these tasks are done."""
-        return [seed for known, seed in self.runs if known == tasks[0] and all((t, seed) in self.runs for t in tasks)]
-
-
 class Study:
     """The configuration of one notebook, checked; printing it shows what the notebook runs on.
 
@@ -67,7 +47,6 @@ class Study:
         self, number: str, profile: str = "sample", corpus: str | None = None, data_dir: str | None = None,
         labels: str = "tacred", seeds: Sequence[int] | None = None, results: str | None = None,
     ) -> None:  # fmt: skip
-        _run_cells_again()
         warnings.filterwarnings("ignore", message="IProgress not found")  # tqdm, for want of widgets that none needs
         self.number = number
         self.profile = load_profile(profile)
@@ -148,32 +127,9 @@ class Study:
         folder = self._spec(family, task, variant, seed, overrides).folder(self.corpus, self.results)
         return self._used(Run(folder)) if is_done(folder) else None
 
-    def systems(self) -> list[System]:
-        """The systems that the study declares, ablations left out, with the runs that are there; trains nothing.
-
-        Runs of a task that the profile does not plan on this corpus are found too, where somebody has trained them.
-        """
-        entries: dict[tuple[str, str], list[Experiment]] = {}
-        for experiment in filter(lambda experiment: experiment.headline, declared()):
-            entries.setdefault((experiment.system, experiment.family), []).append(experiment)
-        systems = [self._system(name, family, part) for (name, family), part in entries.items()]
-        return [system for system in systems if system.declared or system.runs]
-
-    def _system(self, name: str, family: str, entries: list[Experiment]) -> System:
-        planned = [task for entry in entries for task in entry.tasks_on(self.corpus, self.profile)]
-        runs = {}
-        for entry in entries:
-            for task in entry.possible_tasks(self.corpus, self.profile):
-                found = {
-                    seed: self.find(family, task, entry.variant, seed, **entry.changed(self.profile))
-                    for seed in self.seeds
-                }
-                runs |= {(task, seed): run for seed, run in found.items() if run}
-        return System(name, family, tuple(dict.fromkeys(planned)), runs)
-
     @property
     def lacking(self) -> str:
-        """One sentence for `stop` where runs are not there: the command that says how to get them."""
+        """One sentence where runs are not there: the command that says how to get them."""
         seeds = {"seeds": None if self.seeds == self.profile.seeds else ",".join(map(str, self.seeds))}
         options = self._options | seeds
         given = " ".join(f"--{name} {shlex.quote(str(value))}" for name, value in options.items() if value)
@@ -343,18 +299,6 @@ class Study:
         """`1 seed`, `3 seeds`."""
         return f"{number} {noun}{'' if number == 1 else 's'}"
 
-    def stop(self, sentence: str) -> None:
-        """End the notebook here with one sentence: the cells below are passed over, until a Study is made anew."""
-        _leave_out(f"**This notebook ends here.** {sentence}", _to_the_end)
-
-    def skip(self, sentence: str) -> None:
-        """Pass over the cells below with one sentence, up to one that calls `study.resume()`."""
-        _leave_out(f"**Passed over here.** {sentence}", _to_the_next_part)
-
-    def resume(self) -> None:
-        """Cells run again from here on, if `skip` left some out."""
-        _run_cells_again(_to_the_next_part)
-
     def sentence(self, example: Example) -> str:
         """A sentence with its [S: subject] and [O: object], cut to `SHOWN` words; nothing of a licensed text."""
         if self.corpus.gated:
@@ -368,22 +312,6 @@ class Study:
             words.append(f"{opened}{example.token[place]}{closed}")
             before = place
         return " ".join(words + ["…"] * (before + 1 < len(example.token)))
-
-    def both_ends(self, run: Run, rows: int = 6) -> pd.DataFrame:
-        """Test rows that a run answers wrongly with the highest probability, and relations rightly with the lowest.
-
-        Columns end, id, types, label_true, label_pred, p, sentence.
-        """
-        answers, examples = run.predictions("test"), self.corpus.test
-        right = answers.label_pred == answers.label_true
-        worst = answers[~right].nlargest(rows, "p").assign(end="confident and wrong")
-        doubt = (
-            answers[right & (answers.label_true != NO_RELATION)].nsmallest(rows, "p").assign(end="doubtful and right")
-        )
-        frame = pd.concat([worst, doubt])
-        frame["types"] = [type_pair(examples[row]) for row in frame.index]
-        frame["sentence"] = [self.sentence(examples[row]) for row in frame.index]
-        return frame[["end", "id", "types", "label_true", "label_pred", "p", "sentence"]]
 
     def _folder(self, published: bool) -> Path:
         name = "published" if published else self.corpus.name
@@ -413,15 +341,6 @@ def _no_markup(text: str) -> str:
     return text.replace("<", "&lt;")
 
 
-def _unless(*signals: str) -> Callable[[list[str]], list[str]]:
-    """What turns a cell into nothing, unless a line of it has one of the signals."""
-    return lambda lines: lines if any(signal in line for line in lines for signal in signals) else []
-
-
-_to_the_end = _unless("Study(")
-_to_the_next_part = _unless("Study(", "study.resume()")
-
-
 @contextmanager
 def _progress(sentence: str) -> Iterator[None]:
     """Show a sentence below the cell that is running; when the block ends it becomes an empty output."""
@@ -429,17 +348,3 @@ def _progress(sentence: str) -> Iterator[None]:
     yield
     if shown:
         shown.update(Markdown(""))
-
-
-def _leave_out(sentence: str, passing: Callable[[list[str]], list[str]]) -> None:
-    display(Markdown(_no_markup(sentence)))
-    shell = get_ipython()
-    if shell is not None:
-        shell.input_transformers_cleanup.append(passing)
-
-
-def _run_cells_again(*passing: Callable[[list[str]], list[str]]) -> None:
-    shell = get_ipython()
-    for transformer in passing or (_to_the_end, _to_the_next_part):
-        while shell is not None and transformer in shell.input_transformers_cleanup:
-            shell.input_transformers_cleanup.remove(transformer)

@@ -2,16 +2,17 @@
 
 import json
 import shlex
-from dataclasses import replace
 
+import numpy as np
+import pandas as pd
 import pytest
-from IPython.core.interactiveshell import InteractiveShell
 from matplotlib.figure import Figure
 
 from tacred_utils.cli import readme
 from tacred_utils.ground.errors import UserError
-from tacred_utils.notebook import study
+from tacred_utils.notebook import charts, study
 from tacred_utils.notebook.study import Study
+from tacred_utils.runs import experiments
 from tacred_utils.runs.store import publish
 
 
@@ -47,18 +48,6 @@ def test_products_of_smoke_lie_below_its_results_and_in_the_manifest(smoke, tmp_
     assert "02_curve: pdf, png" in capsys.readouterr().out
 
 
-def test_a_stopped_notebook_passes_over_its_cells_until_a_study_is_made(smoke, monkeypatch, capsys):
-    shell = InteractiveShell.instance()
-    monkeypatch.setattr(study, "get_ipython", lambda: shell)
-    shell.user_ns["seen"] = []
-    smoke.stop("There is nothing here.")
-    assert shell.run_cell("seen.append(1)").success and shell.user_ns["seen"] == []
-    shell.user_ns["Study"] = lambda: study._run_cells_again()
-    shell.run_cell("Study()")
-    shell.run_cell("seen.append(2)")
-    assert shell.user_ns["seen"] == [2]
-
-
 def test_find_reads_what_is_done_and_trains_nothing(smoke, tmp_path):
     assert smoke.find("svm", "detection") is None and not list(tmp_path.rglob("run.json"))
     run = smoke.run("svm", "detection", seed=7)
@@ -91,23 +80,40 @@ def test_find_takes_a_published_copy(smoke, tmp_path):
     assert found.folder == tmp_path / "published" / "sample" / run.folder.name
 
 
-def test_systems_are_those_declared_without_ablations_and_hold_what_is_done(smoke, tmp_path):
-    runs = [smoke.run("svm", "joint", seed=seed) for seed in (5, 7)] + [smoke.run("svm", "detection", seed=7)]
-    smoke.run("svm", "joint", "paper", seed=5)
-    systems = {system.name: system for system in Study("06", "smoke", results=str(tmp_path), seeds=[5, 7]).systems()}
-    assert {"SVM", "SVM paper", "BiLSTM", "BiLSTM pa_lstm"} <= set(systems)
-    assert not [name for name in systems if "pos_dim" in name]
-    svm = systems["SVM"]
-    assert [run.folder for run in svm.runs.values()] == [run.folder for run in runs]
-    assert svm.first("joint").folder == runs[0].folder and svm.first("relation_only") is None
-    assert svm.paired("joint") == [5, 7] and svm.paired("joint", "detection") == [7]
-    assert svm.declared == ("joint", "detection", "relation_only") and not systems["BiLSTM"].runs
+def test_systems_are_those_that_are_here_over_their_seeds_without_ablations(smoke, tmp_path, capsys):
+    for seed in (5, 7):
+        smoke.run("svm", "joint", "paper", seed=seed)
+    smoke.run("svm", "joint", seed=5, c=3.0)
+    reader = Study("06", "smoke", results=str(tmp_path), seeds=[5, 7])
+    assert list(reader.answering()) == ["SVM paper"] and len(reader.answering()["SVM paper"].answers) == 2
+    assert reader.families["SVM paper"] == "svm" and not reader.answering("detection")
+    assert reader.system("svm joint c=3.0").runs[0].info["seed"] == 5
+    capsys.readouterr()
+    gain = reader.estimate("micro_f1", "svm joint paper", "bert joint")
+    assert np.isnan([gain.value, gain.low, gain.high]).all() and not gain.low > 0
+    reader.estimate("macro_f1", "svm joint paper", "bert joint")
+    assert reader.estimate("micro_f1", "svm joint paper", "svm joint c=3.0").n == len(reader.corpus.test)
 
 
-def test_systems_of_a_further_corpus_are_joint_only(data_dir, tmp_path):
-    reader = Study("06", "open", "kbp37", str(data_dir), results=str(tmp_path))
-    systems = reader.systems()
-    assert systems and {system.declared for system in systems} == {("joint",)} and not any(s.runs for s in systems)
+def test_a_notebook_trains_what_is_declared_for_it_and_reads_what_is_published(smoke, tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(study, "declared", lambda: [e for e in experiments.declared() if e.family == "svm"])
+    monkeypatch.setattr(Study, "say", lambda _, text: said.append(text))
+    smoke.train()
+    smoke.train()
+    assert said[0].startswith("0 runs re-used") and said[1].endswith(", 0 trained.")
+    assert "SVM" in smoke.answering(), "what was just trained is read"
+    monkeypatch.setattr(study, "PUBLISHED_RUNS", tmp_path)
+    Study("02", "smoke", results=str(tmp_path), seeds=[99]).train()
+    assert said[-1].endswith(", 0 trained.")
+
+
+def test_an_empty_frame_is_passed_over_with_a_sentence(smoke, monkeypatch):
+    said = []
+    monkeypatch.setattr(Study, "say", lambda _, text: said.append(text))
+    smoke.table("none", pd.DataFrame({"system": []}), "Nothing")
+    smoke.figure("none", charts.intervals, pd.DataFrame(), {}, title="Nothing at all")
+    assert ["left out" in text for text in said] == [True, True]
 
 
 def test_what_is_lacking_is_told_with_a_command_that_the_shell_takes(tmp_path, capsys):
@@ -118,34 +124,6 @@ def test_what_is_lacking_is_told_with_a_command_that_the_shell_takes(tmp_path, c
     command = shlex.split(reader.lacking.split("`")[1])
     assert main(command[3:]) == 0
     assert "train --family svm" in capsys.readouterr().out
-
-
-def test_a_part_is_passed_over_up_to_the_next_and_not_beyond_the_end(smoke, monkeypatch):
-    shell = InteractiveShell.instance()
-    monkeypatch.setattr(study, "get_ipython", lambda: shell)
-    shell.user_ns |= {"seen": [], "study": smoke}
-    smoke.skip("Not on this corpus.")
-    for cell in ("seen.append(1)", "study.resume()", "seen.append(2)"):
-        assert shell.run_cell(cell).success
-    assert shell.user_ns["seen"] == [2]
-    smoke.stop("There is nothing here.")
-    smoke.skip("Nor here.")
-    for cell in ("study.resume()", "seen.append(3)"):
-        shell.run_cell(cell)
-    assert shell.user_ns["seen"] == [2], "what follows the end is no next part"
-    study._run_cells_again()
-
-
-def test_both_ends_show_errors_and_doubts_but_nothing_of_a_licensed_text(smoke):
-    run = smoke.run("svm", "joint")
-    ends = smoke.both_ends(run, rows=2)
-    wrong, doubt = (ends[ends.end == name] for name in ("confident and wrong", "doubtful and right"))
-    assert (wrong.label_true != wrong.label_pred).all() and (doubt.label_true == doubt.label_pred).all()
-    answers = run.predictions("test")
-    assert wrong.p.max() == answers[answers.label_true != answers.label_pred].p.max()
-    assert all(["[S" in text and "O " in text and len(text.split()) <= 40 for text in ends.sentence])
-    smoke.corpus = replace(smoke.corpus, gated=True)
-    assert set(smoke.both_ends(run).sentence) == {"(licensed)"}
 
 
 @pytest.mark.parametrize(

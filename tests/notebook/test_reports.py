@@ -1,0 +1,90 @@
+"""What stands in several notebooks: tables of scores, changes, classes, confusions, both ends, and how a model reads."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tacred_utils.ground.labels import NO_RELATION
+from tacred_utils.notebook import reports
+from tacred_utils.notebook.study import Study
+from tacred_utils.paper.measures import System
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    made = Study("02", "smoke", results=str(tmp_path_factory.mktemp("results")))
+    for options in ({}, {"variant": "paper", "seed": 5}, {"variant": "paper", "seed": 7}, {"c": 3.0, "seed": 7}):
+        made.run("svm", "joint", **options)
+    return made
+
+
+def test_scores_stand_beside_each_other_with_intervals_and_seeds(study):
+    systems = study.answering() | reports.trivial(study)
+    table = reports.beside(reports.scores(study, systems))
+    assert table.system.tolist() == [*systems] and table.seeds.tolist()[-1] == 1
+    assert table["micro F1"].iloc[-1] == "0.000 [0.000, 0.000]" and {*reports.SCORES.values()} < {*table}
+    assert reports.scores(study, {}).empty and reports.beside(reports.scores(study, {})).empty
+
+
+def test_a_change_is_compared_on_the_seeds_that_both_have(study):
+    found = reports.changes(study, "svm joint paper", {"none": "svm joint paper", "missing": "bert joint"})
+    assert found.system.tolist() == ["none", "none"] and found.value.tolist() == [0, 0] and set(found.seeds) == {2}
+    against = reports.changes(study, "svm joint c=3.0", {"the paper's": "svm joint paper"}, ["micro_f1"])
+    assert against.seeds.tolist() == [1]
+    assert reports.differences(found).change.tolist() == ["none"]
+    assert reports.differences(reports.changes(study, "bert joint", {})).empty
+
+
+def test_every_class_has_its_rows_and_an_interval_around_its_score(study):
+    table = reports.per_class(study, study.system("svm joint paper"), "Table 10")
+    assert len(table) == len(study.corpus.labels) and table.train.is_monotonic_decreasing
+    assert ((table.low <= table.f1 + 1e-9) & (table.f1 <= table.high + 1e-9)).all() and "F1, Table 10" in table
+    assert table.test.sum() == len(study.corpus.test)
+
+
+def test_confusions_are_shares_of_the_gold_rows():
+    gold = np.array(["a", "a", "b", "b", "c", NO_RELATION], dtype=object)
+    answer = np.array(["b", "a", "b", NO_RELATION, "c", "a"], dtype=object)
+    table = reports.confusions(System("x", gold, [answer, answer], ["a", "b", "c", NO_RELATION]), largest=2)
+    assert table.index.tolist() == ["a", "b"] and table.loc["a", "b"] == 0.5 and table.loc["b", NO_RELATION] == 0.5
+    assert (table.sum(axis=1) == 1).all()
+    nothing = System("x", gold[5:], [gold[5:]], [NO_RELATION])
+    assert reports.confusions(nothing).empty
+
+
+def test_leaning_is_against_the_share_of_gold_rows(study):
+    [row] = reports.leaning(study, {"never": reports.trivial(study)["always no_relation"]}).to_dict("records")
+    assert row["answered no_relation"].startswith("1.000") and row["its recall"] == 1
+    assert 0.7 < row["gold no_relation"] < 0.9 and row["macro recall of relations"] == 0
+
+
+def test_both_ends_show_errors_and_doubts_but_nothing_of_a_licensed_text(study):
+    ends = reports.both_ends(study, study.system("svm joint"), rows=2)
+    wrong, doubt = (ends[ends.end == name] for name in ("sure and wrong", "unsure and right"))
+    assert (wrong.relation != wrong.answer).all() and (doubt.relation == doubt.answer).all()
+    assert all(["[S: " in text and "[O: " in text and len(text.split()) <= 40 for text in ends.sentence])
+    gated = Study("02", "smoke", results=str(study.results))
+    gated.corpus = replace(study.corpus, gated=True)
+    assert set(reports.both_ends(gated, study.system("svm joint")).sentence) == {"(licensed)"}
+
+
+def test_calibration_is_of_systems_with_probabilities(study):
+    table, points = reports.calibration(study, study.answering())
+    assert (
+        table.system.tolist() == ["SVM", "SVM paper"]
+        and (table.ECE >= 0).all()
+        and set(points) >= {"confidence", "right"}
+    )
+    assert all([part.empty for part in reports.calibration(study, {})])
+
+
+def test_one_row_is_read_as_each_family_reads_it(study):
+    row = reports.one_row(study)
+    assert row.relation != NO_RELATION and len(row.token) <= 18
+    assert {"types", "between", "path"} <= set(reports.as_features(study, row).block)
+    tokens = reports.as_tokens(row)
+    assert (
+        tokens.word.tolist() == row.token and (tokens["from subject"] == 0).sum() == row.subj_end - row.subj_start + 1
+    )
+    assert "part of speech" in tokens
