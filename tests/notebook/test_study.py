@@ -92,7 +92,7 @@ def test_systems_are_those_that_are_here_over_their_seeds_without_ablations(smok
     gain = reader.estimate("micro_f1", "svm joint paper", "bert joint")
     assert np.isnan([gain.value, gain.low, gain.high]).all() and not gain.low > 0
     reader.estimate("macro_f1", "svm joint paper", "bert joint")
-    assert reader.estimate("micro_f1", "svm joint paper", "svm joint c=3.0").n == len(reader.corpus.test)
+    assert reader.estimate("micro_f1", "svm joint paper", "svm joint c=3.0").n == reader.clusters.size
 
 
 def test_a_notebook_trains_what_is_declared_for_it_and_reads_what_is_published(smoke, tmp_path, monkeypatch):
