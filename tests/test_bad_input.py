@@ -12,10 +12,10 @@ import os
 import shutil
 from pathlib import Path
 
+import pooch
 import pytest
 
 from tacred_utils.__main__ import LONGEST, main
-from tacred_utils.corpora import download
 from tacred_utils.corpora.example import COLUMNS
 from tacred_utils.corpora.reader import read_split
 from tacred_utils.corpora.registry import SOURCES
@@ -277,11 +277,14 @@ def test_a_published_file_with_another_digest_is_refused(tmp_path, refused, name
     for file in SOURCES[name].files:
         (tmp_path / name).mkdir(exist_ok=True)
         (tmp_path / name / file).write_text(TEXT)
-    refused("data", "check", "--corpus", name, "--data-dir", tmp_path, named=tmp_path / name, place="has md5")
+    refused("data", "check", "--corpus", name, "--data-dir", tmp_path, named=tmp_path / name, place="fetch it again")
 
 
 def test_a_download_with_another_digest_is_not_kept(tmp_path, refused, monkeypatch):
-    monkeypatch.setattr(download, "_fetch", lambda url, name: b"<html>")
+    monkeypatch.setattr(
+        pooch.HTTPDownloader, "__call__", lambda _, url, path, store: Path(path).write_bytes(b"<html>") and None
+    )
+    monkeypatch.setattr(pooch.core.time, "sleep", lambda _: None)
     refused("data", "get", "kbp37", "--data-dir", tmp_path, named="train.txt", place="nothing was kept")
 
 

@@ -1,22 +1,17 @@
 """Fetching the open corpora: https only, with progress and retries, and nothing is kept whose checksum is wrong."""
 
-import hashlib
-import time
 from pathlib import Path
 
-import requests
-from tqdm import tqdm
+import pooch
 
-from tacred_utils.corpora.registry import SOURCES, Source
+from tacred_utils.corpora.registry import SOURCES
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import read_bytes, write_bytes
 
-RETRIES, TIMEOUT = 3, 30  # attempts, and seconds without an answer before one counts as failed
-REMOTE = {"test_results": "results/test_results"}  # folders that lie elsewhere in the source than here
+RETRIES, TIMEOUT = 2, 30  # further attempts, and seconds without an answer before one counts as failed
 
 
 def get(name: str, data: Path) -> list[Path]:
-    """Download the files of a source below `data`, in the source's folder; files already there with the right md5 are left alone.
+    """Download the files of a source below `data`, in its folder; those already there with the right md5 are left alone.
 
     Raises `UserError` for an unknown or licensed source, when a file cannot be had, or when its checksum is wrong.
     """
@@ -25,42 +20,35 @@ def get(name: str, data: Path) -> list[Path]:
     source = SOURCES[name]
     if source.url is None:
         raise UserError(f"data get {name}: {source.about}; put its files into {data / name}.")
-    return [_get_file(source, file, md5, data / (source.folder or name) / file) for file, md5 in source.files.items()]
+    urls = {}
+    for file in source.files:
+        folder, slash, base = file.partition("/")
+        urls[file] = f"{source.url}/{source.remote.get(folder, folder)}{slash}{base}"
+    known = {file: f"md5:{md5}" if md5 else None for file, md5 in source.files.items()}
+    target = data / (source.folder or name)
+    store = pooch.create(target, source.url, registry=known, urls=urls, retry_if_failed=RETRIES)
+    return [_fetch(store, file, urls[file]) for file in source.files]
 
 
-def _get_file(source: Source, file: str, md5: str, target: Path) -> Path:
-    if target.exists() and hashlib.md5(read_bytes(target), usedforsecurity=False).hexdigest() == md5:
-        print(f"{target}: already there")
-        return target
-    folder, slash, name = file.partition("/")
-    url = f"{source.url}/{REMOTE.get(folder, folder)}{slash}{name}"
-    content = _fetch(url, target.name)
-    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if md5 and found != md5:
-        raise UserError(
-            f"{url}: has md5 {found}, the study was made with {md5}; nothing was kept, get the file elsewhere."
-        )
-    write_bytes(target, content)
-    return target
-
-
-def _fetch(url: str, name: str) -> bytes:
-    """The content of an https address; retries with growing pauses."""
-    for attempt in range(RETRIES):
-        try:
-            with requests.get(url, stream=True, timeout=TIMEOUT, allow_redirects=False) as answer:  # none to http
-                answer.raise_for_status()
-                total = int(answer.headers.get("content-length", 0)) or None
-                with tqdm(total=total, unit="B", unit_scale=True, desc=name) as bar:
-                    parts = []
-                    for part in answer.iter_content(1 << 16):
-                        parts.append(part)
-                        bar.update(len(part))
-            return b"".join(parts)
-        except requests.RequestException as error:
-            problem = type(error).__name__
-            if attempt + 1 < RETRIES:
-                time.sleep(2**attempt)
-    raise UserError(
-        f"{url}: cannot be had after {RETRIES} tries ({problem}); check the network, or name a folder with the file by --data-dir."
+def _fetch(store: pooch.Pooch, file: str, url: str) -> Path:
+    download = pooch.HTTPDownloader(
+        progressbar=True, timeout=TIMEOUT, allow_redirects=False, hooks={"response": _refuse_redirect}
     )
+    try:
+        return Path(store.fetch(file, downloader=download))
+    except ValueError:
+        raise UserError(
+            f"{url}: has not the {store.registry[file].replace(':', ' ')} that the study was made with; nothing was "
+            "kept, get the file elsewhere."
+        ) from None
+    except OSError as error:  # the network's errors are of this kind too
+        raise UserError(
+            f"{url}: cannot be had ({type(error).__name__}); check the network and the space below {store.path}, or "
+            "name a folder with the file by --data-dir."
+        ) from None
+
+
+def _refuse_redirect(answer, **_: object) -> None:
+    """It might lead to another server, or to http."""
+    if answer.is_redirect:
+        raise ConnectionError(f"{answer.url} redirects")

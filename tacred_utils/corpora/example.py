@@ -1,6 +1,6 @@
 """One row of relation extraction, and a corpus of three splits of them."""
 
-import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import msgspec
 
+from tacred_utils.ground.files import digest
 from tacred_utils.ground.labels import NO_RELATION, SPLITS, TASKS, order_labels
 from tacred_utils.ground.paths import DATA
 
@@ -74,6 +75,7 @@ class Corpus:
     annotator: str = ""  # what predicted the columns that the files lack, empty if nothing did
     subset: str = ""  # a sentence that states the subset, empty for the whole corpus
     notes: list[str] = field(default_factory=list)  # what reading or relabelling had to report
+    left_out: Mapping[str, list[str]] = field(default_factory=dict)  # split → gold labels of the rows without spans
     data: Path = field(default=DATA, compare=False)  # as --data-dir gives it: pre-trained models lie there too
 
     def split(self, name: str) -> list[Example]:
@@ -116,4 +118,4 @@ class Corpus:
 
 def _digest(examples: list[Example]) -> str:
     rows = [{name: getattr(example, name) for name in READ} for example in examples]
-    return hashlib.sha256(msgspec.json.encode(rows)).hexdigest()
+    return digest(msgspec.json.encode(rows))

@@ -1,24 +1,29 @@
-"""Readers for the published files of the open corpora, and for the revisions of TACRED's labels."""
+"""Readers for the published files of KBP37 and CoNLL04."""
 
 import re
-from collections.abc import Collection
 from itertools import permutations
 from pathlib import Path
-
-import msgspec
+from typing import NamedTuple
 
 from tacred_utils.corpora.example import UNTYPED, Example
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import UNDECODABLE, doubled_key, read_data
-from tacred_utils.ground.labels import NO_RELATION, is_name
+from tacred_utils.ground.files import nfc, read_data
+from tacred_utils.ground.labels import NO_RELATION
 
-Split = tuple[list[Example], list[str]]  # the Examples of a file, and what its reader has to report
 Entity = tuple[int, int, str]  # first word, last word (inclusive), type
+
+
+class Split(NamedTuple):
+    """What the reader of a file found in it."""
+
+    examples: list[Example]
+    notes: list[str]  # what there is to report
+    left_out: list[str]  # gold labels of the rows that could not be read
 
 
 def _text(path: Path) -> str:
     try:
-        return read_data(path).decode()
+        return nfc(read_data(path).decode())
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: is not UTF-8 text ({error.reason}); fetch it again.") from None
 
@@ -29,11 +34,11 @@ _KBP37_MARKS = ("<e1>", "</e1>", "<e2>", "</e2>")
 def read_kbp37(path: Path) -> Split:
     """Read one file of KBP37 (https://github.com/zhangdongxu/kbp37): subject = e1, object = e2.
 
-    A sentence with an empty mention cannot carry a span: it is left out and reported. Raises `UserError` with the
-    record's number for a block that has not the form of the format.
+    A sentence with an empty mention cannot carry a span: it is left out, and its label reported. Raises `UserError`
+    with the record's number for a block that has not the form of the format.
     """
     blocks = re.split(r"\n\s*\n", _text(path).replace("\r\n", "\n").strip())
-    examples, empty = [], []
+    examples, left_out = [], []
     for block in blocks:
         number, _, rest = block.partition("\t")
         sentence, _, label = rest.partition("\n")
@@ -43,8 +48,9 @@ def read_kbp37(path: Path) -> Split:
                 f"{path}: record {number!r}: is not a number, a sentence with <e1> and <e2>, and a label; fetch it again."
             )
         example = _kbp37_example(f"kbp37-{path.stem}-{number.strip()}", words, label.strip())
-        examples.append(example) if example else empty.append(number)
-    return examples, [f"{path.name}: {len(empty)} sentences with an empty mention left out"] if empty else []
+        examples.append(example) if example else left_out.append(label.strip())
+    notes = [f"{path.name}: {len(left_out)} sentences with an empty mention left out"] if left_out else []
+    return Split(examples, notes, left_out)
 
 
 def _kbp37_example(identity: str, words: list[str], label: str) -> Example | None:
@@ -82,8 +88,11 @@ def read_conll04(path: Path) -> Split:
             label = relations.get((subj, obj), NO_RELATION)
             name = f"conll04-{path.stem}-{identity}-{subj[0]}-{obj[0]}"
             examples.append(Example(name, label, words, *subj[:2], *obj[:2], subj[2], obj[2], stanford_ner=tags))
-    notes = [f"{path.name}: {stray} words tagged I- outside an entity are no entity"] if stray else []
-    return examples, notes + ([f"{path.name}: {lost} relations point to no entity and are left out"] if lost else [])
+    found = (
+        (stray, "words tagged I- outside an entity are no entity"),
+        (lost, "relations point to no entity and are left out"),
+    )
+    return Split(examples, [f"{path.name}: {count} {what}" for count, what in found if count], [])
 
 
 def _conll04_documents(path: Path) -> list[tuple[str, list[list[str]]]]:
@@ -132,37 +141,3 @@ def _conll04_relations(rows: list[list[str]], entities: list[Entity]) -> tuple[d
             else:
                 lost += 1
     return relations, lost
-
-
-class _Change(msgspec.Struct):
-    id: str
-    relation: str
-
-
-def read_patch(path: Path, ids: Collection[str] | None = None) -> dict[str, str]:
-    """A revision's labels by id, from TACREV's list of {id, relation} or Re-TACRED's object {id: label}.
-
-    TACREV lists changed rows only; Re-TACRED lists every row that it keeps, and a row missing there is
-    dropped from the split. With `ids`, those of the split to be relabelled, a patch that names any other id
-    raises `UserError`; so does a file of another form, or an id with two labels.
-    """
-    data = read_data(path)
-    try:
-        content = msgspec.json.decode(data, type=list[_Change] | dict[str, str])
-    except UNDECODABLE as error:
-        raise UserError(f"{path}: not a label revision ({error}); fetch TACREV's or Re-TACRED's file again.") from error
-    pairs = [*content.items()] if isinstance(content, dict) else [(row.id, row.relation) for row in content]
-    patch = dict(pairs)
-    if len(patch) < len(pairs) or isinstance(content, dict) and doubled_key(data):
-        raise UserError(f"{path}: an id occurs twice among {len(pairs):,} records; fetch the published file again.")
-    odd = next((name for name, label in patch.items() if not is_name(label)), None)
-    if odd is not None:
-        raise UserError(
-            f"{path}: id {odd}: {patch[odd]!r} is no plain name of a label; fetch the published file again."
-        )
-    if ids is not None and (foreign := patch.keys() - set(ids)):
-        raise UserError(
-            f"{path}: {len(foreign):,} of {len(patch):,} ids, such as {min(foreign)}, are not in this split; "
-            "give the patch of the same split."
-        )
-    return patch

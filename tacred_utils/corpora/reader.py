@@ -5,17 +5,17 @@ test.json, each one list of records; spans are inclusive; the four Stanford colu
 """
 
 import gc
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from sys import intern
-from typing import Literal
 
 import msgspec
 
-from tacred_utils.corpora.example import COLUMNS, Corpus, Example
+from tacred_utils.corpora.example import COLUMNS, READ, Corpus, Example
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import UNDECODABLE, doubled_key, read_data
+from tacred_utils.ground.files import UNDECODABLE, doubled_key, nfc, read_data
 from tacred_utils.ground.labels import SPLITS, is_name
 
 
@@ -27,11 +27,19 @@ class _Record(Example, frozen=True, gc=False):
     evidence: msgspec.Raw = msgspec.Raw(b"null")
 
 
+class _Words(dict):
+    """Word → the same in normal form, one string for all its occurrences: a corpus repeats its words and tags."""
+
+    def __missing__(self, word: str) -> str:
+        self[word] = intern(nfc(word))
+        return self[word]
+
+
 _RECORDS = msgspec.json.Decoder(list[msgspec.Raw])
-_ANY_RECORD = msgspec.json.Decoder(_Record)
+_RECORD = msgspec.json.Decoder(_Record)
 _HEADS = msgspec.json.Decoder(list[int] | None, strict=False)  # reads "12" and 12 alike
-_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _LOOSE = msgspec.json.Decoder(dict)
+_KEYS = re.compile(f'"({"|".join(READ)})"\\s*:'.encode())
 _GOOD_NAMES: set[str] = set()  # relations and types found well-formed: a corpus repeats a few dozen
 
 
@@ -48,16 +56,13 @@ def split_records(path: Path) -> list[msgspec.Raw]:
 
 
 def read_split(path: Path) -> list[Example]:
-    """Decode and validate one split, record by record.
+    """Decode and validate one split, record by record; words, tags, labels and types come in normal form (NFC).
 
     Raises `UserError` naming file, record index (from 0), id, field and remedy.
     """
-    path = Path(path)
+    path, words = Path(path), _Words()
     with no_collection():
-        records = split_records(path)
-        decoder = _tag_sharing_decoder(records[:500])
-        examples = [_decode(path, index, raw, decoder) for index, raw in enumerate(records)]
-    _check_keys(path, records)
+        examples = [_decode(path, index, raw, words) for index, raw in enumerate(split_records(path))]
     _check_columns(path, examples)
     _check_ids(path, examples)
     return examples
@@ -100,38 +105,22 @@ def no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _tag_sharing_decoder(records: list[msgspec.Raw]) -> msgspec.json.Decoder:
-    """A decoder that knows the tags of these records as literals, so that no new string is made for each tag.
-
-    That halves the time and the memory of a split. A record with any other tag goes to the plain decoder.
-    """
-    tags: dict[str, set[str]] = {"stanford_pos": set(), "stanford_ner": set(), "stanford_deprel": set()}
-    for raw in records:
-        try:
-            record = _ANY_RECORD.decode(raw)
-        except UNDECODABLE:
-            continue  # reported with its index when its turn comes
-        for column, seen in tags.items():
-            seen.update(getattr(record, column) or ())
-    fields = [(column, list[Literal[tuple(sorted(seen))]] | None, None) for column, seen in tags.items() if seen]
-    return msgspec.json.Decoder(msgspec.defstruct("_TagSharing", fields, bases=(_Record,), frozen=True, gc=False))
-
-
-def _decode(path: Path, index: int, raw: msgspec.Raw, decoder: msgspec.json.Decoder) -> Example:
+def _decode(path: Path, index: int, raw: msgspec.Raw, words: _Words) -> Example:
     try:
-        try:
-            record = decoder.decode(raw)
-        except msgspec.ValidationError:  # a tag that the first records lack, or a damaged record
-            record = _ANY_RECORD.decode(raw)
+        record = _RECORD.decode(raw)
         heads = _HEADS.decode(record.stanford_head)
     except UNDECODABLE as error:
         raise UserError(f"{_place(path, index, raw)}: {_explain_record(error)}") from None
-    record.token[:] = map(intern, record.token)
-    example = Example(
-        record.id, record.relation, record.token,
-        record.subj_start, record.subj_end, record.obj_start, record.obj_end, record.subj_type, record.obj_type,
-        record.stanford_pos, record.stanford_ner, heads, record.stanford_deprel,
-    )  # fmt: skip
+    keys = _KEYS.findall(bytes(raw))  # of a key that stands twice the decoder silently takes the last
+    if len(set(keys)) < len(keys) and (key := doubled_key(bytes(raw))):
+        raise UserError(f"{_place(path, index, raw)}, field {key}: stands twice in the record; keep one of them.")
+    token, pos, ner, deprel = (
+        None if column is None else list(map(words.__getitem__, column))
+        for column in (record.token, record.stanford_pos, record.stanford_ner, record.stanford_deprel)
+    )
+    spans = record.subj_start, record.subj_end, record.obj_start, record.obj_end
+    relation, *types = (words[name] for name in (record.relation, record.subj_type, record.obj_type))
+    example = Example(record.id, relation, token, *spans, *types, pos, ner, heads, deprel)
     if wrong := problem(example):
         raise UserError(f"{_place(path, index, raw)}: {wrong}")
     return example
@@ -176,18 +165,6 @@ def _span_problem(role: str, start: int, end: int, words: int) -> str:
     return (
         f"field {name}: {value} is outside the sentence; give the index of one of its {words} words (0 to {words - 1})."
     )
-
-
-def _check_keys(path: Path, records: list[msgspec.Raw]) -> None:
-    """No key may stand twice in a record, of which the decoder would silently take the last."""
-    for index, raw in enumerate(records):
-        text = bytes(raw)
-        try:
-            surplus = text.count(b'":') - len(_FIELDS.decode(raw))  # a sign of it, or of a word that is a colon
-        except UNDECODABLE as error:
-            raise UserError(f"{_place(path, index, raw)}: {_explain_record(error)}") from None
-        if surplus and surplus != text.count(b'":",') + text.count(b'":"]') and (key := doubled_key(text)):
-            raise UserError(f"{_place(path, index, raw)}, field {key}: stands twice in the record; keep one of them.")
 
 
 def _check_columns(path: Path, examples: list[Example]) -> None:

@@ -1,8 +1,10 @@
 """How files are read and written, so that none is ever seen half-written and every trouble is told in one sentence."""
 
+import hashlib
 import json
 import os
 import tempfile
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -53,6 +55,19 @@ def read_bytes(path: Path) -> bytes:
         raise UserError(f"{path}: is a folder where a file is expected; name a file.") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check its permissions.") from None
+
+
+def digest(content: bytes | Path, algorithm: str = "sha256") -> str:
+    """The hexadecimal digest of bytes, or of a file's content, which may be larger than memory."""
+    if isinstance(content, bytes):
+        return hashlib.new(algorithm, content, usedforsecurity=False).hexdigest()
+    with content.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
+
+
+def nfc(text: str) -> str:
+    """The text in Unicode's normal form C, in which all text is read: é is one letter, not e and an accent."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def write_text(path: Path, text: str) -> None:

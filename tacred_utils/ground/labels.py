@@ -10,6 +10,8 @@ TASKS = ("joint", "detection", "relation_only")
 # Rows of TACRED's splits (LDC2018T24; Zhang et al. 2017, Table 2): how a TACRED folder is recognised.
 TACRED_SPLIT_SIZES = {"train": 68_124, "dev": 22_631, "test": 15_509}
 SPLITS = tuple(TACRED_SPLIT_SIZES)
+SCORED = ("dev", "test")  # the splits that a run answers
+LABEL_SETS = ("tacred", "tacrev", "retacred")  # whose annotation of TACRED's text
 
 
 def order_labels(labels: Iterable[str]) -> list[str]:
@@ -45,7 +47,3 @@ def undirected(label: str) -> str:
 def is_directed(label: str) -> bool:
     """Whether the label carries its direction, as SemEval-2010 Task 8 and KBP37 write it."""
     return label.endswith(("(e1,e2)", "(e2,e1)"))
-
-
-SCORED = ("dev", "test")
-LABEL_SETS = ("tacred", "tacrev", "retacred")  # whose annotation of TACRED's text

@@ -1,4 +1,4 @@
-"""Where things lie, and how files are written so that none is ever seen half-written."""
+"""Where things lie."""
 
 from pathlib import Path
 

@@ -121,7 +121,9 @@ class OwnModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class TransformerSettings(TrainingSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A BERT- or GPT-2-like model with a classification head (models/transformer.py)."""
 
-    model: Annotated[str, Meta(min_length=1)]  # minilm, mpnet-base, smollm2, own_encoder, own_decoder, a folder, or a hub's NAME[@REVISION]
+    model: Annotated[
+        str, Meta(min_length=1)
+    ]  # minilm, mpnet-base, smollm2, own_encoder, own_decoder, a folder, or a hub's NAME[@REVISION]
     own: OwnModel  # what own_encoder and own_decoder are
     layers: Annotated[int, Meta(ge=0)] = 0  # of `model` that are kept, from the bottom; 0 keeps all
     marks: Literal["none", "mask", "marker", "marker_punct", "typed_marker_punct"]  # how a sentence shows its entities

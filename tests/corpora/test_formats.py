@@ -1,51 +1,51 @@
-"""TACREV's and Re-TACRED's labels by id."""
+"""The readers of KBP37 and CoNLL04: spans, types, and what is left out."""
 
 import pytest
 
-from tacred_utils.corpora.formats import read_patch
+from tacred_utils.corpora.formats import read_conll04, read_kbp37
 from tacred_utils.ground.errors import UserError
-from tacred_utils.runs.predictions import read_labels
+from tacred_utils.ground.labels import NO_RELATION
+
+KBP37 = '0\t" <e1> Ann Lee </e1> runs <e2> Acme </e2> . "\nper:employee_of(e1,e2) \n\n\n1\t" The <e2> </e2> of <e1> Rome </e1> . "\nno_relation\n'
+CONLL04 = """#doc 7
+0\tAnn\tB-Peop\t['N']\t[0]
+1\tLee\tI-Peop\t['Live_In', 'Work_For']\t[3, 5]
+2\tof\tO\t['N']\t[2]
+3\tRome\tB-Loc\t['N']\t[3]
+4\tat\tO\t['N']\t[4]
+5\tAcme\tB-Org\t['OrgBased_In']\t[7]
+6\tin\tO\t['N']\t[6]
+7\tItaly\tI-Loc\t['N']\t[7]
+"""
 
 
-def test_both_forms(tmp_path):
-    tacrev, retacred = tmp_path / "patch.json", tmp_path / "labels.json"
-    tacrev.write_text('[{"id": "a", "relation": "per:age"}]')
-    retacred.write_text('{"a": "per:age", "b": "no_relation"}')
-    assert read_patch(tacrev, ["a", "b"]) == {"a": "per:age"}
-    assert read_patch(retacred) == {"a": "per:age", "b": "no_relation"}
+def test_kbp37_records_and_what_is_left_out(tmp_path):
+    (tmp_path / "train.txt").write_bytes(KBP37.replace("\n", "\r\n").encode())
+    [example], notes, left_out = read_kbp37(tmp_path / "train.txt")
+    assert example.token == ["Ann", "Lee", "runs", "Acme", "."]
+    assert (example.subj_start, example.subj_end, example.obj_start, example.obj_end) == (0, 1, 3, 3)
+    assert example.relation == "per:employee_of(e1,e2)"  # without the trailing space
+    assert notes == ["train.txt: 1 sentences with an empty mention left out"] and left_out == ["no_relation"]
 
 
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        ('[{"id": "c", "relation": "x"}]', "1 of 1 ids, such as c, are not in this split"),
-        ('[{"id": "a", "relation": "x"}, {"id": "a", "relation": "y"}]', "twice"),
-        ('[{"id": "a"}]', "not a label revision"),
-        ("[1, 2", "not a label revision"),
-        ("", "empty"),
-    ],
-)
-def test_mistakes(tmp_path, content, words):
-    path = tmp_path / "patch.json"
-    path.write_text(content)
-    with pytest.raises(UserError, match=words):
-        read_patch(path, ["a", "b"])
+def test_kbp37_damage_is_named(tmp_path):
+    (tmp_path / "train.txt").write_text(KBP37.replace("<e2> Acme", "Acme"))
+    with pytest.raises(UserError, match="record '0'"):
+        read_kbp37(tmp_path / "train.txt")
 
 
-def test_published_patches(data_dir):
-    patches = data_dir / "tacrev" / "patch"
-    if not patches.is_dir():
-        pytest.skip("TACREV's patches are absent")
-    assert len(read_patch(patches / "dev_patch.json")) == 1590
-    gold = read_labels(data_dir / "tacrev" / "test_results" / "bilstm_bert_cased_test.jsonl").set_index("id").label
-    patch = read_patch(patches / "test_patch.json", gold.index)
-    assert len(patch) == 936 and all(gold[row] != label for row, label in patch.items())
-    with pytest.raises(UserError, match="same split"):
-        read_patch(patches / "dev_patch.json", gold.index)
-
-
-def test_published_re_tacred_labels(data_dir):
-    if not (data_dir / "retacred").is_dir():
-        pytest.skip("Re-TACRED's labels are absent")
-    sizes = [len(read_patch(data_dir / "retacred" / f"{split}_id2label.json")) for split in ("train", "dev", "test")]
-    assert sizes == [58_465, 19_584, 13_418]
+def test_conll04_pairs_and_what_is_left_out(tmp_path):
+    (tmp_path / "dev.txt").write_text(CONLL04)
+    examples, notes, _ = read_conll04(tmp_path / "dev.txt")
+    labels = {(e.subj_start, e.obj_start): e.relation for e in examples}
+    assert labels == {
+        (0, 3): "Live_In", (0, 5): "Work_For", (3, 0): NO_RELATION, (3, 5): NO_RELATION, (5, 0): NO_RELATION, (5, 3): NO_RELATION,
+    }  # fmt: skip
+    assert notes == [
+        "dev.txt: 1 words tagged I- outside an entity are no entity",
+        "dev.txt: 1 relations point to no entity and are left out",
+    ]
+    assert examples[0].stanford_ner == ["Peop", "Peop", "O", "Loc", "O", "Org", "O", "O"], (
+        "all entities of the sentence are told"
+    )
+    assert (examples[0].subj_end, examples[0].subj_type, examples[0].obj_type) == (1, "Peop", "Loc")

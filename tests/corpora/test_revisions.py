@@ -1,0 +1,61 @@
+"""TACREV's and Re-TACRED's labels by id."""
+
+import pytest
+
+from tacred_utils.corpora.revisions import read_patch
+from tacred_utils.ground.errors import UserError
+from tacred_utils.runs.data import load_corpus
+from tacred_utils.runs.predictions import read_labels
+
+
+def test_both_forms(tmp_path):
+    tacrev, retacred = tmp_path / "patch.json", tmp_path / "labels.json"
+    tacrev.write_text('[{"id": "a", "relation": "per:age"}]')
+    retacred.write_text('{"a": "per:age", "b": "no_relation"}')
+    assert read_patch(tacrev, ["a", "b"]) == {"a": "per:age"}
+    assert read_patch(retacred) == {"a": "per:age", "b": "no_relation"}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ('[{"id": "c", "relation": "x"}]', "1 of 1 ids, such as c, are not in this split"),
+        ('[{"id": "a", "relation": "x"}, {"id": "a", "relation": "y"}]', "twice"),
+        ('[{"id": "a"}]', "not a label revision"),
+        ("[1, 2", "not a label revision"),
+        ("", "empty"),
+    ],
+)
+def test_mistakes(tmp_path, content, words):
+    path = tmp_path / "patch.json"
+    path.write_text(content)
+    with pytest.raises(UserError, match=words):
+        read_patch(path, ["a", "b"])
+
+
+def test_published_patches(data_dir):
+    patches = data_dir / "tacrev" / "patch"
+    if not patches.is_dir():
+        pytest.skip("TACREV's patches are absent")
+    assert len(read_patch(patches / "dev_patch.json")) == 1590
+    gold = read_labels(data_dir / "tacrev" / "test_results" / "bilstm_bert_cased_test.jsonl").set_index("id").label
+    patch = read_patch(patches / "test_patch.json", gold.index)
+    assert len(patch) == 936 and all(gold[row] != label for row, label in patch.items())
+    with pytest.raises(UserError, match="same split"):
+        read_patch(patches / "dev_patch.json", gold.index)
+
+
+def test_published_re_tacred_labels(data_dir):
+    if not (data_dir / "retacred").is_dir():
+        pytest.skip("Re-TACRED's labels are absent")
+    sizes = [len(read_patch(data_dir / "retacred" / f"{split}_id2label.json")) for split in ("train", "dev", "test")]
+    assert sizes == [58_465, 19_584, 13_418]
+
+
+def test_retacred_changes_and_drops(data_dir):
+    sample = load_corpus("tacred_sample", data_dir, labels="retacred")
+    assert sample.name == "tacred_sample-retacred"
+    assert len(sample.train) + len(sample.dev) + len(sample.test) < 60
+    assert any("drops" in note for note in sample.notes)
+    with pytest.raises(UserError, match="is for TACRED only"):
+        load_corpus("conll04", data_dir, labels="retacred")
