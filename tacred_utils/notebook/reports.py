@@ -3,7 +3,8 @@
 Systems come by name, as `Study.answering` gives them. A function to which none is given returns an empty frame.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -14,9 +15,10 @@ from tacred_utils.ground.labels import NO_RELATION, SCORED
 from tacred_utils.inputs import features
 from tacred_utils.inputs.encoding import entity_marks, span_distance
 from tacred_utils.metrics import counts, estimates, postprocessing
+from tacred_utils.metrics.composed import compose, p_relation
 from tacred_utils.metrics.estimates import Estimate
 from tacred_utils.metrics.groups import type_pair
-from tacred_utils.notebook.study import Study
+from tacred_utils.notebook.study import Study, same_seeds
 from tacred_utils.paper import published
 from tacred_utils.paper.measures import System
 
@@ -24,6 +26,7 @@ SCORES = {  # as tables and figures name them, in their order
     "micro_f1": "micro F1", "macro_f1": "macro F1", "detection_f1": "detection F1",
     "classification_accuracy": "rightly named, if detected",
 }  # fmt: skip
+F1 = {name: SCORES[name] for name in ("micro_f1", "macro_f1")}
 Systems = Mapping[str, System]
 
 
@@ -62,36 +65,38 @@ def interval(value: float, low: float, high: float, decimals: int = 3) -> str:
     return "" if np.isnan(value) else "{:.{d}f} [{:.{d}f}, {:.{d}f}]".format(value, low, high, d=decimals)
 
 
-def changes(
-    study: Study, base: str, changed: Mapping[str, str], names: Sequence[str] = ("micro_f1", "macro_f1")
+def differences(
+    study: Study, pairs: Mapping[str, tuple[str | System, str | System]], names: Mapping[str, str] = F1
 ) -> pd.DataFrame:
-    """What each change is worth: each system less the base, on the seeds that both have.
-
-    `changed` maps a change in words to a system's spec. Columns system (the change), score, value, low, high, of (the
-    changed system's own score), seeds.
-    """
+    """The first of each pair less the second, by a name: columns system, score, value, low, high, seeds, of (the first's own)."""
     rows = []
-    for name, spec in changed.items():
-        pair = [study.system(each) for each in (spec, base)]
+    for name, specs in pairs.items():
+        pair = [study.system(spec) if isinstance(spec, str) else spec for spec in specs]
         if None in pair:
             continue
-        pair = _same_seeds(*pair)
-        for score in names:
-            own = {"of": study.estimate(score, pair[0]).value, "seeds": len(pair[0].answers)}
-            difference = _numbers(study.estimate(score, *pair))
-            rows.append({"system": name, "score": SCORES.get(score, score)} | difference | own)
-    return pd.DataFrame(rows, columns=["system", "score", "value", "low", "high", "of", "seeds"])
+        first, _ = pair = same_seeds(*pair)
+        for score, title in names.items():
+            own = {"seeds": len(first.answers), "of": study.estimate(score, first).value}
+            rows.append({"system": name, "score": title} | _numbers(study.estimate(score, *pair)) | own)
+    return pd.DataFrame(rows, columns=["system", "score", "value", "low", "high", "seeds", "of"])
 
 
-def _same_seeds(*systems: System) -> list[System]:
-    """The systems with those seeds that all of them have; all of their seeds where they share none."""
-    seeds = [[run.info["seed"] for run in system.runs] for system in systems]
-    shared = set.intersection(*map(set, seeds))
-    kept = [[place for place, seed in enumerate(own) if seed in (shared or own)] for own in seeds]
-    return [
-        System(s.name, s.gold, [s.answers[p] for p in places], s.labels, [s.runs[p] for p in places], s.counts)
-        for s, places in zip(systems, kept, strict=True)
-    ]
+def changes(study: Study, base: str, changed: Mapping[str, str], names: Mapping[str, str] = F1) -> pd.DataFrame:
+    """What each change is worth, as `differences` has it: `changed` maps it in words to a system, each less the base."""
+    return differences(study, {name: (spec, base) for name, spec in changed.items()}, names)
+
+
+def change_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """`differences` as a table to read: a row a pair, with the first one's scores and signed differences."""
+    numbers = zip(frame.value, frame.low, frame.high, strict=True)
+    texts = frame.assign(text=["{:+.3f} [{:+.3f}, {:+.3f}]".format(*each) for each in numbers])
+    wide = {
+        title: texts[texts.score == score].set_index("system")[column]
+        for score in frame.score.unique()
+        for title, column in ((score, "of"), (f"difference in {score}", "text"))
+    }
+    seeds = frame.groupby("system", sort=False).seeds.first()
+    return pd.DataFrame(wide).assign(seeds=seeds).rename_axis("system").reset_index()
 
 
 def per_class(study: Study, system: System, table: str = "") -> pd.DataFrame:
@@ -193,6 +198,35 @@ def calibration(study: Study, systems: Systems) -> tuple[pd.DataFrame, pd.DataFr
     return pd.DataFrame(table), pd.concat(points) if points else pd.DataFrame()
 
 
+def composed_pairs(study: Study) -> tuple[pd.DataFrame, dict[tuple[str, str], System]]:
+    """Every detector before every classifier, first seeds, at the threshold that dev chooses.
+
+    Columns detector, classifier, threshold, dev and test (micro F1); and the composed systems by the two names.
+    """
+    gold = {split: [row.relation for row in study.corpus.split(split)] for split in SCORED}
+    detectors, classifiers = study.answering("detection"), study.answering("relation_only")
+    answers = {
+        (task, name): {split: system.runs[0].predictions(split) for split in SCORED}
+        for task, systems in (("detection", detectors), ("relation_only", classifiers))
+        for name, system in systems.items()
+    }
+    rows, systems = [], {}
+    for detector, classifier in product(detectors, classifiers):
+        p = {split: p_relation(answers["detection", detector][split]) for split in SCORED}
+        names = {split: answers["relation_only", classifier][split].label_pred for split in SCORED}
+        if not any(label != NO_RELATION for label in gold["dev"]):
+            continue  # no threshold can be chosen
+        two = compose(p, names, gold["dev"])
+        f1 = {
+            split: counts.scores(gold[split], two.answers[split], study.corpus.labels)["micro_f1"] for split in SCORED
+        }
+        rows.append({"detector": detector, "classifier": classifier, "threshold": two.threshold} | f1)
+        answer = np.array(two.answers["test"], dtype=object)
+        name = f"{detector} before {classifier}"
+        systems[detector, classifier] = System(name, np.array(gold["test"], object), [answer], study.corpus.labels)
+    return pd.DataFrame(rows, columns=["detector", "classifier", "threshold", *SCORED]), systems
+
+
 # One real sentence, as a model of each family reads it
 
 
@@ -241,19 +275,6 @@ def as_subwords(study: Study, row: Example, family: str, variants: Mapping[str, 
         pieces = encoder.tokenizer.convert_ids_to_tokens(encoder.encode([row]).flat["input_ids"][:-1])
         rows.append({"recipe": name, "subwords": len(pieces), "what is read": " ".join(pieces)})
     return pd.DataFrame(rows)
-
-
-def differences(frame: pd.DataFrame) -> pd.DataFrame:
-    """`changes` as a table to read: a row a change, with its own scores and signed differences."""
-    numbers = zip(frame.value, frame.low, frame.high, strict=True)
-    texts = frame.assign(text=["{:+.3f} [{:+.3f}, {:+.3f}]".format(*each) for each in numbers])
-    wide = {
-        title: texts[texts.score == score].set_index("system")[column]
-        for score in frame.score.unique()
-        for title, column in ((score, "of"), (f"change in {score}", "text"))
-    }
-    seeds = frame.groupby("system", sort=False).seeds.first()
-    return pd.DataFrame(wide).assign(seeds=seeds).rename_axis("change").reset_index()
 
 
 def _numbers(found: Estimate) -> dict[str, float]:

@@ -7,6 +7,7 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -19,6 +20,7 @@ from matplotlib.figure import Figure
 
 from tacred_utils.corpora.example import Corpus, Example
 from tacred_utils.corpora.registry import data_folder
+from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.labels import NO_RELATION, SPLITS
 from tacred_utils.ground.paths import DATA, PUBLISHED_RUNS, RESULTS, ROOT
 from tacred_utils.inputs.encoding import window
@@ -169,12 +171,19 @@ class Study:
     def system(self, spec: str) -> measures.System | None:
         """The system "family task [variant] [setting=value …]" over all its seeds (see `measures.Shelf.system`).
 
-        One that is not there is None, and said so once.
+        One that is not there, or cannot be put together on this corpus, is None, and said so once.
         """
+        found = self._find(spec)
+        if isinstance(found, str):
+            return self._miss(found)
+        return found
+
+    def _find(self, spec: str) -> measures.System | str:
+        """The system, or what it lacks."""
         try:
             found = self.catalog.system(spec)
-        except measures.Missing as error:
-            return self._miss(str(error))
+        except (measures.Missing, UserError) as error:
+            return str(error)
         for run in found.runs:
             self._used(run)
         return found
@@ -182,13 +191,14 @@ class Study:
     def estimate(self, score: str, *specs: str | measures.System, rows: np.ndarray | None = None) -> Estimate:
         """A score of a system, or of the first less the second, over seeds and test texts; NaN where one is missing.
 
-        `rows` (bool, of the rows that the task is scored on) restricts to a part. The two are drawn together.
+        `rows` (bool, of the rows that the task is scored on) restricts to a part. The two are drawn together,
+        and two of one family are compared on the seeds that both have.
         """
         systems = [self.system(spec) if isinstance(spec, str) else spec for spec in specs]
         if None in systems:
             return Estimate(np.nan, np.nan, np.nan)
         clusters, score = self.clusters[self.scored_rows(systems[0])], measures.COUNTED.get(score, score)
-        first, *other = measures.estimates(systems, score, rows, self.draws, clusters=clusters)
+        first, *other = measures.estimates(same_seeds(*systems), score, rows, self.draws, clusters=clusters)
         return first - other[0] if other else first
 
     def scored_rows(self, system: measures.System) -> np.ndarray:
@@ -200,15 +210,8 @@ class Study:
         """The study's systems that are here, ablations left out, by name; trained on this task, or put together for it."""
         named = {entry.system: entry for entry in declared() if entry.headline}
         self.families |= {name: entry.family for name, entry in named.items()}
-        specs = {name: spec_of(entry, task) for name, entry in named.items()}
-        here = {name: spec for name, spec in specs.items() if self._is_here(spec)}
-        return {name: found for name, spec in here.items() if (found := self.system(spec))}
-
-    def _is_here(self, spec: str) -> bool:
-        try:
-            return bool(self.catalog.system(spec).runs)
-        except measures.Missing:
-            return False
+        systems = {name: self._find(spec_of(entry, task)) for name, entry in named.items()}
+        return {name: system for name, system in systems.items() if not isinstance(system, str)}
 
     def train(self) -> None:
         """Train the runs that experiments.toml declares for this notebook, or re-use them; published ones are only read."""
@@ -330,6 +333,20 @@ def spec_of(entry: Experiment, task: str) -> str:
     """A declared experiment on a task in the words that `Study.system` takes."""
     settings = [f"{key}={json.dumps(value, separators=(',', ':'))}" for key, value in entry.set.items()]
     return " ".join(filter(None, [entry.family, task, entry.variant, *settings]))
+
+
+def same_seeds(*systems: measures.System) -> list[measures.System]:
+    """Systems of one family with the seeds that all of them have; those of several families, or without one, as they are."""
+    families = {run.info["family"] for system in systems for run in system.runs}
+    seeds = [[run.info["seed"] for run in system.runs] for system in systems]
+    shared = set.intersection(*map(set, seeds))
+    if len(families) != 1 or not shared:
+        return list(systems)
+    kept = [[place for place, seed in enumerate(own) if seed in shared] for own in seeds]
+    return [
+        replace(system, answers=[system.answers[p] for p in places], runs=[system.runs[p] for p in places])
+        for system, places in zip(systems, kept, strict=True)
+    ]
 
 
 def _run_name(run: Run) -> str:

@@ -30,10 +30,11 @@ def test_scores_stand_beside_each_other_with_intervals_and_seeds(study):
 def test_a_change_is_compared_on_the_seeds_that_both_have(study):
     found = reports.changes(study, "svm joint paper", {"none": "svm joint paper", "missing": "bert joint"})
     assert found.system.tolist() == ["none", "none"] and found.value.tolist() == [0, 0] and set(found.seeds) == {2}
-    against = reports.changes(study, "svm joint c=3.0", {"the paper's": "svm joint paper"}, ["micro_f1"])
-    assert against.seeds.tolist() == [1]
-    assert reports.differences(found).change.tolist() == ["none"]
-    assert reports.differences(reports.changes(study, "bert joint", {})).empty
+    against = reports.changes(study, "svm joint c=3.0", {"the paper's": "svm joint paper"}, {"micro_f1": "micro F1"})
+    assert against.seeds.tolist() == [1] and against.score.tolist() == ["micro F1"]
+    table = reports.change_table(found)
+    assert table.system.tolist() == ["none"] and table["difference in micro F1"][0].startswith("+0.000 [")
+    assert reports.change_table(reports.changes(study, "bert joint", {})).empty
 
 
 def test_every_class_has_its_rows_and_an_interval_around_its_score(study):
