@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 
 from tacred_utils.metrics.counts import scores
 from tacred_utils.models import bilstm
-from tacred_utils.models.result import Outcome
+from tacred_utils.models.result import FitResult
 from tacred_utils.models.sampling import class_weights, undersample
 from tacred_utils.models.settings import BilstmSettings
 from tacred_utils.runs.data import load_corpus
@@ -84,7 +84,7 @@ def naive(corpus, settings: BilstmSettings, seed: int) -> tuple[float, float, fl
     train = items(encoder.encode([corpus.train[row] for row in kept]), target)
     dev = items(encoder.encode(corpus.dev), np.zeros(len(corpus.dev), int))
     padded, bilstm.PaddedLstm = bilstm.PaddedLstm, Packed
-    model = bilstm.Reader(encoder, len(known), settings)
+    model = bilstm.BilstmClassifier(encoder, len(known), settings)
     bilstm.PaddedLstm = padded
     optimizer = torch.optim.AdamW(model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
     weights = torch.tensor(class_weights(target, len(known), settings.balance), dtype=torch.float32)
@@ -112,7 +112,7 @@ def naive(corpus, settings: BilstmSettings, seed: int) -> tuple[float, float, fl
     return settings.epochs * len(train) / spent, len(dev) / seconds, f1
 
 
-def ours(corpus, settings: BilstmSettings, seed: int) -> tuple[float, float, float, Outcome]:
+def ours(corpus, settings: BilstmSettings, seed: int) -> tuple[float, float, float, FitResult]:
     """The same of the family; the time of scoring within training is taken out."""
     with tempfile.TemporaryDirectory() as folder:
         outcome = bilstm.fit(corpus, "joint", settings, seed, Path(folder))

@@ -104,8 +104,8 @@ def prepared(corpus: Corpus, settings: TransformerSettings) -> tuple[transformer
     set_seed(SEED)
     encoder, _ = transformer.make_encoder(corpus, settings, loaded)
     encoded = {split: encoder.encode(corpus.split(split)) for split in ("train", "dev", "test")}
-    _, known = labelled(corpus, "joint", encoded)
-    return transformer.Classifier(loaded.backbone, len(known), settings, encoder).to(DEVICE), encoded
+    classes = labelled(corpus, "joint", encoded).seen_classes
+    return transformer.Classifier(loaded.backbone, len(classes), settings, encoder).to(DEVICE), encoded
 
 
 def items(encoded: Encoded, target: np.ndarray, width: int) -> list[dict[str, torch.Tensor]]:
@@ -130,8 +130,8 @@ def naive(corpus: Corpus, settings: TransformerSettings, width: int, collate: Ca
     """A plain float32 loop over the training rows, once."""
     defects = ["cut_at_64"] if width == 64 else []
     model, encoded = prepared(corpus, replace(settings, precision="float32", defects=defects))
-    data, known = labelled(corpus, "joint", encoded)
-    rows = items(encoded["train"], data["train"].target, width)
+    data = labelled(corpus, "joint", encoded)
+    rows = items(encoded["train"], data.splits["train"].target, width)
     optimizer = torch.optim.AdamW(
         model.parameters(), settings.learning_rate, weight_decay=0.01, fused=False, foreach=False
     )

@@ -6,6 +6,7 @@ A split is encoded once; a batch is then one indexing operation for each column,
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,6 +18,7 @@ MADE = frozenset({"marks", "shapes"})  # token columns that need none of the cor
 DISTANCES = ("from_subject", "from_object")  # token columns, where they are read
 PAD, UNKNOWN = 0, 1  # ids of every vocabulary: nothing here, and a value that training lacks
 Vocabulary = dict[str, int]
+Span = tuple[int, int]  # first and last, inclusive
 
 
 def vocabulary(values: Iterable[str], min_count: int = 1) -> Vocabulary:
@@ -27,7 +29,7 @@ def vocabulary(values: Iterable[str], min_count: int = 1) -> Vocabulary:
     }
 
 
-def window(length: int, spans: Sequence[tuple[int, int]], limit: int) -> np.ndarray:
+def window(length: int, spans: Sequence[Span], limit: int) -> np.ndarray:
     """Indices, ascending, of at most `limit` tokens that hold every token of the inclusive spans.
 
     If the stretch from the first span to the last fits, the window is that stretch and its surroundings; if not, it
@@ -114,6 +116,34 @@ def _once(texts: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     return different, {"text": place}
 
 
+class Row(NamedTuple):
+    """One Example in ids, as a model reads it."""
+
+    columns: np.ndarray  # (C, T)
+    spans: Sequence[Span]  # of subject and object among the T tokens
+    cut: bool  # whether it was longer than the limit
+
+
+def gather(rows: Iterable[Row], padding: dict[str, int], shared: bool, types: np.ndarray | None = None) -> Encoded:
+    """The rows of a split end to end. `padding` names their columns, with what each is filled up with in a batch; where
+    `shared`, rows of equal columns share a text; `types` (N, 2) are those of subject and object, where they are read.
+    """
+    texts, whose, spans, windowed = {}, [], [], 0
+    for row in rows:
+        windowed += row.cut
+        spans.append(row.spans)
+        whose.append(texts.setdefault(row.columns.tobytes() if shared else len(whose), (len(texts), row.columns))[0])
+    parts = [columns for _, columns in texts.values()]
+    joined = np.concatenate([*parts, np.array([*padding.values()])[:, None]], 1)
+    places = np.array(spans)  # (N, 2, 2)
+    fixed = {"subject": places[:, 0], "object": places[:, 1]} | ({} if types is None else {"types": types})
+    offsets = np.append(0, np.cumsum([part.shape[1] for part in parts]))
+    different = len(parts) == len(whose)
+    return Encoded(
+        offsets, dict(zip(padding, joined, strict=True)), fixed, windowed, None if different else np.array(whose)
+    )
+
+
 @dataclass(frozen=True)
 class Encoder:
     """What a model of words must know to read an Example, learned from the training split; goes into model.json."""
@@ -137,36 +167,25 @@ class Encoder:
         """Flat columns: ids of words, of token columns and of distances to both entities, where these are read. Fixed
         ones: first and last word (N, 2) of both entities and their types (N, 2).
         """
-        texts, whose, windowed = {}, [], 0
-        spans: dict[str, list] = {"subject": [], "object": []}
-        for example in examples:
-            kept = window(len(example.token), [example.subject, example.object], self.limit)
-            windowed += len(kept) < len(example.token)
-            row = self._row(example, kept)
-            whose.append(texts.setdefault(row.tobytes() if self.shared else len(whose), (len(texts), row))[0])
-            for role, span in zip(spans, (example.subject, example.object), strict=True):
-                spans[role].append(np.searchsorted(kept, span))
-        rows = [row for _, row in texts.values()]
-        names = ["words", *self.columns, *(DISTANCES if self.clip else ())]
-        flat = dict(zip(names, np.append(np.concatenate(rows, 1), np.full((len(names), 1), PAD), 1), strict=True))
-        fixed = {role: np.array(places) for role, places in spans.items()}
-        if self.types:
-            fixed["types"] = pair_types(examples, self.types)
-        offsets = np.append(0, np.cumsum([row.shape[1] for row in rows]))
-        return Encoded(offsets, flat, fixed, windowed, np.array(whose) if len(rows) < len(whose) else None)
+        padding = dict.fromkeys(["words", *self.columns, *(DISTANCES if self.clip else ())], PAD)
+        return gather(map(self._row, examples), padding, self.shared, pair_types(examples, self.types))
 
-    def _row(self, example: Example, kept: np.ndarray) -> np.ndarray:
-        """(columns, T) ids of the tokens that are kept, in the order of the flat columns."""
+    def _row(self, example: Example) -> Row:
+        """The tokens that are kept, their columns in the order of the flat ones."""
+        spans = [example.subject, example.object]
+        kept = window(len(example.token), spans, self.limit)
         columns = [_ids(self.words_of(example), self.words, kept)]
         columns += [_ids(token_column(example, name), known, kept) for name, known in self.columns.items()]
         if self.clip:
             distance: Callable = {"centre": centre_distance, "span": span_distance}[self.distance]
-            columns += [position_ids(distance(kept, *span), self.clip) for span in (example.subject, example.object)]
-        return np.array(columns)
+            columns += [position_ids(distance(kept, *span), self.clip) for span in spans]
+        return Row(np.array(columns), np.searchsorted(kept, spans), len(kept) < len(example.token))
 
 
-def pair_types(examples: Sequence[Example], known: Vocabulary) -> np.ndarray:
-    """(N, 2) ids of the types of subject and object."""
+def pair_types(examples: Sequence[Example], known: Vocabulary) -> np.ndarray | None:
+    """(N, 2) ids of the types of subject and object; None where no type is known."""
+    if not known:
+        return None
     return np.array([[known.get(kind, UNKNOWN) for kind in (row.subj_type, row.obj_type)] for row in examples])
 
 

@@ -1,8 +1,8 @@
-"""Sentences as word pieces: entity marks, the way from words to pieces, and windows that keep both entities.
+"""Sentences as subwords: entity marks, the way from words to subwords, and windows that keep both entities.
 
-Every distinct word is cut into pieces once; a sentence is then put together from its words' pieces. So the place of
-each entity is known in pieces without searching for it. Without marks, all pairs of a sentence read the same text, and
-a model goes over it once for all of them.
+Every distinct word is cut into subwords once; a sentence is then put together from those of its words. So the place of
+each entity is known in subwords without searching for it, and a word that spells a control token ("[PAD]") is read as
+the text that it is. Without marks, all pairs of a sentence read the same text, and a model goes over it once for all.
 """
 
 from collections.abc import Sequence
@@ -13,9 +13,8 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from tacred_utils.corpora.example import Example
-from tacred_utils.inputs.encoding import PAD, UNKNOWN, Encoded, Vocabulary, pair_types, window
+from tacred_utils.inputs.encoding import PAD, UNKNOWN, Encoded, Row, Span, Vocabulary, gather, pair_types, window
 
-Span = tuple[int, int]  # first and last, inclusive
 TYPED = ("mask", "typed_marker_punct")  # the marks that say an entity's type, where the corpus has types
 SIGNS = {"subj": ("@", "*", "1"), "obj": ("#", "^", "2")}  # outer and inner sign of the punctuation marks, number
 
@@ -42,19 +41,19 @@ def new_words(marks: str, kinds: Sequence[str], typed: bool) -> list[str]:
 
 
 @dataclass(frozen=True)
-class PieceEncoder:
+class SubwordEncoder:
     """What a transformer must know to read an Example; its tokenizer and these settings are saved with the model."""
 
     tokenizer: PreTrainedTokenizerBase
     marks: str
     typed: bool  # whether the corpus has entity types
-    limit: int  # word pieces, the tokenizer's own first and last ones included
+    limit: int  # subwords, the tokenizer's own first and last ones included
     defects: tuple[str, ...] = ()
     types: Vocabulary = field(default_factory=dict)  # entity types, where the head reads them
-    tags: Vocabulary = field(default_factory=dict)  # named-entity tags, where they are added to the pieces
+    tags: Vocabulary = field(default_factory=dict)  # named-entity tags, where they are added to the subwords
 
-    def marked(self, example: Example) -> tuple[list[str], list[str], Span, Span]:
-        """The words with marks, a tag a word ("" at marks), and where subject and object are in them, marks included.
+    def marked(self, example: Example) -> tuple[list[str], list[str | None], Span, Span]:
+        """The words with marks, a tag a word (None at marks), and where subject and object are in them, marks included.
 
         The spans may overlap.
         """
@@ -68,68 +67,60 @@ class PieceEncoder:
             for role in outer_first:
                 if place == spans[role][0]:
                     start[role] = len(words)
-                    words += [(mark, "") for mark in sides[role][0]]
+                    words += [(mark, None) for mark in sides[role][0]]
             if not (masked and any(first <= place <= last for first, last in spans.values())):
                 words.append(tagged)
             for role in reversed(outer_first):
                 if place == spans[role][1]:
-                    words += [(mark, "") for mark in sides[role][1]]
+                    words += [(mark, None) for mark in sides[role][1]]
                     end[role] = len(words) - 1
         read, tags = ([*column] for column in zip(*words, strict=True))
         return read, tags, (start["subj"], end["subj"]), (start["obj"], end["obj"])
 
     def encode(self, examples: Sequence[Example]) -> Encoded:
-        """Columns input_ids and tags, and for each row the first and last piece of both entities and both types, (N, 2)."""
+        """Columns input_ids and tags, and for each row first and last subword of both entities and both types, (N, 2)."""
         marked = [self.marked(example) for example in examples]
         pieces, ends = self._pieces({word for words, *_ in marked for word in words}), self._ends()
-        texts, whose, spans, windowed = {}, [], {"subject": [], "object": []}, 0
-        for words, tags, *places in marked:
-            row, inside, cut = self._row([pieces[word] for word in words], tags, places, *ends)
-            windowed += cut
-            key = row.tobytes() if self.marks == "none" else len(whose)
-            whose.append(texts.setdefault(key, (len(texts), row))[0])
-            for role, span in zip(spans, inside, strict=True):
-                spans[role].append(span)
-        ids = [row[0] for _, row in texts.values()]
-        flat = {"input_ids": np.append(np.concatenate(ids), self.tokenizer.pad_token_id)}
-        if self.tags:
-            flat["tags"] = np.append(np.concatenate([row[1] for _, row in texts.values()]), PAD)
-        fixed = {role: np.array(places) for role, places in spans.items()}
-        if self.types:
-            fixed["types"] = pair_types(examples, self.types)
-        offsets = np.append(0, np.cumsum([len(row) for row in ids]))
-        return Encoded(offsets, flat, fixed, windowed, np.array(whose) if len(ids) < len(whose) else None)
+        whole = self.tokenizer.get_added_vocab()
+
+        def row(words: list[str], tags: list[str | None], *places: Span) -> Row:
+            parts = [
+                [whole[word]] if tag is None and word in whole else pieces[word]
+                for word, tag in zip(words, tags, strict=True)
+            ]
+            return self._row(parts, tags, places, *ends)
+
+        padding = {"input_ids": self.tokenizer.pad_token_id} | ({"tags": PAD} if self.tags else {})
+        shared = self.marks == "none"
+        return gather((row(*one) for one in marked), padding, shared, pair_types(examples, self.types))
 
     def _row(
-        self, parts: list[list[int]], tags: list[str], places: list[Span], first: list[int], last: list[int]
-    ) -> tuple[np.ndarray, list[Span], bool]:
-        """Piece ids and tags (2, T) of the pieces of words between first and last ones, and the rest as `_shortened`."""
+        self, parts: list[list[int]], tags: list[str | None], places: Sequence[Span], first: list[int], last: list[int]
+    ) -> Row:
+        """Subword ids, and tags where they are read, of words' parts between the first and last ones."""
         ends = np.cumsum([len(first), *map(len, parts)])
-        known = [self.tags.get(tag, PAD if not tag else UNKNOWN) if self.tags else PAD for tag in tags]
-        told = np.repeat([PAD, *known, PAD], [len(first), *map(len, parts), len(last)])
-        row = np.stack([[*first, *(piece for part in parts for piece in part), *last], told])  # (2, T)
+        columns = [[*first, *(piece for part in parts for piece in part), *last]]
+        if self.tags:
+            told = [self.tags.get(tag, UNKNOWN) if tag else PAD for tag in tags]
+            columns.append(np.repeat([PAD, *told, PAD], [len(first), *map(len, parts), len(last)]))
+        row = np.stack(columns)  # (1 or 2, T)
         inside = [(int(ends[start]), int(ends[end + 1]) - 1) for start, end in places]
         if "word_positions" in self.defects:
             inside = word_positions(places, row.shape[1])
         return self._shortened(row, inside, len(first), len(last))
 
-    def _shortened(
-        self, row: np.ndarray, spans: list[Span], first: int, last: int
-    ) -> tuple[np.ndarray, list[Span], bool]:
-        """At most `limit` pieces of a row (2, T), with where the entities then are, and whether something was cut.
-
-        The `first` and `last` pieces, which are the tokenizer's own, always stay.
-        """
+    def _shortened(self, row: np.ndarray, spans: Sequence[Span], first: int, last: int) -> Row:
+        """At most `limit` subwords of a row (C, T); the `first` and `last` ones are the tokenizer's own and always stay."""
         if "cut_at_64" in self.defects:
             return cut_at_64(row, spans)
         if row.shape[1] <= self.limit:
-            return row, spans, False
+            return Row(row, spans, False)
         room = self.limit - first - last
         spans = [(start, min(end, start + room // 2 - 1)) for start, end in spans]  # two endless entities fit as well
         size = row.shape[1]
         inside = window(size - first - last, [(start - first, end - first) for start, end in spans], room) + first
         kept = np.concatenate([np.arange(first), inside, np.arange(size - last, size)])
-        return row[:, kept], [tuple(np.searchsorted(kept, span).tolist()) for span in spans], True
+        return Row(row[:, kept], np.searchsorted(kept, spans), True)
 
     @cached_property
     def blank(self) -> str:
@@ -139,27 +130,37 @@ class PieceEncoder:
         return " " if runs_together and "glued_words" not in self.defects else ""
 
     def _pieces(self, words: set[str]) -> dict[str, list[int]]:
-        """Piece ids of each word by itself; a word without any, such as a control character, is the unknown one."""
-        whole, ordered = self.tokenizer.get_added_vocab(), sorted(words)
+        """Subword ids of each word by itself, as text; a word without any, such as a control character, is the unknown one."""
+        tokens, ordered = self.tokenizer.added_tokens_decoder.values(), sorted(words)
+        control = {token.content for token in tokens if token.special}
+        whole = {token.content for token in tokens} - control
         texts = [word if word in whole else self.blank + word for word in ordered]
-        cut = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
+        pieces = dict(zip(ordered, self._cut(texts), strict=True))
+        for word in ordered:  # a model whose own vocabulary has control tokens finds them in text: cut those finer
+            if any(sign in word for sign in control) and not set(pieces[word]).isdisjoint(
+                self.tokenizer.all_special_ids
+            ):
+                pieces[word] = [piece for part in self._cut([*(self.blank + word)]) for piece in part]
         unknown = [self.tokenizer.unk_token_id or self.tokenizer.pad_token_id]
-        return {word: ids or unknown for word, ids in zip(ordered, cut, strict=True)}
+        return {word: ids or unknown for word, ids in pieces.items()}
+
+    def _cut(self, texts: list[str]) -> list[list[int]]:
+        return self.tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"]
 
     def _ends(self) -> tuple[list[int], list[int]]:
-        """The pieces that the tokenizer puts before and after every text: [CLS] and [SEP] for BERT, none for GPT-2."""
+        """The subwords that the tokenizer puts before and after every text: [CLS] and [SEP] for BERT, none for GPT-2."""
         whole, bare = (self.tokenizer("a", add_special_tokens=special)["input_ids"] for special in (True, False))
         at = whole.index(bare[0])
         return whole[:at], whole[at + len(bare) :]
 
 
-def word_positions(places: list[Span], size: int) -> list[Span]:
-    """D2: numbers of words taken for numbers of pieces, as if there were no [CLS] and no word were split."""
+def word_positions(places: Sequence[Span], size: int) -> list[Span]:
+    """D2: numbers of words taken for numbers of subwords, as if there were no [CLS] and no word were split."""
     return [(min(start, size - 1), min(end, size - 1)) for start, end in places]
 
 
-def cut_at_64(row: np.ndarray, spans: list[Span]) -> tuple[np.ndarray, list[Span], bool]:
-    """D3: the first 64 pieces; an entity beyond them is read at the last one."""
+def cut_at_64(row: np.ndarray, spans: Sequence[Span]) -> Row:
+    """D3: the first 64 subwords; an entity beyond them is read at the last one."""
     row = row[:, :64]
     last = row.shape[1] - 1
-    return row, [(min(start, last), min(end, last)) for start, end in spans], last == 63
+    return Row(row, [(min(start, last), min(end, last)) for start, end in spans], last == 63)

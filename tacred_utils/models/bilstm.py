@@ -6,7 +6,6 @@ input has one more column that is 1 at padding, with a large negative weight on 
 a state that begins at the padding stays zero, and a row's answer does not depend on the rows beside it.
 """
 
-import json
 import time
 from dataclasses import replace
 from itertools import chain
@@ -15,17 +14,18 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
-from tacred_utils.corpora.example import Corpus, Example
-from tacred_utils.ground.files import atomic_path, expanded, write_text
+from tacred_utils.corpora.example import Corpus
+from tacred_utils.ground.errors import UserError
+from tacred_utils.ground.files import expanded
 from tacred_utils.ground.labels import SPLITS, task_classes, task_label
 from tacred_utils.inputs.encoding import DISTANCES, MADE, PAD, UNKNOWN, Encoder, token_column, vocabulary
 from tacred_utils.inputs.vectors import glove, minilm
 from tacred_utils.models.pooling import largest_over, mean_over
-from tacred_utils.models.result import Outcome
-from tacred_utils.models.scoring import log_probs, score
+from tacred_utils.models.result import FitResult
+from tacred_utils.models.scoring import TrainedNetwork, read_facts
 from tacred_utils.models.settings import BilstmSettings
 
 SHUT = -1e4  # weight of padding on the input gate: a sigmoid of it is 0 in any precision
@@ -66,7 +66,7 @@ class PositionAttention(nn.Module):
         return (torch.softmax(scores, 1) * states).sum(1)  # (B, H)
 
 
-class Reader(nn.Module):
+class BilstmClassifier(nn.Module):
     """Ids of words, columns and distances of S texts (S, T), their lengths (S,), and of B rows: the text (B,), first and
     last word of both entities (B, 2) each and types (B, 2) → logits (B, K). Without `text`, row i reads text i.
     """
@@ -96,6 +96,8 @@ class Reader(nn.Module):
         self.dropout = nn.Dropout(settings.dropout)
         if settings.pooling == "attention":
             self.attention = PositionAttention(states, 2 * settings.position_dim, settings.attention_dim)
+        elif settings.pooling != "last":
+            raise UserError(f"--set pooling={settings.pooling}: is unknown; choose one of last, attention.")
         states *= 1 + 2 * settings.entity_states + settings.between_states * (1 + settings.ordered)
         states += 2 * inputs * settings.entity_words
         if encoder.types:
@@ -153,11 +155,8 @@ class Reader(nn.Module):
         return torch.cat([forward, states[:, 0, hidden:]], 1)  # nothing to join in one direction
 
 
-class BilstmModel:
-    """A trained reader with all that is needed to score new Examples."""
-
-    def __init__(self, reader: Reader, encoder: Encoder, known: list[str], classes: list[str]) -> None:
-        self.reader, self.encoder, self.known, self.classes = reader, encoder, known, classes
+class BilstmModel(TrainedNetwork):
+    """A trained BilstmClassifier with its Encoder."""
 
     @property
     def reads(self) -> tuple[set[str], set[str]]:
@@ -165,60 +164,44 @@ class BilstmModel:
         typed = self.encoder.types or self.encoder.masked or "marks" in self.encoder.columns
         return {"types"} if typed else set(), set(self.encoder.columns) - MADE
 
-    def log_probs(self, examples: list[Example]) -> np.ndarray:
-        """(rows, classes) log-probabilities, float32; a class that training lacks has -inf."""
-        return log_probs(score(self.reader, self.encoder.encode(examples)), self.known, self.classes)
-
     def save(self, folder: Path) -> None:
         """Write model.safetensors (weights) and model.json (settings, classes and vocabularies)."""
-        with atomic_path(Path(folder) / "model.safetensors") as temporary:
-            save_file({name: weight.contiguous() for name, weight in self.reader.state_dict().items()}, temporary)
-        facts = {"classes": self.classes, "known": self.known, "settings": msgspec.to_builtins(self.reader.settings)}
-        write_text(
-            Path(folder) / "model.json",
-            json.dumps(facts | {"encoder": msgspec.to_builtins(self.encoder)}, ensure_ascii=False),
-        )
+        self.write(folder, {"encoder": msgspec.to_builtins(self.encoder)})
 
 
 def load(folder: Path) -> BilstmModel:
     """Read a saved model; raises what its readers raise when files are missing or damaged."""
-    facts = json.loads((Path(folder) / "model.json").read_text(encoding="utf-8"))
+    facts, settings = read_facts(folder, BilstmSettings)
     weights = load_file(Path(folder) / "model.safetensors")
-    settings = msgspec.convert(facts["settings"], BilstmSettings)
     encoder = msgspec.convert(facts["encoder"], Encoder)
     table = weights["word.weight"].numpy() if settings.words != "random" else None
-    reader = Reader(encoder, len(facts["known"]), settings, table)
-    reader.load_state_dict(weights)
-    return BilstmModel(reader, encoder, facts["known"], facts["classes"])
+    classifier = BilstmClassifier(encoder, len(facts["known"]), settings, table)
+    classifier.load_state_dict(weights)
+    return BilstmModel(classifier, encoder, facts["known"], facts["classes"])
 
 
-def fit(corpus: Corpus, task: str, settings: BilstmSettings, seed: int, folder: Path) -> Outcome:
+def fit(corpus: Corpus, task: str, settings: BilstmSettings, seed: int, folder: Path) -> FitResult:
     """Train on one task of a corpus and answer every row of dev and test; checkpoints lie in `folder` meanwhile.
 
     Inputs whose columns the corpus lacks are dropped, and the names of entities are masked only where it has types.
     """
     from transformers import set_seed
 
-    from tacred_utils.models.training import (  # here: the Trainer takes seconds to import
-        cut_notes,
-        fit_network,
-        labelled,
-    )
+    from tacred_utils.models.training import cut_notes, fit_network, labelled  # here, as scoring.py says
 
     start = time.perf_counter()
     set_seed(seed)
-    classes = task_classes(task, corpus.labels)
     encoder, notes = make_encoder(corpus, task, settings)
-    data, known = labelled(corpus, task, {split: encoder.encode(corpus.split(split)) for split in SPLITS})
-    reader = Reader(encoder, len(known), settings, word_vectors(encoder, settings))
+    data = labelled(corpus, task, {split: encoder.encode(corpus.split(split)) for split in SPLITS})
+    classifier = BilstmClassifier(encoder, len(data.seen_classes), settings, word_vectors(encoder, settings))
     encoding = round(time.perf_counter() - start, 3)
-    answers, history, facts = fit_network(reader, data, task, known, classes, settings, seed, folder)
+    answers, history, facts = fit_network(classifier, data, settings, seed, folder)
     details = facts | {
         "columns_read": sorted({*encoder.columns, *(["types"] if encoder.types else [])}), "masked": encoder.masked,
         "words_known": len(encoder.words), "notes": notes + cut_notes(facts["windowed"], f"{encoder.limit} words"),
         "seconds": {"encode": encoding} | facts["seconds"],
     }  # fmt: skip
-    return Outcome(answers, history, details, BilstmModel(reader, encoder, known, classes).save)
+    return FitResult(answers, history, details, BilstmModel(classifier, encoder, data.seen_classes, data.classes).save)
 
 
 def make_encoder(corpus: Corpus, task: str, settings: BilstmSettings) -> tuple[Encoder, list[str]]:

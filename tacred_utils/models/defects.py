@@ -1,13 +1,12 @@
 """Mistakes that can be switched back on to see what each costs: `--set 'defects=["word_positions"]'`, never otherwise.
 
-`batch_as_time`, `word_positions` and `cut_at_64` are those of the paper's published BERT (D1 to D3); the others are
-common in code around GPT-2, whose failure the paper reports without its cause.
+`batch_as_time`, `word_positions` and `cut_at_64` are those of the paper's published BERT (D1 to D3; what it does to a
+sentence stands in inputs/subwords.py); the others are common in code around GPT-2, whose failure the paper reports
+without its cause.
 """
 
 import torch
 from torch import nn
-
-Span = tuple[int, int]
 
 
 def batch_as_time(layer: nn.TransformerEncoderLayer, states: torch.Tensor) -> torch.Tensor:
@@ -26,3 +25,8 @@ def left_padded(input_ids: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.T
     places = torch.arange(input_ids.shape[1], device=input_ids.device)
     missing = (input_ids.shape[1] - lengths)[:, None]  # (B, 1)
     return input_ids.gather(1, (places - missing) % input_ids.shape[1]), places >= missing
+
+
+def last_column(states: torch.Tensor, attention_mask: torch.Tensor, rows: torch.Tensor, *entities: torch.Tensor):
+    """A pooling: the last place of the batch, which is padding for all but its longest text. (S, T, H) → (B, H)"""
+    return states[rows, -1]

@@ -1,22 +1,25 @@
-"""From the states of a sentence's pieces to what a head reads for one pair of entities.
+"""From the states of a sentence's subwords to what a head reads for one pair of entities.
 
-States are those of S texts (S, T, H); `rows` (B,) says which text each of B pairs reads.
+States are those of S texts (S, T, H), `attention_mask` (S, T) says what is no padding; `rows` (B,) is the text that
+each of B pairs reads, `subject` and `object` (B, 2) are first and last places of its entities. A way to pool is a
+function of these five, (B, n · H), and a line of `POOLINGS`.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
 
 from tacred_utils.ground.errors import UserError
+from tacred_utils.models import defects
 from tacred_utils.models.settings import TransformerSettings
 
-CLIP = 20  # pieces; distances beyond are one
+CLIP = 20  # subwords; distances beyond are one
 
 
 def mean_over(states: torch.Tensor, span: torch.Tensor) -> torch.Tensor:
-    """Mean state of the pieces in a span. (B, T, H), (B, T) → (B, H)"""
+    """Mean state of the tokens in a span. (B, T, H), (B, T) → (B, H)"""
     inside = span[:, :, None].to(states.dtype)
     return (states * inside).sum(1) / inside.sum(1)
 
@@ -48,8 +51,69 @@ def between(subject: torch.Tensor, object: torch.Tensor) -> torch.Tensor:
     return torch.stack([after, before], 1)
 
 
+def starts(states, attention_mask, rows, subject, object):
+    """The first place of subject and of object, where marks stand (Baldini Soares et al. 2019)."""
+    return torch.cat([states[rows, subject[:, 0]], states[rows, object[:, 0]]], 1)
+
+
+def means(states, attention_mask, rows, subject, object):
+    """Mean states of subject and of object."""
+    places = torch.arange(states.shape[1], device=states.device)  # (T,)
+    spans = [(places >= span[:, :1]) & (places <= span[:, 1:]) for span in (subject, object)]  # (B, T) each
+    return torch.cat([mean_over(states[rows], span) for span in spans], 1)
+
+
+def first(states, attention_mask, rows, subject, object):
+    """[CLS] of BERT."""
+    return states[rows, 0]
+
+
+def last(states, attention_mask, rows, subject, object):
+    """The last place that is no padding, on whichever side that is: all that a decoder has seen the sentence from."""
+    places = torch.arange(states.shape[1], device=states.device)
+    return states[rows, (attention_mask * places).argmax(1)[rows]]
+
+
+def mean(states, attention_mask, rows, subject, object):
+    """Mean state of the sentence."""
+    return mean_over(states, attention_mask)[rows]
+
+
+def largest(states, attention_mask, rows, subject, object):
+    """Largest states of the sentence."""
+    return states.masked_fill(~attention_mask[:, :, None], torch.finfo(states.dtype).min).amax(1)[rows]
+
+
+def largest_between(states, attention_mask, rows, subject, object):
+    """Largest states between the entities."""
+    return largest_over(states, rows, [between(subject, object)])[0]
+
+
+def spans(states, attention_mask, rows, subject, object):
+    """[CLS], and largest states of subject, of object and of what is between them (Eberts and Ulges 2020)."""
+    places = (subject, object, between(subject, object))
+    return torch.cat([states[rows, 0], *largest_over(states, rows, places)], 1)
+
+
+# The settings' `pooling` → how many states it joins, and how. `heads` has weights of its own: FeatureHeads.
+POOLINGS: dict[str, tuple[int, Callable[..., torch.Tensor]]] = {
+    "starts": (2, starts), "means": (2, means), "first": (1, first), "last": (1, last), "mean": (1, mean),
+    "spans": (4, spans),
+}  # fmt: skip
+# The settings' `channels` of heads, alike; `attention` has weights of its own: EntityAttention.
+CHANNELS = {"entities": (2, starts), "mean": (1, mean), "max": (1, largest), "between": (1, largest_between)}
+
+
+def pooling(settings: TransformerSettings) -> tuple[int, Callable[..., torch.Tensor]]:
+    """The line of `POOLINGS` that the settings name; raises `UserError` where there is none."""
+    ways = POOLINGS | ({"last": (1, defects.last_column)} if "pool_padding" in settings.defects else {})
+    if settings.pooling not in ways:
+        raise UserError(f"--set pooling={settings.pooling}: is unknown; choose one of {', '.join(ways)}, heads.")
+    return ways[settings.pooling]
+
+
 class EntityAttention(nn.Module):
-    """Attention of a pair of entities over its sentence: they ask, every piece answers, and nearness to each counts."""
+    """Attention of a pair of entities over its sentence: they ask, every subword answers, and nearness to each counts."""
 
     def __init__(self, width: int, size: int) -> None:
         super().__init__()
@@ -58,54 +122,48 @@ class EntityAttention(nn.Module):
         self.near = nn.ModuleList(nn.Embedding(2 * CLIP + 1, 1) for _ in range(2))  # by signed distance to each entity
 
     def forward(
-        self, states: torch.Tensor, shown: torch.Tensor, rows: torch.Tensor, entities: torch.Tensor,
+        self, states: torch.Tensor, attention_mask: torch.Tensor, rows: torch.Tensor, entities: torch.Tensor,
         spans: Sequence[torch.Tensor],
     ) -> torch.Tensor:  # fmt: skip
-        """`shown` (S, T) is what is no padding, `entities` (B, 2H) the states that ask. → (B, size)"""
+        """`entities` (B, 2H) the states that ask. → (B, size)"""
         query, places = self.query(entities), torch.arange(states.shape[1], device=states.device)
         scores = (self.key(states)[rows] * query[:, None]).sum(2) / math.sqrt(query.shape[1])  # (B, T)
         for near, span in zip(self.near, spans, strict=True):
             distance = (places - span[:, :1]).clamp(max=0) + (places - span[:, 1:]).clamp(min=0)
             scores = scores + near(distance.clamp(-CLIP, CLIP) + CLIP)[:, :, 0]
-        weights = torch.softmax(scores.masked_fill(~shown[rows], -torch.inf), 1)
+        weights = torch.softmax(scores.masked_fill(~attention_mask[rows], -torch.inf), 1)
         return (weights[:, :, None] * self.value(states)[rows]).sum(1)
 
 
 class FeatureHeads(nn.Module):
     """A head of its own for each group of features (the paper's section 5, claim C12), joined end to end.
 
-    The groups are the settings' `channels`: states of the first pieces of both entities, mean and largest state of the
-    sentence, largest state between the entities, and what entity-aware attention finds.
+    The groups are the settings' `channels`: those of `CHANNELS`, and what entity-aware attention finds.
     """
 
     def __init__(self, width: int, settings: TransformerSettings) -> None:
         super().__init__()
         if not settings.head_dim or not settings.channels:
             raise UserError("--set pooling=heads: needs channels and a width for each of them; give head_dim=128.")
+        inputs = {name: states * width for name, (states, _) in CHANNELS.items()} | {"attention": settings.head_dim}
+        if unknown := set(settings.channels) - inputs.keys():
+            raise UserError(f"--set channels: {', '.join(unknown)} is unknown; choose of {', '.join(inputs)}.")
         self.width = settings.head_dim * len(settings.channels)
         if "attention" in settings.channels:
             self.attention = EntityAttention(width, settings.head_dim)
-        inputs = {"entities": 2 * width, "attention": settings.head_dim}
         self.heads = nn.ModuleDict({
-            name: nn.Sequential(nn.Dropout(settings.dropout), nn.Linear(inputs.get(name, width), settings.head_dim), nn.ReLU())
+            name: nn.Sequential(nn.Dropout(settings.dropout), nn.Linear(inputs[name], settings.head_dim), nn.ReLU())
             for name in settings.channels
         })  # fmt: skip
 
-    def forward(
-        self, states: torch.Tensor, shown: torch.Tensor, rows: torch.Tensor, subject: torch.Tensor, object: torch.Tensor
-    ) -> torch.Tensor:
+    def forward(self, states: torch.Tensor, *places: torch.Tensor) -> torch.Tensor:
         """(S, T, H) → (B, width)"""
-        entities = torch.cat([states[rows, subject[:, 0]], states[rows, object[:, 0]]], 1)  # (B, 2H)
+        attention_mask, rows, subject, object = places
+        entities = starts(states, *places)  # (B, 2H)
 
         def read(channel: str) -> torch.Tensor:
-            if channel == "entities":
-                return entities
-            if channel == "mean":
-                return mean_over(states, shown)[rows]
-            if channel == "max":
-                return states.masked_fill(~shown[:, :, None], torch.finfo(states.dtype).min).amax(1)[rows]
-            if channel == "between":
-                return largest_over(states, rows, [between(subject, object)])[0]
-            return self.attention(states, shown, rows, entities, (subject, object))
+            if channel == "attention":
+                return self.attention(states, attention_mask, rows, entities, (subject, object))
+            return entities if channel == "entities" else CHANNELS[channel][1](states, *places)
 
         return torch.cat([head(read(name)) for name, head in self.heads.items()], 1)

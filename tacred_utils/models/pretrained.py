@@ -29,8 +29,6 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
-    Trainer,
-    TrainingArguments,
     set_seed,
 )  # fmt: skip
 
@@ -190,9 +188,9 @@ def _train(
     name: str, own: OwnModel, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, sentences: list[Sequence[str]],
     folder: Path,
 ) -> list[float]:  # fmt: skip
-    """Train a language model in place; returns its losses."""
+    """Train a language model in place; returns its losses. The Trainer is imported here: it takes seconds."""
     rows = tokenizer([_text(sentence) for sentence in sentences], truncation=True, max_length=LONGEST)["input_ids"]
-    arguments = TrainingArguments(
+    arguments = transformers.TrainingArguments(
         str(folder), max_steps=own.steps, per_device_train_batch_size=own.batch_size, seed=0,
         learning_rate=own.learning_rate, lr_scheduler_type="linear", warmup_steps=0.1, weight_decay=0.01,
         save_strategy="no", logging_strategy="steps", logging_steps=max(1, own.steps // 10), report_to="none",
@@ -202,7 +200,7 @@ def _train(
     )  # fmt: skip
     arguments._n_gpu = min(arguments.n_gpu, 1)
     collator = DataCollatorForLanguageModeling(tokenizer, mlm=name == "own_encoder", seed=0)
-    trainer = Trainer(model, arguments, collator, train_dataset=[{"input_ids": row} for row in rows])
+    trainer = transformers.Trainer(model, arguments, collator, train_dataset=[{"input_ids": row} for row in rows])
     trainer.remove_callback(transformers.PrinterCallback)
     trainer.train()
     if not all(torch.isfinite(weights).all() for weights in model.parameters()):

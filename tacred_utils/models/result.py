@@ -8,7 +8,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Outcome:
+class FitResult:
     """What training returns: for dev and test the (rows, classes) log-probabilities, and how they came about."""
 
     log_probs: dict[str, np.ndarray]  # split -> (rows in file order, classes in the order of task_classes), float32

@@ -1,4 +1,4 @@
-"""What a transformer's answer rests on, piece by piece: gradient × input (Shrikumar et al. 2016)."""
+"""What a transformer's answer rests on, subword by subword: gradient × input (Shrikumar et al. 2016)."""
 
 import numpy as np
 import pandas as pd
@@ -11,10 +11,10 @@ PLACES = ("subject", "object", "between", "elsewhere")
 
 
 def saliency(model: TransformerModel, example: Example) -> tuple[str, pd.DataFrame]:
-    """The model's answer to one Example, and what each of its T pieces adds to that answer's logit, to first order.
+    """The model's answer to one Example, and what each of its T subwords adds to that answer's logit, to first order.
 
     Columns piece (text), score, and place (one of `PLACES`; marks belong to their entity). The score is the logit's
-    gradient at the piece's embedding times that embedding, summed over its H numbers: above 0 it speaks for the
+    gradient at the subword's embedding times that embedding, summed over its H numbers: above 0 it speaks for the
     answer. Of a model that is linear in its embeddings the scores add up to the logit less its bias.
     """
     network, encoded, embedded = model.classifier.eval(), model.encoder.encode([example]), []
@@ -30,11 +30,13 @@ def saliency(model: TransformerModel, example: Example) -> tuple[str, pd.DataFra
     scores = (gradient * embedded[0]).sum(-1)[0].tolist()[: encoded.lengths[0]]
     ids, spans = encoded.flat["input_ids"][:-1], [encoded.fixed[role][0] for role in ("subject", "object")]
     pieces = [model.encoder.tokenizer.decode([piece]).strip() for piece in ids]
-    return model.known[best], pd.DataFrame({"piece": pieces, "score": scores, "place": _places(len(ids), *spans)})
+    return model.seen_classes[best], pd.DataFrame(
+        {"piece": pieces, "score": scores, "place": _places(len(ids), *spans)}
+    )
 
 
 def _places(size: int, subject: np.ndarray, objekt: np.ndarray) -> list[str]:
-    """Where each piece stands; of overlapping entities the object has what both cover."""
+    """Where each subword stands; of overlapping entities the object has what both cover."""
     places = np.full(size, "elsewhere", dtype=object)
     places[min(subject[1], objekt[1]) + 1 : max(subject[0], objekt[0])] = "between"
     for name, (start, end) in (("subject", subject), ("object", objekt)):

@@ -1,11 +1,13 @@
 """Which rows a network is trained on, with what weight, and in which order."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from tacred_utils.ground.labels import NO_RELATION
+from tacred_utils.models.settings import TrainingSettings
 
 POOL = 50  # batches that are sorted by length together: enough to spare nearly all padding, few enough to stay random
 
@@ -31,6 +33,21 @@ def upsample(target: np.ndarray, rows: np.ndarray, largest: int, power: float, s
         wanted = round(len(own) ** (1 - power) * largest**power)
         drawn.append(np.resize(own, max(0, wanted - len(own))))
     return np.concatenate(drawn)
+
+
+def chosen_rows(gold: list[str], target: np.ndarray, task: str, settings: TrainingSettings, seed: int) -> np.ndarray:
+    """The rows that the recipe trains on, of all that have a class: fewer `no_relation`, rare relations repeated.
+
+    `gold` are the rows' labels, `target` their classes (-1: none).
+    """
+    every = np.flatnonzero(target >= 0)
+    whole = task == "relation_only" or settings.redraw
+    rows = every if whole else undersample(gold, every, settings.max_ratio, seed)
+    if settings.upsample:
+        sizes = Counter(gold[row] for row in rows)
+        largest = max(size for label, size in sizes.items() if label != NO_RELATION or len(sizes) == 1)
+        rows = upsample(target[rows], rows, largest, settings.upsample, seed)
+    return rows
 
 
 def class_weights(target: np.ndarray, classes: int, balance: float) -> np.ndarray:

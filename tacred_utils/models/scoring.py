@@ -1,16 +1,26 @@
-"""What a torch model answers: logits of encoded rows, and log-probabilities over the classes of a task.
+"""What a trained network answers: logits of encoded rows, and log-probabilities over the classes of a task; and how
+such a network is kept in a folder.
 
 Apart from training, whose Trainer takes seconds to import: who only asks a model need not wait for it.
 """
 
+import json
 import math
+from dataclasses import dataclass
+from pathlib import Path
 
+import msgspec
 import numpy as np
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
-from tacred_utils.inputs.encoding import Encoded
+from tacred_utils.corpora.example import Example
+from tacred_utils.ground.files import atomic_path, write_text
+from tacred_utils.inputs.encoding import Encoded, Encoder
+from tacred_utils.inputs.subwords import SubwordEncoder
 from tacred_utils.models import processes
+from tacred_utils.models.settings import TrainingSettings
 
 SCORED_AT_ONCE = {"cpu": 128, "cuda": 1024}  # rows: wide enough for fast products, small enough for a processor's cache
 
@@ -50,11 +60,40 @@ def _score(model: nn.Module, encoded: Encoded, rows: np.ndarray) -> np.ndarray:
     return logits[np.argsort(order)]
 
 
-def log_probs(logits: np.ndarray, known: list[str], classes: list[str]) -> np.ndarray:
-    """(rows, classes) log-probabilities from the logits of the classes known; a class that training lacks has -inf."""
+def log_probs(logits: np.ndarray, seen_classes: list[str], classes: list[str]) -> np.ndarray:
+    """(rows, classes) log-probabilities from the logits of the classes seen in training; the others have -inf."""
     answer = np.full((len(logits), len(classes)), -np.inf, np.float32)
-    answer[:, [classes.index(label) for label in known]] = torch.log_softmax(torch.from_numpy(logits), 1).numpy()
+    places = [classes.index(label) for label in seen_classes]
+    answer[:, places] = torch.log_softmax(torch.from_numpy(logits), 1).numpy()
     return answer
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """A classifier with all that is needed to score new Examples; its family says what it `reads`, and how to `save` it."""
+
+    classifier: nn.Module  # with the `settings` that it was made by
+    encoder: Encoder | SubwordEncoder
+    seen_classes: list[str]  # the K classes that training has: columns of its logits
+    classes: list[str]  # of the task: columns of the log-probabilities
+
+    def log_probs(self, examples: list[Example]) -> np.ndarray:
+        """(rows, classes) log-probabilities, float32; a class that training lacks has -inf."""
+        return log_probs(score(self.classifier, self.encoder.encode(examples)), self.seen_classes, self.classes)
+
+    def write(self, folder: Path, facts: dict[str, object]) -> None:
+        """Write model.safetensors (weights) and model.json: settings, classes, and facts of the family."""
+        with atomic_path(Path(folder) / "model.safetensors") as temporary:
+            save_file({name: weight.contiguous() for name, weight in self.classifier.state_dict().items()}, temporary)
+        settings = msgspec.to_builtins(self.classifier.settings)
+        known = {"classes": self.classes, "known": self.seen_classes, "settings": settings}
+        write_text(Path(folder) / "model.json", json.dumps(known | facts, ensure_ascii=False))
+
+
+def read_facts(folder: Path, kind: type[TrainingSettings]) -> tuple[dict[str, object], TrainingSettings]:
+    """What `TrainedNetwork.write` put into model.json, and the settings in it as what they are."""
+    facts = json.loads((Path(folder) / "model.json").read_text(encoding="utf-8"))
+    return facts, msgspec.convert(facts["settings"], kind)
 
 
 def tensors(columns: dict[str, np.ndarray], device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:

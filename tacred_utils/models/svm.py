@@ -25,7 +25,7 @@ from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.files import atomic_path, write_text
 from tacred_utils.ground.labels import NO_RELATION, SCORED, is_directed, task_classes, task_label
 from tacred_utils.inputs.features import BLOCKS, Features, Vocabulary, count, extract, turned, usable
-from tacred_utils.models.result import Outcome
+from tacred_utils.models.result import FitResult
 from tacred_utils.models.settings import SvmSettings
 
 TOLERANCE = 1e-3  # of the dual solver; 1e-2 moves F1 on kbp37 dev by 0.0005, so tighter is not needed
@@ -57,7 +57,7 @@ class SvmModel:
     """A fitted machine with all that scoring new Examples needs: F features, K classes seen in training."""
 
     classes: list[str]  # of the task: the columns of the log-probabilities
-    known: list[str]  # the K classes that training has
+    seen_classes: list[str]  # the K classes that training has
     vocabulary: Vocabulary
     weighting: Weighting
     coef: np.ndarray  # (F, K), or (F, 1) for two classes; empty for the RBF kernel
@@ -81,7 +81,7 @@ class SvmModel:
     def log_probs_of(self, counts: csr_matrix) -> np.ndarray:
         """The same from feature counts (rows, F)."""
         answer = np.full((counts.shape[0], len(self.classes)), -np.inf, np.float32)
-        places = [self.classes.index(label) for label in self.known]
+        places = [self.classes.index(label) for label in self.seen_classes]
         answer[:, places] = _calibrated(self.scores(counts), self.slope, self.offset)
         return answer
 
@@ -100,7 +100,7 @@ class SvmModel:
 
         with atomic_path(Path(folder) / "model.skops") as temporary, temporary.open("wb") as file:
             skops.io.dump(arrays, file)
-        facts = {"classes": self.classes, "known": self.known, "slope": self.slope, "offset": self.offset}
+        facts = {"classes": self.classes, "known": self.seen_classes, "slope": self.slope, "offset": self.offset}
         facts |= {"counts": self.weighting.counts, "vocabulary": self.vocabulary}
         write_text(Path(folder) / "model.json", json.dumps(facts, ensure_ascii=False))
 
@@ -124,9 +124,9 @@ def top_features(model: SvmModel, label: str, n: int = 20) -> pd.DataFrame:
     The weight is that of the feature in the score of the class, times the weight of its group.
     Raises `UserError` for a class that training lacks and for a kernel without feature weights.
     """
-    if label not in model.known or model.kernel:
+    if label not in model.seen_classes or model.kernel:
         raise UserError(f"{label}: this model has no feature weights for it; take a linear one and a known class.")
-    column = model.known.index(label)
+    column = model.seen_classes.index(label)
     weights = model.coef[:, column] if model.coef.shape[1] > 1 else model.coef[:, 0] * (2 * column - 1)
     weights = weights * model.weighting.scale * model.weighting.weight[model.weighting.group]
     best = np.argsort(-weights, kind="stable")[:n]
@@ -134,7 +134,7 @@ def top_features(model: SvmModel, label: str, n: int = 20) -> pd.DataFrame:
     return pd.DataFrame([(*names[i], float(weights[i])) for i in best], columns=["block", "feature", "weight"])
 
 
-def fit(corpus: Corpus, task: str, settings: SvmSettings, seed: int, folder: Path | None = None) -> Outcome:
+def fit(corpus: Corpus, task: str, settings: SvmSettings, seed: int, folder: Path | None = None) -> FitResult:
     """Train on one task of a corpus, calibrate on dev, answer every row of dev and test; `folder` is not needed.
 
     Raises `UserError` when training has fewer than two classes or the corpus fills none of the blocks.
@@ -159,7 +159,7 @@ def fit(corpus: Corpus, task: str, settings: SvmSettings, seed: int, folder: Pat
         "device": "cpu", "dtype": "float32", "blocks": blocks, "blocks_without_columns": lacking, "mirrored": mirror,
         **facts, "calibration_slope": model.slope, "calibration_offset": model.offset, "seconds": seconds,
     }  # fmt: skip
-    return Outcome(log_probs, [{"step": 1, "iterations": facts["iterations"]}], details, model.save)
+    return FitResult(log_probs, [{"step": 1, "iterations": facts["iterations"]}], details, model.save)
 
 
 def _train(
@@ -168,10 +168,10 @@ def _train(
     """The fitted machine, the counts of dev and test in its columns, and what to record."""
     classes = task_classes(task, corpus.labels)
     counts, labels = _training_rows(corpus, task, classes, features)
-    known = [label for label in classes if label in set(labels)]
-    if len(known) < 2:
-        raise UserError(f"corpus {corpus.name}: training has {len(known)} class for {task}; a classifier needs two.")
-    targets = np.array([known.index(label) for label in labels])
+    seen = [label for label in classes if label in set(labels)]
+    if len(seen) < 2:
+        raise UserError(f"corpus {corpus.name}: training has {len(seen)} class for {task}; a classifier needs two.")
+    targets = np.array([seen.index(label) for label in labels])
     chosen = _stratified(targets, settings.max_rows, seed)
     counts, targets = counts[chosen], targets[chosen]
     kept = np.flatnonzero(np.bincount(counts.indices, minlength=counts.shape[1]) >= settings.min_count)
@@ -189,7 +189,7 @@ def _train(
     machine = _machine(rows, targets, settings, seed)
     linear = settings.kernel == "linear"
     model = SvmModel(
-        classes, known, _vocabulary(features, kept), weighting,
+        classes, seen, _vocabulary(features, kept), weighting,
         machine.coef_.T.astype(np.float32) if linear else np.zeros((0, 0), np.float32),
         machine.intercept_.astype(np.float32) if linear else np.zeros(0, np.float32),
         None if linear else machine,
@@ -261,11 +261,11 @@ def _machine(rows: csr_matrix, targets: np.ndarray, settings: SvmSettings, seed:
 
 def _calibrate(model: SvmModel, counts: csr_matrix, labels: list[str]) -> tuple[float, float]:
     """Slope and offset that give dev the least log loss, over its rows whose class the model knows."""
-    chosen = [row for row, label in enumerate(labels) if label in set(model.known)]
+    chosen = [row for row, label in enumerate(labels) if label in set(model.seen_classes)]
     if not chosen:
         return 1.0, 0.0
     scores = model.scores(counts[chosen])  # (rows, K)
-    gold = [model.known.index(labels[row]) for row in chosen]
+    gold = [model.seen_classes.index(labels[row]) for row in chosen]
 
     def loss(parameters: np.ndarray) -> float:
         log_slope, offset = parameters

@@ -1,51 +1,43 @@
-"""BERT- and GPT-2-like models with a head that reads the states of the entities, or of one piece (the paper, 3.2).
+"""BERT- and GPT-2-like models with a head that reads the states of the entities, or of one subword (the paper, 3.2).
 
-Entities are told to the model by where the head reads, by marks in the sentence, or by both; see pieces.py.
+Entities are told to the model by where the head reads, by marks in the sentence, or by both; see inputs/subwords.py.
 """
 
 import hashlib
-import json
 import math
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import msgspec
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, BertConfig, BertModel, PreTrainedModel, set_seed
 
-from tacred_utils.corpora.example import Corpus, Example
+from tacred_utils.corpora.example import Corpus
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import atomic_path, write_text
-from tacred_utils.ground.labels import SPLITS, task_classes
+from tacred_utils.ground.labels import SPLITS
 from tacred_utils.inputs.encoding import PAD, Encoded, vocabulary
-from tacred_utils.inputs.subwords import TYPED, PieceEncoder, new_words
+from tacred_utils.inputs.subwords import TYPED, SubwordEncoder, new_words
 from tacred_utils.models import defects
-from tacred_utils.models.pooling import FeatureHeads, between, largest_over, mean_over
-from tacred_utils.models.pretrained import bare
-from tacred_utils.models.result import Outcome
-from tacred_utils.models.scoring import SCORED_AT_ONCE, compute_dtype, log_probs, score, tensors
+from tacred_utils.models.pooling import FeatureHeads, pooling
+from tacred_utils.models.pretrained import Pretrained, bare, load_pretrained
+from tacred_utils.models.result import FitResult
+from tacred_utils.models.scoring import SCORED_AT_ONCE, TrainedNetwork, compute_dtype, read_facts, tensors
 from tacred_utils.models.settings import TransformerSettings
-
-if TYPE_CHECKING:
-    from tacred_utils.models.pretrained import Pretrained
 
 torch.backends.cuda.enable_cudnn_sdp(False)  # plans each new shape of a batch, for a second and more
 FEED_FORWARD = 4  # times as wide as the states, as in BERT and in the paper's added layer
-JOINED = {"starts": 2, "means": 2, "spans": 4}  # pooled vectors that the head gets; 1 for other ways
 
 
 class Classifier(nn.Module):
-    """Pieces of S texts (S, T), their lengths (S,), and of B rows: the text (B,), the entities' first and last piece
+    """Subwords of S texts (S, T), their lengths (S,), and of B rows: the text (B,), the entities' first and last piece
     (B, 2) each and types (B, 2) → logits (B, K). Without `text`, row i reads text i. `tags` (S, T) are those of the
-    pieces' words, `states` (S, T, H) those of a frozen backbone, where they are known.
+    subwords' words, `states` (S, T, H) those of a frozen backbone, where they are known.
     """
 
     def __init__(
-        self, backbone: PreTrainedModel, classes: int, settings: TransformerSettings, encoder: PieceEncoder
+        self, backbone: PreTrainedModel, classes: int, settings: TransformerSettings, encoder: SubwordEncoder
     ) -> None:
         super().__init__()
         self.backbone, self.settings, self.dtype = backbone, settings, compute_dtype(settings.precision)
@@ -53,7 +45,7 @@ class Classifier(nn.Module):
         width, heads = backbone.config.hidden_size, backbone.config.num_attention_heads
         self.extra = added_layer(width, heads, settings.dropout) if settings.extra_layer else None
         self.channels = FeatureHeads(width, settings) if settings.pooling == "heads" else None
-        joined = self.channels.width if self.channels else width * JOINED.get(settings.pooling, 1)
+        joined = self.channels.width if self.channels else width * pooling(settings)[0]
         if encoder.tags:
             self.tags = nn.Embedding(len(encoder.tags) + 2, width, padding_idx=PAD)
             nn.init.zeros_(self.tags.weight)  # training starts from what the backbone has learned
@@ -68,51 +60,29 @@ class Classifier(nn.Module):
         text: torch.Tensor | None = None, types: torch.Tensor | None = None, tags: torch.Tensor | None = None,
         states: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:  # fmt: skip
-        shown = torch.arange(input_ids.shape[1], device=input_ids.device) < lengths[:, None]  # (S, T)
+        attention_mask = torch.arange(input_ids.shape[1], device=input_ids.device) < lengths[:, None]  # (S, T)
         if self.training and self.settings.piece_dropout and not self.settings.frozen:
             lost = torch.rand(input_ids.shape, device=input_ids.device) < self.settings.piece_dropout
             lost[:, 0] = False  # [CLS], which the head may read
             input_ids = input_ids.masked_fill(lost, self.hidden_piece)
         if "left_padding" in self.settings.defects:
-            input_ids, shown = defects.left_padded(input_ids, lengths)
+            input_ids, attention_mask = defects.left_padded(input_ids, lengths)
         with torch.autocast(input_ids.device.type, self.dtype, enabled=self.dtype != torch.float32):
             if states is None:
                 read = {"input_ids": input_ids}
                 if tags is not None:
                     read = {"inputs_embeds": self.backbone.get_input_embeddings()(input_ids) + self.tags(tags)}
-                states = self.backbone(**read, attention_mask=shown.long()).last_hidden_state  # (S, T, H)
+                states = self.backbone(**read, attention_mask=attention_mask.long()).last_hidden_state  # (S, T, H)
             if self.extra is not None and "batch_as_time" in self.settings.defects:
                 states = defects.batch_as_time(self.extra, states)
             elif self.extra is not None:
-                states = self.extra(states, src_key_padding_mask=~shown)
+                states = self.extra(states, src_key_padding_mask=~attention_mask)
             rows = torch.arange(len(states), device=states.device) if text is None else text
-            read = self.pooled(states, shown, rows, subject, object)
+            pool = self.channels or pooling(self.settings)[1]
+            read = pool(states, attention_mask, rows, subject, object)
             if types is not None:
                 read = torch.cat([read, self.kinds(types).flatten(1)], 1)
             return {"logits": self.head(read)}
-
-    def pooled(
-        self, states: torch.Tensor, shown: torch.Tensor, rows: torch.Tensor, subject: torch.Tensor, object: torch.Tensor
-    ) -> torch.Tensor:
-        """What the head reads of the states of `rows`. (S, T, H) → (B, H), or several of it joined"""
-        places = torch.arange(states.shape[1], device=states.device)  # (T,)
-        if self.channels is not None:
-            return self.channels(states, shown, rows, subject, object)
-        if self.settings.pooling == "starts":
-            return torch.cat([states[rows, subject[:, 0]], states[rows, object[:, 0]]], 1)
-        if self.settings.pooling == "first":
-            return states[rows, 0]
-        if "pool_padding" in self.settings.defects:
-            return states[rows, -1]
-        if self.settings.pooling == "last":
-            return states[rows, (shown * places).argmax(1)[rows]]  # no padding, on whichever side that is
-        if self.settings.pooling == "mean":
-            return mean_over(states, shown)[rows]
-        if self.settings.pooling == "means":
-            spans = [(places >= span[:, :1]) & (places <= span[:, 1:]) for span in (subject, object)]  # (B, T) each
-            return torch.cat([mean_over(states[rows], span) for span in spans], 1)
-        spans = (subject, object, between(subject, object))  # (B, 2) each
-        return torch.cat([states[rows, 0], *largest_over(states, rows, spans)], 1)
 
 
 def compile_layers(classifier: Classifier) -> None:
@@ -162,11 +132,8 @@ def parameter_summary(classes: int = 42, joined: int = 1) -> dict[str, int]:
     return {place: sum(parameter.numel() for parameter in part.parameters()) for place, part in parts.items()}
 
 
-class TransformerModel:
-    """A trained classifier with all that is needed to score new Examples."""
-
-    def __init__(self, classifier: Classifier, encoder: PieceEncoder, known: list[str], classes: list[str]) -> None:
-        self.classifier, self.encoder, self.known, self.classes = classifier, encoder, known, classes
+class TransformerModel(TrainedNetwork):
+    """A trained Classifier with its SubwordEncoder."""
 
     @property
     def reads(self) -> tuple[set[str], set[str]]:
@@ -174,23 +141,12 @@ class TransformerModel:
         told = self.encoder.types or self.encoder.typed and self.encoder.marks in TYPED
         return {"types"} if told else set(), {"stanford_ner"} if self.encoder.tags else set()
 
-    def log_probs(self, examples: list[Example]) -> np.ndarray:
-        """(rows, classes) log-probabilities, float32; a class that training lacks has -inf."""
-        return log_probs(score(self.classifier, self.encoder.encode(examples)), self.known, self.classes)
-
     def save(self, folder: Path) -> None:
         """Write the weights as model.safetensors; config.json, the tokenizer's files and model.json say how to read them."""
-        with atomic_path(Path(folder) / "model.safetensors") as temporary:
-            save_file({name: weight.contiguous() for name, weight in self.classifier.state_dict().items()}, temporary)
         self.classifier.backbone.config.save_pretrained(folder)
         self.encoder.tokenizer.save_pretrained(folder)
-        facts = {
-            "classes": self.classes, "known": self.known, "settings": msgspec.to_builtins(self.classifier.settings),
-            "typed": self.encoder.typed, "limit": self.encoder.limit, "types": self.encoder.types,
-            "tags": self.encoder.tags,
-            "sha256": _digests(Path(folder)),
-        }  # fmt: skip
-        write_text(Path(folder) / "model.json", json.dumps(facts, ensure_ascii=False))
+        facts = {name: getattr(self.encoder, name) for name in ("typed", "limit", "types", "tags")}
+        self.write(folder, facts | {"sha256": _digests(Path(folder))})
 
 
 def _digests(folder: Path) -> dict[str, str]:
@@ -201,16 +157,15 @@ def _digests(folder: Path) -> dict[str, str]:
 
 def load(folder: Path) -> TransformerModel:
     """Read a saved model; raises what its readers raise when files are missing or damaged."""
-    facts = json.loads((Path(folder) / "model.json").read_text(encoding="utf-8"))
+    facts, settings = read_facts(folder, TransformerSettings)
     found = _digests(Path(folder))  # a tokenizer reads on without half of its files
     if any(found.get(name) != digest for name, digest in facts.get("sha256", {}).items()):
         raise ValueError("config.json or the tokenizer's files are not those that were saved")
-    settings = msgspec.convert(facts["settings"], TransformerSettings)
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     if tokenizer.pad_token_id is None:
-        raise ValueError("its tokenizer has no padding piece")
+        raise ValueError("its tokenizer has no padding token")
     config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    encoder = PieceEncoder(
+    encoder = SubwordEncoder(
         tokenizer, settings.marks, facts["typed"], facts["limit"], tuple(settings.defects), facts.get("types", {}),
         facts.get("tags", {}),
     )  # fmt: skip
@@ -219,17 +174,12 @@ def load(folder: Path) -> TransformerModel:
     return TransformerModel(classifier, encoder, facts["known"], facts["classes"])
 
 
-def fit(corpus: Corpus, task: str, settings: TransformerSettings, seed: int, folder: Path) -> Outcome:
+def fit(corpus: Corpus, task: str, settings: TransformerSettings, seed: int, folder: Path) -> FitResult:
     """Train on one task of a corpus and answer every row of dev and test; checkpoints lie in `folder` meanwhile.
 
     Models of the study's own are kept beside the runs of the corpus, where all of them find them.
     """
-    from tacred_utils.models.pretrained import load_pretrained
-    from tacred_utils.models.training import (  # here: the Trainer takes seconds to import
-        cut_notes,
-        fit_network,
-        labelled,
-    )
+    from tacred_utils.models.training import cut_notes, fit_network, labelled  # here, as scoring.py says
 
     clock = [time.perf_counter()]
     cache = Path(folder).resolve().parent.parent / ".pretrained"
@@ -237,31 +187,32 @@ def fit(corpus: Corpus, task: str, settings: TransformerSettings, seed: int, fol
     clock.append(time.perf_counter())
     set_seed(seed)  # before anything is drawn: embeddings of new marks, the head
     encoder, notes = make_encoder(corpus, settings, pretrained)
-    encoded = {split: encoder.encode(corpus.split(split)) for split in SPLITS}
-    data, known = labelled(corpus, task, encoded)
-    classifier = Classifier(pretrained.backbone, len(known), settings, encoder)
+    data = labelled(corpus, task, {split: encoder.encode(corpus.split(split)) for split in SPLITS})
+    classifier = Classifier(pretrained.backbone, len(data.seen_classes), settings, encoder)
     if settings.frozen:
-        for each in encoded.values():
-            each.flat["states"] = frozen_states(classifier, each)
+        for rows in data.splits.values():
+            rows.encoded.flat["states"] = frozen_states(classifier, rows.encoded)
     if settings.compile:
         compile_layers(classifier)
     clock.append(time.perf_counter())
-    classes = task_classes(task, corpus.labels)
-    answers, history, facts = fit_network(classifier, data, task, known, classes, settings, seed, folder)
+    answers, history, facts = fit_network(classifier, data, settings, seed, folder)
     before = dict(zip(("load", "encode"), np.diff(clock).round(3).tolist(), strict=True))
     details = facts | {
         "pretrained": pretrained.facts, "marks_read": encoder.marks,
         "notes": notes + cut_notes(facts["windowed"], f"{encoder.limit} pieces"),
-        "pieces_a_row": round(float(encoded["train"].lengths.mean()), 1), "seconds": before | facts["seconds"],
+        "pieces_a_row": round(float(data.splits["train"].encoded.lengths.mean()), 1),
+        "seconds": before | facts["seconds"],
     }  # fmt: skip
-    return Outcome(answers, history, details, TransformerModel(classifier, encoder, known, classes).save)
+    return FitResult(
+        answers, history, details, TransformerModel(classifier, encoder, data.seen_classes, data.classes).save
+    )
 
 
 _frozen: dict[str, np.ndarray] = {}  # states by what they come from: runs on the same splits read them once
 
 
 def frozen_states(classifier: Classifier, encoded: Encoded) -> np.ndarray:
-    """(pieces + 1, H) states of the backbone at every piece of every text, float32; the last line is the padding's.
+    """(subwords + 1, H) states of the backbone at every place of every text, float32; the last line is the padding's.
 
     Those of the latest three splits are kept, for the next run with the same backbone.
     """
@@ -286,17 +237,17 @@ def _read(classifier: Classifier, encoded: Encoded) -> np.ndarray:
     order = np.argsort(pieces.lengths, kind="stable")
     for texts in np.array_split(order, math.ceil(len(order) / SCORED_AT_ONCE[device.type])):
         batch = tensors(pieces.batch(texts), device)
-        shown = torch.arange(batch["input_ids"].shape[1], device=device) < batch["lengths"][:, None]  # (S, T)
+        mask = torch.arange(batch["input_ids"].shape[1], device=device) < batch["lengths"][:, None]  # (S, T)
         with torch.autocast(device.type, classifier.dtype, enabled=classifier.dtype != torch.float32):
-            found = classifier.backbone(input_ids=batch["input_ids"], attention_mask=shown.long()).last_hidden_state
+            found = classifier.backbone(input_ids=batch["input_ids"], attention_mask=mask.long()).last_hidden_state
         places = np.concatenate([np.arange(*encoded.offsets[text : text + 2]) for text in texts])
-        states[places] = found[shown].float().cpu().numpy()
+        states[places] = found[mask].float().cpu().numpy()
     return states
 
 
 def make_encoder(
-    corpus: Corpus, settings: TransformerSettings, pretrained: "Pretrained"
-) -> tuple[PieceEncoder, list[str]]:
+    corpus: Corpus, settings: TransformerSettings, pretrained: Pretrained
+) -> tuple[SubwordEncoder, list[str]]:
     """The encoder, with new marks entered into the vocabulary and the backbone, and a sentence on what types there lack."""
     typed = "types" in corpus.columns
     notes = []
@@ -318,4 +269,6 @@ def make_encoder(
         tags = vocabulary(tag for row in corpus.train for tag in row.stanford_ner)
     elif settings.tags:
         notes.append(f"stanford_ner is not in corpus {corpus.name}: no tags are told")
-    return PieceEncoder(pretrained.tokenizer, settings.marks, typed, limit, tuple(settings.defects), types, tags), notes
+    return SubwordEncoder(
+        pretrained.tokenizer, settings.marks, typed, limit, tuple(settings.defects), types, tags
+    ), notes

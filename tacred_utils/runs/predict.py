@@ -14,7 +14,8 @@ from tacred_utils.corpora.example import COLUMNS, UNTYPED, Corpus, Example
 from tacred_utils.corpora.reader import problem
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.labels import NO_RELATION
-from tacred_utils.runs.store import MODULES, Run, is_done, load_model
+from tacred_utils.models.settings import FAMILIES
+from tacred_utils.runs.store import Run, is_done, load_model
 
 Place = str | tuple[int, int]  # an entity: its text, or its first and last word, counted from 0
 _WORD = re.compile(
@@ -122,8 +123,8 @@ def _checked(run: Run) -> _Info:
         info = msgspec.convert(run.info, _Info)
     except msgspec.ValidationError as error:
         raise UserError(f"{place}: is damaged ({error}); train the run again.") from None
-    if info.family not in MODULES:
-        raise UserError(f"{place}: family {info.family!r} is unknown here; known are {', '.join(MODULES)}.")
+    if info.family not in FAMILIES:
+        raise UserError(f"{place}: family {info.family!r} is unknown here; known are {', '.join(FAMILIES)}.")
     if info.status != "done":
         raise UserError(f"{place}: the run is not finished (status {info.status!r}); train it to its end.")
     if not is_done(run.folder):

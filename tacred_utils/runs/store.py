@@ -14,7 +14,6 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
@@ -30,17 +29,13 @@ from tacred_utils.ground.labels import NO_RELATION, SCORED, SPLITS, TASKS, task_
 from tacred_utils.ground.paths import ROOT
 from tacred_utils.metrics.counts import task_scores
 from tacred_utils.models import processes
-from tacred_utils.models.result import Outcome
+from tacred_utils.models.families import family
+from tacred_utils.models.result import FitResult
 from tacred_utils.models.settings import FAMILIES, VERSIONS, TrainingSettings
 from tacred_utils.models.weights import MODELS
 from tacred_utils.runs.predictions import read_predictions
 from tacred_utils.runs.profile import known_family
 
-# Each has fit(corpus, task, settings, seed, folder) -> Outcome, and load(folder) -> a model that can score Examples.
-MODULES = {
-    "svm": "tacred_utils.models.svm", "bilstm": "tacred_utils.models.bilstm",
-    "bert": "tacred_utils.models.transformer", "gpt2": "tacred_utils.models.transformer",
-}  # fmt: skip
 RECORDED = ("numpy", "scipy", "scikit-learn", "imbalanced-learn", "torch", "transformers", "accelerate")
 CHECKPOINTS = "checkpoints"  # the folder of a run that a killed training resumes from; gone when it is done
 PATIENCE = 10  # seconds to wait for another trainer: the kernel of a runner that was killed ends in a few
@@ -324,9 +319,8 @@ def load_model(run: Run) -> object:
     folder = run.folder / "model"
     if not folder.is_dir():
         raise UserError(f"{folder}: this run kept no model; train it with: python -m tacred_utils train … --force.")
-    load = import_module(MODULES[run.info["family"]]).load
     try:
-        return load(folder)
+        return family(run.info["family"]).load(folder)
     except UserError:
         raise
     except Exception as error:  # readers of damaged files raise whatever they like, tokenizers a bare Exception
@@ -383,8 +377,8 @@ def _train(spec: Spec, corpus: Corpus, folder: Path, profile: str, keep_model: b
     shutil.rmtree(work, ignore_errors=True)
 
 
-def _fit(spec: Spec, corpus: Corpus, folder: Path) -> Outcome:
-    return import_module(MODULES[spec.family]).fit(corpus, spec.task, spec.settings, spec.seed, folder / CHECKPOINTS)
+def _fit(spec: Spec, corpus: Corpus, folder: Path) -> FitResult:
+    return family(spec.family).fit(corpus, spec.task, spec.settings, spec.seed, folder / CHECKPOINTS)
 
 
 def _clear(folder: Path) -> None:
@@ -415,7 +409,7 @@ def _describe(spec: Spec, corpus: Corpus, profile: str) -> dict[str, object]:
 
 
 def _write_predictions(
-    task: str, corpus: Corpus, split: str, outcome: Outcome, classes: list[str], folder: Path
+    task: str, corpus: Corpus, split: str, outcome: FitResult, classes: list[str], folder: Path
 ) -> dict[str, float]:
     """Write one split's predictions and log-probabilities; returns its scores. `UserError` if one is no number."""
     examples, log_probs = corpus.split(split), np.ascontiguousarray(outcome.log_probs[split], dtype=np.float32)

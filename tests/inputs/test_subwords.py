@@ -11,7 +11,7 @@ from transformers import AutoTokenizer
 
 from tacred_utils.corpora.example import Example
 from tacred_utils.ground.errors import UserError
-from tacred_utils.inputs.subwords import PieceEncoder, mark_words, new_words
+from tacred_utils.inputs.subwords import SubwordEncoder, mark_words, new_words
 from tacred_utils.inputs.vectors import minilm_folder
 from tacred_utils.models.pretrained import byte_pairs
 
@@ -49,13 +49,13 @@ def bytes_():
 TOKENIZERS = pytest.mark.parametrize("make", [word_pieces, bytes_], ids=["word pieces", "byte pairs"])
 
 
-def encoder(make, marks: str, limit: int = 256, typed: bool = True, defects: tuple[str, ...] = ()) -> PieceEncoder:
+def encoder(make, marks: str, limit: int = 256, typed: bool = True, defects: tuple[str, ...] = ()) -> SubwordEncoder:
     tokenizer = make()
     tokenizer.add_tokens(new_words(marks, ["PERSON", "STATE_OR_PROVINCE"], typed), special_tokens=True)
-    return PieceEncoder(tokenizer, marks, typed, limit, defects)
+    return SubwordEncoder(tokenizer, marks, typed, limit, defects)
 
 
-def read(reader: PieceEncoder, row: Example, role: str) -> str:
+def read(reader: SubwordEncoder, row: Example, role: str) -> str:
     """The text of an entity's pieces, without the blanks that decoding puts between words."""
     encoded = reader.encode([row])
     first, last = encoded.fixed[role][0]
@@ -94,9 +94,9 @@ def test_marks_stand_as_published() -> None:
         "typed_marker_punct": "@ * person * Bill @ was born in # ^ city ^ Seattle # .",
     }
     for marks, text in expected.items():
-        assert " ".join(PieceEncoder(None, marks, True, 256).marked(row)[0]) == text
-    assert " ".join(PieceEncoder(None, "mask", False, 256).marked(row)[0]) == expected["none"]
-    assert " ".join(PieceEncoder(None, "typed_marker_punct", False, 256).marked(row)[0]) == expected["marker_punct"]
+        assert " ".join(SubwordEncoder(None, marks, True, 256).marked(row)[0]) == text
+    assert " ".join(SubwordEncoder(None, "mask", False, 256).marked(row)[0]) == expected["none"]
+    assert " ".join(SubwordEncoder(None, "typed_marker_punct", False, 256).marked(row)[0]) == expected["marker_punct"]
 
 
 @settings(max_examples=100, deadline=None)
@@ -106,10 +106,10 @@ def test_marking_keeps_every_word_and_every_place(data) -> None:
     spans = [tuple(sorted(data.draw(st.lists(st.integers(0, size - 1), min_size=2, max_size=2)))) for _ in range(2)]
     token = [f"w{number}" for number in range(size)]
     for marks in MARKS:
-        words, tags, subject, objekt = PieceEncoder(None, marks, True, 256).marked(
+        words, tags, subject, objekt = SubwordEncoder(None, marks, True, 256).marked(
             changed(example(token, *spans), stanford_ner=[f"tag of {word}" for word in token])
         )
-        assert tags == [f"tag of {word}" if word in token else "" for word in words]
+        assert tags == [f"tag of {word}" if word in token else None for word in words]
         for (start, end), span in zip((subject, objekt), spans, strict=True):
             inside = [word for word in words[start : end + 1] if word in token]
             assert 0 <= start <= end < len(words)
@@ -126,7 +126,7 @@ def test_marking_keeps_every_word_and_every_place(data) -> None:
 def test_a_window_holds_both_entities_and_the_tokenizers_own_pieces(limit: int, size: int, data) -> None:
     row = np.arange(1000, 1000 + size + 2)
     places = [sorted(data.draw(st.tuples(st.integers(1, size), st.integers(1, size)))) for _ in range(2)]
-    reader = PieceEncoder(None, "none", False, limit)
+    reader = SubwordEncoder(None, "none", False, limit)
     [kept, told], spans, cut = reader._shortened(np.stack([row, row]), [tuple(p) for p in places], 1, 1)
     assert (kept == told).all()
     assert len(kept) <= limit and cut == (len(row) > limit)

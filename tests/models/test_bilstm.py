@@ -20,9 +20,9 @@ from tacred_utils.ground.labels import NO_RELATION, SPLITS, TASKS, task_classes,
 from tacred_utils.ground.paths import ROOT
 from tacred_utils.inputs.encoding import Encoded, Encoder
 from tacred_utils.metrics.counts import task_scores
-from tacred_utils.models import training
-from tacred_utils.models.bilstm import BilstmModel, PaddedLstm, Reader, fit, load
-from tacred_utils.models.sampling import LengthGrouped, class_weights, undersample
+from tacred_utils.models import checkpoints, training
+from tacred_utils.models.bilstm import BilstmClassifier, PaddedLstm, fit, load
+from tacred_utils.models.sampling import LengthGrouped, chosen_rows, class_weights, undersample
 from tacred_utils.models.training import SHIFTS
 from tacred_utils.runs.profile import load_profile
 from tacred_utils.runs.store import Run, Spec, load_model, train
@@ -72,7 +72,7 @@ def test_a_padded_row_reads_like_the_row_alone(bidirectional: bool) -> None:
 
 def test_a_pair_reads_its_words_and_the_largest_states_on_the_side_of_its_order() -> None:
     settings = replace(SHARED, dropout=0.0)
-    reader = Reader(Encoder({}, {}, {}, 60, 0, True, "span", False, True), 2, settings)
+    reader = BilstmClassifier(Encoder({}, {}, {}, 60, 0, True, "span", False, True), 2, settings)
     states = torch.tensor([[9.0, 1, 2, 5, 3, 8]])[:, :, None]  # (S, T, 1)
     subject, objekt = torch.tensor([[1, 1], [3, 4], [2, 4]]), torch.tensor([[3, 4], [1, 1], [4, 4]])
     rows = torch.tensor([0, 0, 0])  # in turn; the other way round; one within the other
@@ -87,7 +87,7 @@ def test_pairs_that_share_a_sentence_are_answered_as_if_each_had_its_own(tmp_pat
     model, test = outcome.save.__self__, turned_too(corpus()).test
     together = model.encoder.encode(test)
     assert len(together) == len(test) and len(together.offsets) - 1 < len(test) / 2 + 1
-    apart = BilstmModel(model.reader, dataclasses.replace(model.encoder, shared=False), model.known, model.classes)
+    apart = dataclasses.replace(model, encoder=dataclasses.replace(model.encoder, shared=False))
     assert apart.encoder.encode(test).texts is None
     assert np.allclose(apart.log_probs(test), model.log_probs(test), atol=1e-5)
     assert np.array_equal(model.log_probs(test), outcome.log_probs["test"])
@@ -206,22 +206,23 @@ def start(self, *args):
     real(self, *args)
     self.add_callback(Killer())
 training._Trainer.__init__ = start
-t.train(t.Spec("bilstm", "joint", 13, t.replace(t.SETTINGS, epochs=4, patience=2)), t.corpus(150), pathlib.Path(sys.argv[1]), "open")
+t.train(t.Spec("bilstm", "joint", 13, t.RESUMED[sys.argv[3]]), t.corpus(150), pathlib.Path(sys.argv[1]), "open")
 """
 
 
-@pytest.mark.parametrize("steps", [7, 25])
-def test_a_killed_run_resumes_to_the_same_predictions(tmp_path, steps: int) -> None:
+RESUMED = {restore: replace(SETTINGS, epochs=4, patience=2, restore=restore) for restore in ("best", "mean")}
+
+
+@pytest.mark.parametrize("steps, restore", [(7, "best"), (25, "best"), (28, "mean")])
+def test_a_killed_run_resumes_to_the_same_predictions(tmp_path, steps: int, restore: str) -> None:
     """kill -9 within the first epoch (saved at step 4) and within a later one; 10 steps an epoch."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    unbroken = train(
-        Spec("bilstm", "joint", 13, replace(SETTINGS, epochs=4, patience=2)), corpus(150), tmp_path / "unbroken", "open"
-    )
+    unbroken = train(Spec("bilstm", "joint", 13, RESUMED[restore]), corpus(150), tmp_path / "unbroken", "open")
     command = [sys.executable, "-c", SCRIPT, str(tmp_path / "killed")]
-    assert subprocess.run([*command, str(steps)], cwd=ROOT, env=environment).returncode == -signal.SIGKILL
+    assert subprocess.run([*command, str(steps), restore], cwd=ROOT, env=environment).returncode == -signal.SIGKILL
     [folder] = (tmp_path / "killed" / "tiny").glob("bilstm-*")
     assert list((folder / "checkpoints").glob("checkpoint-*")) and not (folder / "metrics.json").exists()
-    assert subprocess.run([*command, "-1"], cwd=ROOT, env=environment).returncode == 0
+    assert subprocess.run([*command, "-1", restore], cwd=ROOT, env=environment).returncode == 0
     for name in (
         "predictions/test.jsonl",
         "predictions/dev.safetensors",
@@ -235,11 +236,71 @@ def test_a_killed_run_resumes_to_the_same_predictions(tmp_path, steps: int) -> N
     )
 
 
-def test_a_half_written_checkpoint_is_passed_over(tmp_path) -> None:
-    for step, state in ((10, "{}"), (20, '{"log_his')):
-        (tmp_path / f"checkpoint-{step}").mkdir()
-        (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text(state)
-    assert training._last_checkpoint(tmp_path).name == "checkpoint-10"
+def make_checkpoints(folder, restore: str, best: int = 10, steps: tuple[int, ...] = (10, 20)) -> None:
+    """Sealed checkpoints of ten steps an epoch, with small files under the names that the Trainer gives them."""
+    for step in steps:
+        checkpoint = folder / f"checkpoint-{step}"
+        checkpoint.mkdir(parents=True)
+        for name in ("optimizer.pt", "model.safetensors", "rng_state.pth", "scheduler.pt"):
+            (checkpoint / name).write_bytes(f"{name} of step {step}".encode() * 100)
+        (checkpoint / "trainer_state.json").write_text(json.dumps({"best_global_step": best, "log_history": []}))
+        if restore == "mean":
+            checkpoints.keep_weights(checkpoint, step // 10)
+        checkpoints.seal(checkpoint, step // 10, restore)
+
+
+FILES = ("optimizer.pt", "model.safetensors", "rng_state.pth", "scheduler.pt", "trainer_state.json", "checksums.json")
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("harm", ["cut", "changed", "gone"])
+def test_a_damaged_checkpoint_is_told_of_and_passed_over(name: str, harm: str, tmp_path, capsys) -> None:
+    make_checkpoints(tmp_path, "best")
+    assert checkpoints.last_whole(tmp_path, "best").name == "checkpoint-20" and capsys.readouterr().err == ""
+    file = tmp_path / "checkpoint-20" / name
+    data = file.read_bytes()
+    file.write_bytes({"cut": data[: len(data) // 2], "changed": b"#" + data[1:], "gone": b""}[harm])
+    if harm == "gone":
+        file.unlink()
+    assert checkpoints.last_whole(tmp_path, "best").name == "checkpoint-10"
+    assert f"{file}: is damaged or missing" in capsys.readouterr().err and not file.parent.exists()
+
+
+def test_what_is_restored_in_the_end_has_to_be_whole_too(tmp_path, capsys) -> None:
+    for restore, file in (("best", "checkpoint-10/model.safetensors"), ("mean", "epoch-2.safetensors")):
+        folder = tmp_path / restore
+        make_checkpoints(folder, restore, 10, (10, 20, 30))
+        (folder / file).write_bytes(b"harmed")
+        found = checkpoints.last_whole(folder, restore)
+        assert found is None if restore == "best" else found.name == "checkpoint-10"
+        assert str(folder / file) in capsys.readouterr().err
+    make_checkpoints(tmp_path / "last", "last", 10)
+    (tmp_path / "last" / "checkpoint-10" / "model.safetensors").write_bytes(b"harmed")
+    assert checkpoints.last_whole(tmp_path / "last", "last").name == "checkpoint-20"
+
+
+def test_the_mean_is_that_of_the_later_half_of_the_epochs(tmp_path) -> None:
+    """Five epochs: the weights of the third to the fifth; a count of batches, which is no weight, is the last one's."""
+    settings, seen = replace(SETTINGS, epochs=5, patience=0, restore="mean"), []
+
+    class Watched(training._Pace):
+        def on_save(self, args, state, control, **more):
+            super().on_save(args, state, control, **more)
+            seen.append(checkpoints.load_file(f"{args.output_dir}/checkpoint-{state.global_step}/model.safetensors"))
+
+    training._Pace, whole = Watched, training._Pace
+    try:
+        outcome = fit(corpus(), "joint", settings, 13, tmp_path)
+    finally:
+        training._Pace = whole
+    found = outcome.save.__self__.classifier.state_dict()
+    for name, weight in found.items():
+        wanted = torch.stack([weights[name] for weights in seen[2:]])
+        assert torch.allclose(weight, wanted.mean(0) if weight.is_floating_point() else wanted[-1], atol=1e-6), name
+    assert len(seen) == 5 and not torch.equal(found["word.weight"], seen[-1]["word.weight"])
+    last = fit(corpus(), "joint", replace(settings, restore="last"), 13, tmp_path / "last")
+    assert last.history == outcome.history and not np.array_equal(last.log_probs["test"], outcome.log_probs["test"])
+    assert sorted(path.name for path in tmp_path.glob("epoch-*")) == [f"epoch-{n}.safetensors" for n in (2, 3, 4, 5)]
 
 
 def test_accumulated_batches_give_the_gradient_of_one(tmp_path) -> None:
@@ -315,10 +376,7 @@ def test_rare_relations_are_repeated_among_the_rows_that_the_task_has(task: str)
         if (task, label) != ("relation_only", NO_RELATION)
     ]
     target = np.array([known.index(label) if label in known else -1 for label in gold])
-    data = training.Rows(None, gold, target)
-    chosen = training._chosen(
-        data, task, np.flatnonzero(target >= 0), replace(SETTINGS, upsample=1.0, max_ratio=0.0), 13
-    )
+    chosen = chosen_rows(gold, target, task, replace(SETTINGS, upsample=1.0, max_ratio=0.0), 13)
     counts = pd.Series([gold[row] for row in chosen]).value_counts()
     assert counts["per:spouse"] == counts["org:founded_by"] == 4
     assert counts.get(NO_RELATION, 0) == (5 if task == "joint" else 0)

@@ -64,13 +64,13 @@ def logit(model: TransformerModel, label: str) -> float:
         name: torch.from_numpy(values) for name, values in model.encoder.encode([SENTENCE]).batch(np.array([0])).items()
     }
     with torch.no_grad():
-        return float(model.classifier.eval()(**batch)["logits"][0, model.known.index(label)])
+        return float(model.classifier.eval()(**batch)["logits"][0, model.seen_classes.index(label)])
 
 
 def test_scores_of_a_linear_model_add_up_to_its_logit_less_the_bias(pretrained):
     model = linear_model(pretrained)
     answer, pieces = saliency(model, SENTENCE)
-    bias = model.classifier.head[-1].bias[model.known.index(answer)].item()
+    bias = model.classifier.head[-1].bias[model.seen_classes.index(answer)].item()
     assert pieces.score.sum() == pytest.approx(logit(model, answer) - bias, abs=1e-5)
     assert len(pieces) == model.encoder.encode([SENTENCE]).lengths[0], "padding is no piece"
 

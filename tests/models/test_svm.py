@@ -11,7 +11,7 @@ from scipy.sparse import csr_matrix
 from tacred_utils.corpora.example import Corpus, Example
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.labels import NO_RELATION, TASKS, task_classes, task_label
-from tacred_utils.models.result import Outcome
+from tacred_utils.models.result import FitResult
 from tacred_utils.models.settings import SvmSettings
 from tacred_utils.models.svm import TRUSTED, Weighting, fit, load, top_features
 from tacred_utils.runs.profile import load_profile
@@ -57,7 +57,7 @@ def corpus(train: dict[str, int] = SIZES, dev: dict[str, int] = SIZES, test: dic
     return Corpus("tiny", rows("train", train, 1), rows("dev", dev, 2), rows("test", test, 3))
 
 
-def answers(outcome: Outcome, task: str, given: Corpus, split: str = "test") -> list[str]:
+def answers(outcome: FitResult, task: str, given: Corpus, split: str = "test") -> list[str]:
     classes = task_classes(task, given.labels)
     return [classes[index] for index in outcome.log_probs[split].argmax(axis=1)]
 

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import typing
 
 import numpy as np
 import pytest
@@ -21,11 +22,12 @@ from tacred_utils.ground.labels import NO_RELATION, TASKS, task_classes, task_la
 from tacred_utils.ground.paths import ROOT
 from tacred_utils.metrics.counts import class_shares
 from tacred_utils.models import pretrained, training
-from tacred_utils.models.pooling import FeatureHeads, largest_over
+from tacred_utils.models.optimization import Loss
+from tacred_utils.models.pooling import CHANNELS, POOLINGS, FeatureHeads, largest_over, pooling
 from tacred_utils.models.pretrained import load_pretrained
 from tacred_utils.models.sampling import LengthGrouped, upsample
-from tacred_utils.models.settings import OwnModel
-from tacred_utils.models.training import Loss, compute_dtype, score
+from tacred_utils.models.scoring import compute_dtype, score
+from tacred_utils.models.settings import Channel, OwnModel, TransformerSettings
 from tacred_utils.models.transformer import (
     Classifier,
     compile_layers,
@@ -68,8 +70,20 @@ def tensors(encoded, chosen):
     return {name: torch.from_numpy(values) for name, values in encoded.batch(np.array(chosen)).items()}
 
 
+EVERY_POOLING = pytest.mark.parametrize("pooling", [*POOLINGS, "heads"])
+
+
+def test_every_name_of_a_pooling_or_channel_has_its_function_and_another_is_an_error() -> None:
+    named = typing.get_type_hints(TransformerSettings)["pooling"]
+    assert {*typing.get_args(named)} == {*POOLINGS, "heads"} and {*typing.get_args(Channel)} == {*CHANNELS, "attention"}
+    with pytest.raises(UserError, match="pooling=spams: is unknown; choose one of starts"):
+        pooling(replace(SPANS, pooling="spams"))
+    with pytest.raises(UserError, match="channels: attraction is unknown"):
+        FeatureHeads(6, replace(SPANS, head_dim=4, channels=("mean", "attraction")))
+
+
 @ALL
-@pytest.mark.parametrize("pooling", ["starts", "means", "first", "last", "mean", "spans", "heads"])
+@EVERY_POOLING
 def test_padded_logits_are_those_of_the_row_alone(given, pooling: str, tmp_path) -> None:
     settings = replace(given, pooling=pooling, head_dim=given.head_dim or 8 * (pooling == "heads"))
     model, encoded = made(settings, tmp_path, rows("train", 24, 1))
@@ -93,7 +107,7 @@ def pairs_of_sentences(count: int) -> list[Example]:
     )]  # fmt: skip
 
 
-@pytest.mark.parametrize("pooling", ["starts", "means", "first", "last", "mean", "spans", "heads"])
+@EVERY_POOLING
 def test_pairs_of_a_sentence_share_a_pass_and_answer_as_alone(pooling: str, tmp_path) -> None:
     settings = replace(BERT, pooling=pooling, type_dim=4)
     model, encoded = made(settings, tmp_path, examples := pairs_of_sentences(8))

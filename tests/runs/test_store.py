@@ -23,7 +23,7 @@ from tacred_utils.corpora.reader import assemble
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.labels import NO_RELATION, SPLITS, task_classes
 from tacred_utils.ground.paths import ROOT
-from tacred_utils.models.result import Outcome
+from tacred_utils.models.result import FitResult
 from tacred_utils.runs import experiments, store
 from tacred_utils.runs.profile import load_profile, parse_overrides
 from tacred_utils.runs.store import Run, Spec, find_runs, is_done, publish, train
@@ -61,11 +61,10 @@ def model(monkeypatch):
             folder.mkdir(parents=True)
             (folder / "weights.json").write_text("{}")
 
-        return Outcome(log_probs, [{"epoch": 1, "loss": 0.5}], {"device": "cpu", "dtype": "float64"}, save)
+        return FitResult(log_probs, [{"epoch": 1, "loss": 0.5}], {"device": "cpu", "dtype": "float64"}, save)
 
     module.fit, module.load = fit, lambda folder: "model"
-    monkeypatch.setitem(sys.modules, "stand_in", module)
-    monkeypatch.setitem(store.MODULES, "svm", "stand_in")
+    monkeypatch.setattr(store, "family", lambda name: module)
     return module
 
 
