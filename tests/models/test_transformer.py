@@ -53,7 +53,7 @@ MARKED = replace(PROFILE.settings("bert", "typed_marker_punct"), **TINY | {"mode
 SPANS = replace(
     PROFILE.settings("bert", "spans"), **TINY | {"model": "own_encoder", "type_dim": 4, "piece_dropout": 0.1}
 )
-GPT2 = replace(PROFILE.settings("gpt2"), **TINY | {"head_dim": 0})
+GPT2 = replace(PROFILE.for_corpus("conll04").settings("gpt2"), **TINY | {"head_dim": 0})
 ALL = pytest.mark.parametrize("given", [BERT, MARKED, SPANS, GPT2], ids=["bert", "marked", "spans", "gpt2"])
 
 
