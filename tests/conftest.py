@@ -41,11 +41,11 @@ class Copy:
         (root / "notebooks").mkdir()
         self.smoke = root / "results" / "smoke"
 
-    def notebook(self, name: str, *code: str, parameters: str = PARAMETERS) -> None:
+    def notebook(self, name: str, *code: str, parameters: str = PARAMETERS, **metadata: object) -> None:
         tagged = new_code_cell(parameters, metadata={"tags": ["parameters"]}, id="parameters")
         cells = [new_markdown_cell("# A question?", id="title"), tagged]
         cells += [new_code_cell(source, id=f"cell-{index}") for index, source in enumerate(code)]
-        nbformat.write(new_notebook(cells=cells), self.root / "notebooks" / name)
+        nbformat.write(new_notebook(cells=cells, metadata=metadata), self.root / "notebooks" / name)
 
     def command(self, *options: str, **variables: str) -> dict:
         environment = os.environ | {"PYTHONPATH": str(self.root), "MPLBACKEND": "Agg"} | variables

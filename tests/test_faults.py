@@ -112,8 +112,8 @@ def test_what_stops_between_notebooks_is_told_with_the_command_that_resumes(
             return True
 
     asked = []
-    where = runner.places("smoke", study.root, "sample")
-    assert runner.run_jobs([Job(Path("02_two.ipynb"), where, {}, "")], False, ["--profile=smoke"]) == status
+    job = Job(Path("02_two.ipynb"), "sample", study.root, {}, "", runner.Reads())
+    assert runner.run_jobs([job], False, ["--profile=smoke"]) == status
     first, last = capsys.readouterr().err.splitlines()
     assert first.startswith(said) and re.fullmatch(r"To resume: .*run_all\.sh'? --profile=smoke --from 02", last)
 

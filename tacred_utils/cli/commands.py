@@ -226,7 +226,9 @@ def runs_publish(options: argparse.Namespace) -> None:
     shown = [
         run
         for run in find_runs(options.results, options.corpus)
-        if run.info["profile"] != "smoke" and entry(run, load_profile(run.info["profile"]))
+        if run.info["profile"] != "smoke"
+        and not run.info["corpus"]["synthetic"]
+        and entry(run, load_profile(run.info["profile"]))
     ]
     for folder in publish(shown, options.to, lambda run: publishes_log_probs(run, load_profile(run.info["profile"]))):
         print(folder)

@@ -317,8 +317,8 @@ class Study:
         return " ".join(words + ["…"] * (before + 1 < len(example.token)))
 
     def _folder(self, published: bool) -> Path:
-        name = "published" if published else self.corpus.name
-        return manifest.places(self.profile.name, self.results, name).figures
+        name = manifest.PUBLISHED if published else self.corpus.name
+        return manifest.places(self.results, name).figures
 
     def _record(self, folder: Path, files: list[Path], published: bool) -> None:
         runs = self._gathered if published else self._runs

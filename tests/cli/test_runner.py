@@ -1,6 +1,7 @@
 """The runner on tiny notebooks, in a copy of the study whose path holds a space."""
 
 import json
+import re
 import signal
 import subprocess
 import time
@@ -13,11 +14,13 @@ from filelock import FileLock
 from nbformat.v4 import new_code_cell, new_notebook
 
 from tacred_utils.cli import runner
+from tacred_utils.cli.execute import clean
 from tacred_utils.cli.options import parse
-from tacred_utils.cli.runner import clean, plan
+from tacred_utils.cli.runner import plan
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.paths import FIGURES, NOTEBOOKS
-from tacred_utils.notebook.manifest import places, read_manifest, record
+from tacred_utils.ground.paths import FIGURES, NOTEBOOKS, PUBLISHED_RUNS, RESULTS
+from tacred_utils.notebook import manifest
+from tacred_utils.notebook.manifest import STUDY, hand_over, held_back, places, read_manifest, record
 
 
 def test_runs_then_skips_then_reruns_only_what_changed(study: Copy):
@@ -48,44 +51,171 @@ def test_runs_then_skips_then_reruns_only_what_changed(study: Copy):
     assert (executed / "01_one.ipynb").read_bytes() == before["01_one.ipynb"]  # same outputs, same bytes
 
 
-def test_a_reader_of_runs_is_run_again_when_there_are_other_runs(study: Copy):
-    made = "results/smoke/sample/a-run/run.json"
-    trains = f"import pathlib\npath = pathlib.Path('{made}')\npath.parent.mkdir(parents=True)\npath.touch()"
-    study.notebook("01_trains.ipynb", trains)
-    study.notebook("02_reads.ipynb", "# study.find(", "1")
-    study.notebook("03_reads_systems.ipynb", "# study.systems(", "1")  # which a run that is no system's does not touch
-    assert study.run().returncode == 0
-    assert study.run().stdout.count("up to date") == 3
-    (study.root / made).write_text("another run")
-    assert ["up to date" in line for line in study.run().stdout.splitlines()] == [True, False, True]
+@pytest.mark.parametrize(
+    ("reads", "there", "again"),
+    [
+        ("none", "results/mine/a-run", False),
+        ("systems", "results/mine/a-run", False),  # a run that is no system's
+        ("corpus", "results/mine/a-run", True),
+        ("corpus", "data/runs/conll04/a-run", False),
+        ("published", "data/runs/conll04/a-run", True),
+    ],
+)
+def test_a_notebook_is_run_again_when_there_are_other_runs_of_those_that_it_reads(
+    tmp_path, monkeypatch, reads, there, again
+):
+    monkeypatch.setattr(runner, "PUBLISHED_RUNS", tmp_path / "data" / "runs")
+    parameters = {"profile": "sample"}
+    job = runner.Job(Path("06_x.ipynb"), "mine", tmp_path / "results", parameters, "", runner.Reads(runs=reads))
+    before = job.inputs()
+    (tmp_path / there).mkdir(parents=True)
+    (tmp_path / there / "run.json").write_text("{}")
+    assert (job.inputs() != before) == again
 
 
-def test_a_gatherer_of_published_runs_is_run_again_when_any_corpus_has_others(study: Copy):
-    study.notebook("01_gathers.ipynb", "# shelves(", "1")
-    study.notebook("02_reads.ipynb", "# study.find(", "1")
-    assert study.run().returncode == 0
-    published = study.root / "data" / "runs" / "conll04" / "a-run" / "run.json"
-    published.parent.mkdir(parents=True)
-    published.touch()
-    assert ["up to date" in line for line in study.run().stdout.splitlines()] == [False, True]
+@pytest.mark.parametrize(
+    ("changed", "again"),
+    [("metrics/counts.py", True), ("notebook/study.mplstyle", True), ("cli/site/style.css", False),
+     ("models/svm.py", False), ("sample/grammar.py", False)],
+)  # fmt: skip
+def test_a_notebook_is_run_again_when_a_room_that_it_reads_changes(study: Copy, monkeypatch, changed, again):
+    study.notebook("01_one.ipynb", "x = 1", reads={"rooms": ["metrics"], "runs": "none", "data": []})
+    monkeypatch.setattr(runner, "NOTEBOOKS", study.root / "notebooks")
+    monkeypatch.setattr(runner, "PACKAGE", study.root / "tacred_utils")
+    monkeypatch.setattr(runner, "_fetch", lambda corpus, data: None)
+    given = []
+    for text in ("", "# changed"):
+        file = study.root / "tacred_utils" / changed
+        file.write_text(text)
+        runner._folder_digest.cache_clear()
+        given += [job.given for job in plan(parse(["run", "--corpus", "kbp37"]))]
+    runner._folder_digest.cache_clear()
+    assert len(given) == 2 and (given[0] != given[1]) == again
+
+
+def test_a_misspelt_declaration_is_told(study: Copy):
+    study.notebook("01_one.ipynb", "x = 1", reads={"rooms": ["metric"]})
+    with pytest.raises(UserError, match=r"01_one.ipynb: is no readable notebook \(Invalid enum value 'metric'"):
+        runner._read(study.root / "notebooks" / "01_one.ipynb", {})
+
+
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("[0-9]*.ipynb")), ids=lambda path: path.stem)
+def test_a_notebook_declares_every_room_that_it_imports(path: Path):
+    cells, reads = runner._read(path, {})
+    imported = set(re.findall(r"^(?:code )?(?:from|import) tacred_utils\.(\w+)", "\n".join(cells), re.MULTILINE))
+    assert imported <= {*runner.ALWAYS, *reads.rooms}
+
+
+def test_what_a_profile_covers_is_run_corpus_by_corpus_and_what_is_said_of_all_once_at_the_end(study, monkeypatch):
+    monkeypatch.setattr(runner, "NOTEBOOKS", study.root / "notebooks")
+    monkeypatch.setattr(runner, "_fetch", lambda corpus, data: None)
+    study.notebook("02_one.ipynb", "x = 1", reads={"runs": "none"})
+    study.notebook("10_all.ipynb", "x = 1")
+    options = parse(["run"])
+    options.results = PUBLISHED_RUNS
+    jobs = [(job.number, job.corpus, job.parameters["profile"]) for job in plan(options)]
+    assert jobs == [
+        *(("02", corpus, "open") for corpus in ("redocred_small", "conll04", "kbp37")),
+        ("10", STUDY, "open"),
+    ]
+
+
+MAKE = (
+    "from pathlib import Path\nfrom tacred_utils.notebook.manifest import record, places\n"
+    "folder = places(Path(results).resolve(), Path(corpus).name).figures\n"
+    "folder.mkdir(parents=True, exist_ok=True)\n"
+    "(folder / '01_{0}.csv').write_text('x')\n"
+    "record(folder, [folder / '01_{0}.csv'], '01', [], {{}}, None)\n"
+    "print((folder / '01_{0}.csv').relative_to(Path().resolve()))"
+)
 
 
 def test_outputs_that_a_notebook_no_longer_makes_go(study: Copy):
-    make = (
-        "from pathlib import Path\nfrom tacred_utils.notebook.manifest import record, places\n"
-        "folder = places('smoke', Path(results), 'sample').figures\n"
-        "folder.mkdir(parents=True, exist_ok=True)\n"
-        "(folder / '01_{0}.csv').write_text('x')\n"
-        "record(folder, [folder / '01_{0}.csv'], '01', [], {{}}, None)"
-    )
     figures = study.smoke / "figures" / "sample"
     for name in ("old", "new"):
-        study.notebook("01_one.ipynb", make.format(name))
+        study.notebook("01_one.ipynb", MAKE.format(name))
         assert study.run().returncode == 0
     assert list(read_manifest(figures)) == ["01_new.csv"]
     assert not (figures / "01_old.csv").exists()
     (figures / "01_new.csv").unlink()
     assert "done" in study.run().stdout  # a missing output is made again
+
+
+def test_products_go_to_the_folders_that_people_read(study: Copy):
+    study.notebook("01_one.ipynb", MAKE.format("x"))
+    assert study.run("--profile=sample").returncode == 0
+    assert [*read_manifest(study.root / "figures" / "sample")] == ["01_x.csv"]
+    executed = (study.root / "notebooks" / "executed" / "sample" / "01_one.ipynb").read_text()
+    assert '"figures/sample/01_x.csv' in executed and "results/figures" not in executed
+    assert not [*(study.root / "results" / "figures").rglob("*.csv")]
+
+
+def entry(*runs: str, **more: object) -> dict:
+    return {"notebook": "06", "runs": [*runs], "profile": "open", "commit": "1", **more}
+
+
+OLD = {"06_x.pdf": entry("conll04/svm-joint-s13-aaaa", "conll04/svm-joint-s42-bbbb")}
+HELD_BACK = {
+    "a smaller profile": ("conll04", "conll04", "sample", OLD, "is made on conll04 under profile open"),
+    "the first ones under another profile": ("kbp37", "kbp37", "paper", {}, "is made on kbp37 under profile open"),
+    "what is of all corpora, made beside another": ("published", "sample", "open", OLD, "is made on redocred_small under"),
+    "a figure that is lacking": ("conll04", "conll04", "open", {}, "holds 06_x.pdf, which was not made now"),
+    "fewer seeds": ("conll04", "conll04", "open", {"06_x.pdf": entry("conll04/svm-joint-s13-cccc")}, "holds 06_x.pdf of more runs"),
+    "the same runs made anew": (
+        "conll04", "conll04", "open", {"06_x.pdf": entry("conll04/svm-joint-s13-cccc", "conll04/svm-joint-s42-dddd")}, "",
+    ),
+    "more than there was": ("published", "redocred_small", "open", OLD | {"06_y.pdf": entry()}, ""),
+    "what is not committed": ("sample", "sample", "sample", {}, ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("corpus", "maker", "profile", "new", "why"), HELD_BACK.values(), ids=HELD_BACK)
+def test_what_knows_less_takes_no_place_of_what_is_committed(corpus, maker, profile, new, why):
+    said = held_back(corpus, maker, profile, new, OLD)
+    assert said.startswith(why) and bool(said) == bool(why)
+
+
+def test_committed_figures_stay_where_a_run_knows_less_and_one_line_says_so(study: Copy, monkeypatch, capsys):
+    """On a corpus that is committed, under a small profile: in the copy itself, without a kernel."""
+    drafts = places(study.root / "results", "conll04").figures
+    monkeypatch.setattr(manifest, "FIGURES", study.root / "figures")
+    monkeypatch.setattr(manifest, "NOTEBOOKS", study.root / "notebooks")
+
+    def execute(source, parameters, logs, bar):
+        drafts.mkdir(parents=True)
+        (drafts / "01_x.csv").write_text("new")
+        record(drafts, [drafts / "01_x.csv"], "01", [], {}, None)
+        return {"cells": []}
+
+    monkeypatch.setattr(runner, "execute", execute)
+    kept = study.root / "figures" / "conll04"
+    kept.mkdir(parents=True)
+    (kept / "01_x.csv").write_text("old")
+    record(kept, [kept / "01_x.csv"], "01", [], {}, None)
+    job = runner.Job(Path("01_one.ipynb"), "conll04", study.root / "results", {"profile": "sample"}, "", runner.Reads())
+    assert runner.run_jobs([job], False, []) == 0
+    _, said = capsys.readouterr().out.splitlines()
+    assert "conll04 stays: it is made on conll04 under profile open; what was made now lies in" in said
+    assert (kept / "01_x.csv").read_text() == "old" and (drafts / "01_x.csv").read_text() == "new"
+    assert (drafts.parent.parent / "executed" / "conll04" / "01_one.ipynb").exists() and job.is_current()
+
+
+def test_files_are_handed_over_in_place_of_the_older_ones_and_keep_their_maker(tmp_path: Path):
+    made, read = tmp_path / "made", tmp_path / "read"
+    for folder, names, commit in ((read, ("same", "other", "gone"), "1"), (made, ("same", "other"), "2")):
+        for name in names:
+            (folder / "tables").mkdir(parents=True, exist_ok=True)
+            file = folder / "tables" / f"02_{name}.csv"
+            file.write_text(f"{name} {commit}" if name == "other" else name)
+            record(folder, [file], "02", [], {}, commit)
+    record(read, [read / "03_x.pdf"], "03", [], {}, "1")
+    hand_over("02", made, read)
+    assert not [*made.rglob("*.csv")] and not read_manifest(made)
+    commits = {name: entry["commit"] for name, entry in read_manifest(read).items()}
+    assert commits == {"tables/02_same.csv": "1", "tables/02_other.csv": "2", "03_x.pdf": "1"}
+    assert (read / "tables" / "02_other.csv").read_text() == "other 2" and not (
+        read / "tables" / "02_gone.csv"
+    ).exists()
 
 
 @pytest.mark.parametrize(
@@ -161,18 +291,19 @@ def test_a_mistake_in_the_call_is_one_sentence(study: Copy, options, said):
 
 def test_a_damaged_stamp_counts_for_nothing_and_other_damaged_files_are_named(study: Copy, tmp_path: Path):
     study.notebook("01_one.ipynb", "x = 1")
-    source, stamp = study.root / "notebooks" / "01_one.ipynb", tmp_path / "01.json"
-    job, whole = runner.Job(source, runner.Places(*[tmp_path] * 4), {}, ""), source.read_text()
-    good = {"inputs": job.inputs, "outputs": {}, "seconds": 1.0}
+    source, stamp = study.root / "notebooks" / "01_one.ipynb", tmp_path / "stamps" / "x" / "01.json"
+    stamp.parent.mkdir(parents=True)
+    job, whole = runner.Job(source, "x", tmp_path, {}, "", runner.Reads(runs="none")), source.read_text()
+    good = {"inputs": job.inputs(), "outputs": {}, "seconds": 1.0}
     stamp.write_text(json.dumps(good))
     assert job.is_current()
-    for content in ([], None, {"inputs": job.inputs}, good | {"outputs": []}, good | {"seconds": "x"}):
+    for content in ([], None, {"inputs": job.inputs()}, good | {"outputs": []}, good | {"seconds": "x"}):
         stamp.write_text(json.dumps(content))
         assert job.last() is None and not job.is_current()
     for content in ("[]", "{}", "null", whole[:100], '{"cells": [1]}'):
         source.write_text(content)
         with pytest.raises(UserError, match="01_one.ipynb: is no readable notebook"):
-            runner._cells(source, [])
+            runner._read(source, {})
     for content in (b"[]", b"null", b"{", b'{"a": 1}', b"\xff"):
         (tmp_path / "manifest.json").write_bytes(content)
         with pytest.raises(UserError, match=r"manifest\.json: is damaged"):
@@ -229,9 +360,11 @@ def test_clean_takes_the_machine_out_of_text_but_not_out_of_images():
 
 
 def test_places_and_manifest(tmp_path: Path):
-    assert places("sample", tmp_path, "kbp37").figures == FIGURES / "kbp37"
-    assert places("sample", tmp_path, "kbp37").executed == NOTEBOOKS / "executed" / "kbp37"
-    assert all(tmp_path in path.parents for path in vars(places("smoke", tmp_path, "sample")).values())
+    assert places(tmp_path, "kbp37", read=True).figures == FIGURES / "kbp37"
+    assert places(tmp_path, "kbp37", read=True).executed == NOTEBOOKS / "executed" / "kbp37"
+    assert places(tmp_path, STUDY, read=True).executed == NOTEBOOKS / "executed"
+    assert all(tmp_path in path.parents for path in vars(places(tmp_path, "sample")).values())
+    assert all(RESULTS in path.parents for path in vars(places(PUBLISHED_RUNS, "kbp37")).values())
     record(
         tmp_path, [tmp_path / "tables" / "02_x.csv"], "02", ["b", "a", "a"], {"profile": "sample", "seeds": [13]}, "abc"
     )
