@@ -95,10 +95,17 @@ def spans(states, attention_mask, rows, subject, object):
     return torch.cat([states[rows, 0], *largest_over(states, rows, places)], 1)
 
 
+def spans_last(states, attention_mask, rows, subject, object):
+    """The same for a decoder, whose first place has seen nothing: the last one in place of [CLS]."""
+    width = states.shape[2]
+    whole = last(states, attention_mask, rows, subject, object)
+    return torch.cat([whole, spans(states, attention_mask, rows, subject, object)[:, width:]], 1)
+
+
 # The settings' `pooling` → how many states it joins, and how. `heads` has weights of its own: FeatureHeads.
 POOLINGS: dict[str, tuple[int, Callable[..., torch.Tensor]]] = {
     "starts": (2, starts), "means": (2, means), "first": (1, first), "last": (1, last), "mean": (1, mean),
-    "spans": (4, spans),
+    "spans": (4, spans), "spans_last": (4, spans_last),
 }  # fmt: skip
 # The settings' `channels` of heads, alike; `attention` has weights of its own: EntityAttention.
 CHANNELS = {"entities": (2, starts), "mean": (1, mean), "max": (1, largest), "between": (1, largest_between)}

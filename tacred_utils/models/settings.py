@@ -127,7 +127,9 @@ class TransformerSettings(TrainingSettings, frozen=True, kw_only=True, forbid_un
     own: OwnModel  # what own_encoder and own_decoder are
     layers: Annotated[int, Meta(ge=0)] = 0  # of `model` that are kept, from the bottom; 0 keeps all
     marks: Literal["none", "mask", "marker", "marker_punct", "typed_marker_punct"]  # how a sentence shows its entities
-    pooling: Literal["starts", "means", "first", "last", "mean", "spans", "heads"]  # what is read of the states
+    pooling: Literal[
+        "starts", "means", "first", "last", "mean", "spans", "spans_last", "heads"
+    ]  # what is read of the states
     channels: tuple[Channel, ...] = ("entities", "mean", "max", "between", "attention")  # of pooling = "heads"
     type_dim: Annotated[int, Meta(ge=0)] = 0  # of each entity's type, beside the states
     tags: bool = False  # add a vector of its word's named-entity tag to each piece, where the corpus has tags

@@ -54,7 +54,12 @@ SPANS = replace(
     PROFILE.settings("bert", "spans"), **TINY | {"model": "own_encoder", "type_dim": 4, "piece_dropout": 0.1}
 )
 GPT2 = replace(PROFILE.for_corpus("conll04").settings("gpt2"), **TINY | {"head_dim": 0})
-ALL = pytest.mark.parametrize("given", [BERT, MARKED, SPANS, GPT2], ids=["bert", "marked", "spans", "gpt2"])
+DECODED = replace(
+    PROFILE.settings("gpt2", "spans"), **TINY | {"model": "own_decoder", "type_dim": 4, "piece_dropout": 0.1}
+)
+ALL = pytest.mark.parametrize(
+    "given", [BERT, MARKED, SPANS, GPT2, DECODED], ids=["bert", "marked", "spans", "gpt2", "decoded"]
+)
 
 
 def made(settings, folder, examples):
