@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable
 from importlib import import_module, metadata
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -128,13 +129,24 @@ def score(options: argparse.Namespace) -> None:
 
 
 def predict(options: argparse.Namespace) -> None:
-    """Answer one sentence with the model that a run kept: the likeliest relations of two entities."""
-    from tacred_utils.runs.predict import predict
+    """Answer sentences with the model that a run kept: one pair of entities, every pair of a sentence, or a file."""
+    from tacred_utils.runs import predict as ask
 
-    subject = options.subject_at if options.subject is None else options.subject
-    objekt = options.object_at if options.object is None else options.object
+    if options.file:
+        for name in ("subject", "object", "subject_at", "object_at", "subject_type", "object_type", "column"):
+            if getattr(options, name):
+                raise UserError(f"--{name.replace('_', '-')}: does not go with --file, whose rows have their own.")
+        _predict_file(options, ask.predict_file(options.run, options.file))
+        return
+    subject, objekt = (
+        getattr(options, f"{role}_at") if getattr(options, role) is None else getattr(options, role)
+        for role in ("subject", "object")
+    )
+    if subject is None and objekt is None:
+        _predict_pairs(options, ask.predict_pairs(options.run, options.sentence, dict(options.column)))
+        return
     kinds = options.subject_type, options.object_type
-    answer = predict(options.run, options.sentence, subject, objekt, *kinds, dict(options.column))
+    answer = ask.predict(options.run, options.sentence, subject, objekt, *kinds, dict(options.column))
     report = answer.report(options.top)
     if options.json:
         print(json.dumps(report))
@@ -144,7 +156,33 @@ def predict(options: argparse.Namespace) -> None:
         print(printable(f"{role:<8} {found['text']}   ({found['type']}, words {found['start']}:{found['end']})"))
     for relation in report["relations"]:
         print(printable(f"  {relation['label']:<36} {relation['p']:.4f}"))
-    for note in answer.notes:
+    _print_notes(answer.notes)
+
+
+def _predict_pairs(options: argparse.Namespace, answers: list) -> None:
+    if options.json:
+        report = answers[0].report(options.top)
+        shared = {name: report[name] for name in ("run", "family", "task", "corpus", "tokens", "notes")}
+        print(json.dumps(shared | {"pairs": [answer.pair(options.top) for answer in answers]}))
+        return
+    for answer in answers:
+        pair, best = answer.pair(1), answer.relations.iloc[0]
+        who = [f"{pair[role]['text']} ({pair[role]['type']})" for role in ("subject", "object")]
+        print(printable(f"{who[0]:<32} {who[1]:<32} {best.label:<36} {best.p:.4f}"))
+    _print_notes(answers[0].notes)
+
+
+def _predict_file(options: argparse.Namespace, answers: Iterable) -> None:
+    notes: dict[str, None] = {}
+    for answer in answers:
+        print(json.dumps(answer.line(options.top)))
+        notes |= dict.fromkeys(answer.notes)
+    for note in notes:
+        print(printable(f"note: {note}"), file=sys.stderr)
+
+
+def _print_notes(notes: Iterable[str]) -> None:
+    for note in notes:
         print(printable(f"note: {note}"))
 
 

@@ -169,10 +169,16 @@ def _score_options(command: argparse.ArgumentParser) -> None:
 
 def _predict_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--run", required=True, type=path, metavar="DIR", help="a run's folder, as `train` prints it")
-    command.add_argument("--sentence", required=True, help="split at blanks and punctuation, much as TACRED's are")
+    what = command.add_mutually_exclusive_group(required=True)
+    what.add_argument("--sentence", help="split at blanks and punctuation, much as TACRED's are")
+    what.add_argument(
+        "--file", type=path, metavar="FILE",
+        help="JSON lines with sentence and, if you name them, subject and object; or records in TACRED's format, with or "
+        "without relation; or a folder of such files: a line of JSON for each answer",
+    )  # fmt: skip
     for role in ("subject", "object"):
-        place = command.add_mutually_exclusive_group(required=True)
-        place.add_argument(f"--{role}", metavar="TEXT", help="its words as they stand in the sentence")
+        place = command.add_mutually_exclusive_group()
+        place.add_argument(f"--{role}", metavar="TEXT", help="its words in the sentence; without both: every pair")
         place.add_argument(
             f"--{role}-at", type=_span, metavar="FIRST:LAST", help="its first and last word by number, from 0"
         )

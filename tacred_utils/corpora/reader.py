@@ -16,7 +16,7 @@ import msgspec
 from tacred_utils.corpora.example import COLUMNS, READ, Corpus, Example
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.files import UNDECODABLE, doubled_key, nfc, read_data
-from tacred_utils.ground.labels import SPLITS, is_name
+from tacred_utils.ground.labels import NO_RELATION, SPLITS, is_name
 
 
 class _Record(Example, frozen=True, gc=False):
@@ -25,6 +25,13 @@ class _Record(Example, frozen=True, gc=False):
     stanford_head: msgspec.Raw = msgspec.Raw(b"null")
     document: msgspec.Raw = msgspec.Raw(b"null")  # no field of TACRED's format: another tool's may hold anything
     evidence: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _Unlabelled(_Record, frozen=True, gc=False, kw_only=True):
+    """A record that a model is to answer: it needs no label, and no id."""
+
+    id: str | None = None
+    relation: str = NO_RELATION
 
 
 class _Words(dict):
@@ -36,7 +43,7 @@ class _Words(dict):
 
 
 _RECORDS = msgspec.json.Decoder(list[msgspec.Raw])
-_RECORD = msgspec.json.Decoder(_Record)
+_RECORD, _UNLABELLED = msgspec.json.Decoder(_Record), msgspec.json.Decoder(_Unlabelled)
 _HEADS = msgspec.json.Decoder(list[int] | None, strict=False)  # reads "12" and 12 alike
 _LOOSE = msgspec.json.Decoder(dict)
 _KEYS = re.compile(f'"({"|".join(READ)})"\\s*:'.encode())
@@ -60,9 +67,18 @@ def read_split(path: Path) -> list[Example]:
 
     Raises `UserError` naming file, record index (from 0), id, field and remedy.
     """
-    path, words = Path(path), _Words()
     with no_collection():
-        examples = [_decode(path, index, raw, words) for index, raw in enumerate(split_records(path))]
+        return _read_records(Path(path), split_records(path), _RECORD)
+
+
+def read_unlabelled(path: Path, records: list[msgspec.Raw]) -> list[Example]:
+    """The same for records that may lack relation and id: they get `no_relation` and their index."""
+    return _read_records(path, records, _UNLABELLED)
+
+
+def _read_records(path: Path, records: list[msgspec.Raw], decoder: msgspec.json.Decoder) -> list[Example]:
+    words = _Words()
+    examples = [_decode(path, index, raw, words, decoder) for index, raw in enumerate(records)]
     _check_columns(path, examples)
     _check_ids(path, examples)
     return examples
@@ -105,9 +121,9 @@ def no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _decode(path: Path, index: int, raw: msgspec.Raw, words: _Words) -> Example:
+def _decode(path: Path, index: int, raw: msgspec.Raw, words: _Words, decoder: msgspec.json.Decoder) -> Example:
     try:
-        record = _RECORD.decode(raw)
+        record = decoder.decode(raw)
         heads = _HEADS.decode(record.stanford_head)
     except UNDECODABLE as error:
         raise UserError(f"{_place(path, index, raw)}: {_explain_record(error)}") from None
@@ -120,7 +136,8 @@ def _decode(path: Path, index: int, raw: msgspec.Raw, words: _Words) -> Example:
     )
     spans = record.subj_start, record.subj_end, record.obj_start, record.obj_end
     relation, *types = (words[name] for name in (record.relation, record.subj_type, record.obj_type))
-    example = Example(record.id, relation, token, *spans, *types, pos, ner, heads, deprel)
+    identity = str(index) if record.id is None else record.id
+    example = Example(identity, relation, token, *spans, *types, pos, ner, heads, deprel)
     if wrong := problem(example):
         raise UserError(f"{_place(path, index, raw)}: {wrong}")
     return example

@@ -41,6 +41,7 @@ class _Table(msgspec.Struct):
     annotator: str
     subset: str
     notes: list[str]
+    left_out: dict[str, list[str]]
     columns: list[str]
     digests: dict[str, str]
     fields: list[str]  # of each row, in order
@@ -71,8 +72,8 @@ def write_rows(corpus: Corpus, path: Path) -> None:
     numbers: dict[tuple[str, ...], int] = {}
     rows = {split: [*_rows(corpus.split(split), numbers)] for split in SPLITS}
     table = _Table(
-        corpus.name, corpus.gated, corpus.annotator, corpus.subset, corpus.notes, sorted(corpus.columns),
-        corpus.digests, [*_Row.__struct_fields__], rows,
+        corpus.name, corpus.gated, corpus.annotator, corpus.subset, corpus.notes, dict(corpus.left_out),
+        sorted(corpus.columns), corpus.digests, [*_Row.__struct_fields__], rows,
     )  # fmt: skip
     write_bytes(path, gzip.compress(msgspec.json.encode(table), mtime=0))
 
@@ -94,9 +95,9 @@ def read_rows(path: Path) -> RowsOnly:
         whole = False
     if not whole:
         raise UserError(f"{path}: is damaged; fetch it again, or get the corpus: python -m tacred_utils data get NAME.")
-    facts = {"gated": table.gated, "annotator": table.annotator, "subset": table.subset, "table": table}
+    facts = {name: getattr(table, name) for name in ("gated", "annotator", "subset", "left_out")}
     note = "its text is not at hand: what needs sentences is left out"
-    return RowsOnly(table.name, *splits, notes=[*table.notes, note], **facts)
+    return RowsOnly(table.name, *splits, notes=[*table.notes, note], table=table, **facts)
 
 
 def _example(row: _Row) -> Example:

@@ -1,55 +1,49 @@
-"""One sentence of the user's own, answered by the model that a run kept; for the shell and for notebooks alike."""
+"""Sentences of the user's own, answered by the model that a run kept; for the shell and for notebooks alike.
 
-import re
+What the model reads and the user does not give is predicted by spaCy where it is at hand.
+"""
+
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby, permutations
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
+from tacred_utils.corpora.annotate import ANNOTATOR, annotator, lacking
 from tacred_utils.corpora.example import COLUMNS, UNTYPED, Corpus, Example
-from tacred_utils.corpora.reader import problem
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.labels import NO_RELATION
 from tacred_utils.models.settings import FAMILIES
+from tacred_utils.runs.questions import ROLES, Place, Question, Trained, from_file, from_sentence
 from tacred_utils.runs.store import Run, is_done, load_model
+from tacred_utils.runs.words import PLAIN
 
-Place = str | tuple[int, int]  # an entity: its text, or its first and last word, counted from 0
-_WORD = re.compile(
-    r"""-[LR][RSC]B- | `` | '' | --+ | \.\.+  # named brackets and quotes, dashes, dots
-    | '(?:s|re|ve|ll|d|m)\b                   # a clitic that is split off already
-    | \w+://\S*[\w/] | \bUS\$ | \.\d+          # addresses, a currency, .22
-    | (?<!\w) (?: (?:[^\W\d_]{1,2}\.){2,} | [^\W\d_]\.  # U.S., Ph.D., J.
-      | (?:Mrs?|Ms|Dr|Prof|Sen|Rep|Gov|Gen|Lt|Col|Capt|Sgt|Rev|St|Jr|Sr|Inc|Corp|Co|Cos|Ltd|Bros|vs|etc
-      |Jan|Feb|Mar|Apr|Aug|Sept|Sep|Oct|Nov|Dec)\. ) (?![\w-])
-    | \w+ (?: (?: \.?- | [.'&/@] | (?<=\d)[,:](?=\d) ) \w+ )*  # with what stands inside: co-chair, O'Hara, 1,000
-    | \S""",
-    re.VERBOSE,
-)
-_CLITIC = re.compile(r"(?i)(?<=\w)(?=(?:n't|'(?:s|re|ve|ll|d|m))$)")
-_TYPED = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "—": " -- ", "…": " ... "})
-_NAMES = {"(": "-LRB-", ")": "-RRB-", "[": "-LSB-", "]": "-RSB-", "{": "-LCB-", "}": "-RCB-"}
-LISTED = 40  # words or places that an error shows at the most
-
-
-class _Trained(msgspec.Struct):
-    """What run.json says of the corpus; `types` (known ones by role) came later and is not in older runs."""
-
-    name: str
-    synthetic: bool
-    columns: list[str]
-    types: dict[str, list[str]] = {}
+BATCH = 64  # questions that are answered at a time
+_OTHER = ("MISC", "Other")
+_NUMBER = ("NUMBER", *_OTHER)
+KINDS = {  # spaCy's entity types, as the corpora name what they hold
+    "PERSON": ("PERSON", "Peop"), "ORG": ("ORGANIZATION", "Org"), "NORP": ("NATIONALITY", *_OTHER),
+    "GPE": ("COUNTRY", "LOCATION", "Loc"), "LOC": ("LOCATION", "Loc"), "FAC": ("LOCATION", "Loc"),
+    "DATE": ("DATE", *_OTHER), "TIME": ("DATE", *_OTHER),
+    **dict.fromkeys(("CARDINAL", "MONEY", "ORDINAL", "PERCENT", "QUANTITY"), _NUMBER),
+    **dict.fromkeys(("EVENT", "LANGUAGE", "LAW", "PRODUCT", "WORK_OF_ART"), _OTHER),
+}  # fmt: skip
 
 
 class _Info(msgspec.Struct):
+    """What run.json says of a run at least."""
+
     family: str
     task: str
     status: str
     classes: list[str]
-    corpus: _Trained
+    corpus: Trained
 
 
 @dataclass(frozen=True)
@@ -61,15 +55,26 @@ class Answer:
     relations: pd.DataFrame  # columns label and p, the likeliest first
     notes: list[str]
 
+    def pair(self, top: int) -> dict[str, object]:
+        """The entities with their words and types, and the `top` likeliest relations."""
+        pair = {}
+        for role, short in zip(ROLES, ("subj", "obj"), strict=True):
+            start, end, kind = (getattr(self.example, f"{short}_{what}") for what in ("start", "end", "type"))
+            text = " ".join(self.example.token[start : end + 1])
+            pair[role] = {"start": start, "end": end, "text": text, "type": kind}
+        return pair | {"relations": self.relations.head(top).to_dict("records")}
+
     def report(self, top: int) -> dict[str, object]:
         """What --json prints: run, family, task, corpus, tokens, subject, object, `top` relations, notes."""
-        info, token = self.run.info, self.example.token
+        info = self.run.info
         report = {"run": str(self.run.folder), "family": info["family"], "task": info["task"]}
-        report |= {"corpus": info["corpus"]["name"], "tokens": token}
-        for role, short in (("subject", "subj"), ("object", "obj")):
-            start, end, kind = (getattr(self.example, f"{short}_{what}") for what in ("start", "end", "type"))
-            report[role] = {"start": start, "end": end, "text": " ".join(token[start : end + 1]), "type": kind}
-        return report | {"relations": self.relations.head(top).to_dict("records"), "notes": self.notes}
+        report |= {"corpus": info["corpus"]["name"], "tokens": self.example.token}
+        return report | self.pair(top) | {"notes": self.notes}
+
+    def line(self, top: int) -> dict[str, object]:
+        """What a row of a file is answered with; id, label_pred and p are named as in files of predictions."""
+        label, p = self.relations.iloc[0]
+        return {"id": self.example.id, "label_pred": label, "p": p} | self.pair(top)
 
 
 def predict(
@@ -78,28 +83,30 @@ def predict(
 ) -> Answer:  # fmt: skip
     """The relations of one entity pair by the run's model; `columns` has a value for each word, separated by blanks.
 
-    Columns that the model can do without are left out with a note. Raises `UserError` for everything that is missing,
-    unknown, ambiguous or damaged; what can be told without the model is told before it is loaded.
+    Columns that are neither given nor can be predicted are left out with a note where the model can do without.
+    Raises `UserError` for everything that is missing, unknown, ambiguous or damaged; what can be told without the
+    model is told before it is loaded.
     """
-    run = run if isinstance(run, Run) else Run(Path(run))
-    info = _checked(run)
-    token, spans = _read(sentence, {"subject": subject, "object": object}, "stanford_pos" in info.corpus.columns)
-    kinds, notes = _types(info.corpus, {"subject": subject_type, "object": object_type})
-    given = _columns(columns or {})
-    example = Example("sentence", NO_RELATION, token, *spans["subject"], *spans["object"], *kinds.values(), **given)
-    if wrong := problem(example):
-        raise UserError(f"the sentence of {len(token)} words: {wrong}")
-    model, place = load_model(run), run.folder / "model"
-    if model.classes != info.classes:
-        raise UserError(f"{place}: has other classes than run.json beside it; train the run again.")
-    untold = [role for role, kind in (("subject", subject_type), ("object", object_type)) if kind is None]
-    notes += _lacking(info.corpus, place, *(names - given.keys() for names in model.reads), untold)
-    p = np.exp(model.log_probs([example])[0].astype(float))  # (classes,)
-    if not np.isclose(p.sum(), 1, atol=1e-3):
-        raise UserError(f"{place}: is damaged (its probabilities do not add up to 1); train the run again.")
-    best = np.argsort(-p, kind="stable")
-    relations = pd.DataFrame({"label": [info.classes[index] for index in best], "p": p[best].round(6)})
-    return Answer(run, example, relations, [*_stamps(info), *notes])
+    reader = _Reader(run)
+    named, types = {"subject": subject, "object": object}, (subject_type, object_type)
+    places = {role: place for role, place in named.items() if place is not None}
+    [answer] = reader.answers([from_sentence(reader.trained, sentence, places, types, columns)])
+    return answer
+
+
+def predict_pairs(run: Run | Path, sentence: str, columns: Mapping[str, str] | None = None) -> list[Answer]:
+    """The relations of every pair of entities that is found in a sentence, in their order; raises as `predict`."""
+    reader = _Reader(run)
+    answers = [*reader.answers([from_sentence(reader.trained, sentence, {}, columns=columns)])]
+    if not answers:
+        raise UserError("--sentence: no two entities of known types are found; name them: --subject, --object.")
+    return answers
+
+
+def predict_file(run: Run | Path, path: Path) -> Iterator[Answer]:
+    """An answer for every question of a file (see `from_file`), with a bar; raises as `predict`."""
+    reader = _Reader(run)
+    return reader.answers(tqdm(from_file(reader.trained, Path(path)), unit=" rows", disable=None))
 
 
 def best_kept(runs: Iterable[Run]) -> Run | None:
@@ -112,6 +119,139 @@ def pair_of_types(corpus: Corpus, *wanted: tuple[str, str]) -> tuple[str, str]:
     """The first of some pairs of entity types that the training split has, else its most frequent pair."""
     pairs = Counter((row.subj_type, row.obj_type) for row in corpus.train)
     return next((pair for pair in wanted if pair in pairs), pairs.most_common(1)[0][0])
+
+
+class _Reader:
+    """A run whose facts are checked; its model, and what predicts columns, are loaded when they are first needed."""
+
+    def __init__(self, run: Run | Path) -> None:
+        self.run = run if isinstance(run, Run) else Run(Path(run))
+        self.info = _checked(self.run)
+        self.trained = self.info.corpus
+        self.place = self.run.folder / "model"
+
+    @cached_property
+    def model(self) -> object:
+        model = load_model(self.run)
+        if model.classes != self.info.classes:
+            raise UserError(f"{self.place}: has other classes than run.json beside it; train the run again.")
+        return model
+
+    @cached_property
+    def annotate(self) -> Callable[[list[str]], tuple] | None:
+        return None if lacking() else annotator()
+
+    @property
+    def reads(self) -> tuple[set[str], set[str]]:
+        """What the model needs, and what it can do without, of what the corpus had."""
+        return tuple(names & set(self.trained.columns) for names in self.model.reads)
+
+    def answers(self, questions: Iterable[Question]) -> Iterator[Answer]:
+        """An answer for each question, or one for every pair of entities where it names none."""
+        rows: list[tuple[Example, list[str]]] = []
+        for question in questions:
+            rows += self._rows(question)
+            if len(rows) >= BATCH:
+                yield from self._answered(rows)
+                rows = []
+        yield from self._answered(rows)
+
+    def _answered(self, rows: list[tuple[Example, list[str]]]) -> Iterator[Answer]:
+        if not rows:
+            return
+        probabilities = np.exp(self.model.log_probs([row for row, _ in rows]).astype(float))  # (rows, classes)
+        if not np.allclose(probabilities.sum(axis=1), 1, atol=1e-3):
+            raise UserError(f"{self.place}: is damaged (its probabilities do not add up to 1); train the run again.")
+        for (example, notes), p in zip(rows, probabilities, strict=True):
+            best = np.argsort(-p, kind="stable")
+            labels = [self.info.classes[index] for index in best]
+            relations = pd.DataFrame({"label": labels, "p": p[best].round(6)})
+            yield Answer(self.run, example, relations, [*_stamps(self.info), *notes])
+
+    def _rows(self, question: Question) -> list[tuple[Example, list[str]]]:
+        """The rows that a question stands for, with all that the model reads, and what is to be noted of each."""
+        needed, wanted = self.reads
+        absent = sorted((needed | wanted) - {"types"} - question.columns.keys())
+        find = question.spans is None or "types" in needed and None in question.types
+        columns, tags, notes = dict(question.columns), question.columns.get("stanford_ner"), []
+        if (absent or find and tags is None) and self.annotate:
+            plain = [PLAIN.get(word, word) for word in question.token]
+            predicted = dict(zip(COLUMNS, self.annotate(plain), strict=True))
+            tags = tags or predicted["stanford_ner"]
+            columns |= {name: self._as_learned(name, predicted[name]) for name in absent}
+            notes = [self._note(absent + ["entities"] * find)]
+        notes += self._missing(needed - columns.keys(), wanted - columns.keys())
+        pairs = [(question.spans, question.types)] if question.spans else self._found(tags)
+        rows = []
+        for spans, types in pairs:
+            kinds = [self._kind(at, types, spans, tags, "types" in needed) for at in (0, 1)]
+            rows.append(Example(question.id, NO_RELATION, question.token, *spans, *kinds, **columns))
+        unchecked = [
+            f"this older run keeps no list of its types: --{role}-type {kind!r} is not checked"
+            for role, kind in zip(ROLES, question.types, strict=True)
+            if kind and not self.trained.known(role)
+        ]
+        return [(row, unchecked + notes) for row in rows]
+
+    def _as_learned(self, column: str, values: list) -> list:
+        """Entity types under the names that training had, where it had others than spaCy's."""
+        if column != "stanford_ner" or self.trained.annotator == ANNOTATOR:
+            return values
+        known = {kind for role in ROLES for kind in self.trained.known(role)}
+        return [_named(tag, known) or "O" for tag in values]
+
+    def _note(self, what: list[str]) -> str:
+        other = self.trained.annotator != ANNOTATOR and set(what) != {"entities"}
+        return f"{', '.join(what)}: predicted by {ANNOTATOR}" + ", where the run learned from other ones" * other
+
+    def _missing(self, needed: set[str], wanted: set[str]) -> list[str]:
+        """A note on what the model can do without; raises `UserError` for what it cannot. Types are seen to later."""
+        if needed - {"types"}:
+            raise UserError(
+                f"{self.place}: needs {', '.join(sorted(needed - {'types'}))}; give each word its value with --column "
+                f"NAME=VALUES{_or_install()}."
+            )
+        note = (
+            f"the model also reads {', '.join(sorted(wanted - {'types'}))}, not given here: it answers without, less "
+            f"well than its scores say; --column NAME=VALUES gives them{_or_install()}"
+        )
+        return [note] if wanted - {"types"} else []
+
+    def _found(self, tags: Sequence[str] | None) -> Iterator[tuple[tuple[int, int, int, int], tuple]]:
+        """Spans and types of all pairs of entities, neighbours of one type being one entity."""
+        if tags is None:
+            raise UserError(f"--subject, --object: are not named; name them{_or_install()}.")
+        entities, start = [], 0
+        for tag, words in groupby(tags):
+            end = start + len([*words]) - 1
+            entities += [(start, end, tag)] * (tag != "O")
+            start = end + 1
+        for one, other in permutations(entities, 2):
+            types = tuple(_named(e[2], self.trained.known(role)) for role, e in zip(ROLES, (one, other), strict=True))
+            if not self.trained.typed or all(types):
+                yield (*one[:2], *other[:2]), types
+
+    def _kind(self, at: int, types: tuple, spans: tuple, tags: Sequence[str] | None, needed: bool) -> str:
+        """The type of the subject (0) or the object (1): as given, or as its words are tagged."""
+        known, role = self.trained.known(ROLES[at]), ROLES[at]
+        if not self.trained.typed:
+            return types[at] or known[0]  # an untyped corpus has one type for all
+        within = (tags or [])[spans[2 * at] : spans[2 * at + 1] + 1]
+        kind = types[at] or next(filter(None, (_named(tag, known) for tag in within)), None)
+        if kind is None and needed:
+            listed = ", ".join(known) or "the corpus' types, which this older run does not list"
+            raise UserError(f"--{role}-type: the model reads entity types; give one of {listed}{_or_install()}.")
+        return kind or UNTYPED
+
+
+def _named(tag: str, known: Iterable[str]) -> str | None:
+    """What a corpus calls an entity that is tagged so, or None where it has no such type."""
+    return next((kind for kind in (tag, *KINDS.get(tag, ())) if kind in known), None)
+
+
+def _or_install() -> str:
+    """How to have predicted what is missing, where it cannot be yet."""
+    return f"; or install what predicts them ({missing})" if (missing := lacking()) else ""
 
 
 def _checked(run: Run) -> _Info:
@@ -132,116 +272,8 @@ def _checked(run: Run) -> _Info:
     return info
 
 
-def _read(sentence: str, places: dict[str, Place], named: bool) -> tuple[list[str], dict[str, tuple[int, int]]]:
-    """The words of the sentence, and the first and last word of each entity, by role."""
-    token, spans = words(sentence, named), {}
-    if not token:
-        raise UserError("--sentence: is empty; give one with two entities.")
-    if re.search("[\ud800-\udfff]", sentence):
-        raise UserError("--sentence: holds bytes that are no UTF-8 text; write it as UTF-8.")
-    for role, place in places.items():
-        spans[role] = start, end = locate(place, token, f"--{role}", named) if isinstance(place, str) else place
-        if not 0 <= start <= end < len(token):
-            raise UserError(
-                f"--{role}-at {start}:{end}: no words of the sentence; they run from 0 to {len(token) - 1}."
-            )
-    if spans["subject"] == spans["object"]:
-        raise UserError("--subject, --object: are the same words of the sentence; name two entities.")
-    return token, spans
-
-
-def _types(trained: _Trained, given: dict[str, str | None]) -> tuple[dict[str, str], list[str]]:
-    """A type for each role, with a note where a given one could not be checked; it is only read where it matters."""
-    notes = []
-    for role, kind in given.items():
-        known = trained.types.get(role, [] if "types" in trained.columns else [UNTYPED])
-        if kind and known and kind not in known:
-            raise UserError(f"--{role}-type {kind!r}: the run has never seen it; known are {', '.join(known)}.")
-        if kind and not known:
-            notes.append(f"this older run keeps no list of its types: --{role}-type {kind!r} is not checked")
-    constant = {} if "types" in trained.columns else trained.types  # an untyped corpus has one type for all
-    return {role: kind or constant.get(role, [UNTYPED])[0] for role, kind in given.items()}, notes
-
-
-def _lacking(trained: _Trained, place: Path, needed: set[str], wanted: set[str], untold: list[str]) -> list[str]:
-    """A note on what the model reads, is not given and can do without; raises `UserError` for what it cannot.
-
-    `untold` are the roles without a type.
-    """
-    needed, wanted = (sorted(names & set(trained.columns)) for names in (needed, wanted))
-    if untold and "types" in needed:
-        known = ", ".join(trained.types.get(untold[0], [])) or "the corpus' types, which this older run does not list"
-        raise UserError(f"--{untold[0]}-type: the model reads entity types; give one of {known}.")
-    if lacking := [name for name in needed if name != "types"]:
-        raise UserError(f"{place}: needs {', '.join(lacking)}; give each word its value with --column NAME=VALUES.")
-    note = (
-        f"the model also reads {', '.join(wanted)}, not given here: it answers without, less well than its scores "
-        "say; --column NAME=VALUES gives them"
-    )
-    return [note] if wanted else []
-
-
-def _columns(given: Mapping[str, str]) -> dict[str, list]:
-    """The values of each column, one a word; raises `UserError` for an unknown column and a head that is no number."""
-    for name, values in given.items():
-        if name not in COLUMNS:
-            raise UserError(f"--column {name}: unknown; choose from {', '.join(COLUMNS)}.")
-        if name == "stanford_head" and not all(re.fullmatch("[0-9]{1,6}", value) for value in values.split()):
-            raise UserError(f"--column {name}: takes whole numbers, each word's head counted from 1, 0 for the root.")
-    return {name: [int(v) if name == "stanford_head" else v for v in text.split()] for name, text in given.items()}
-
-
 def _stamps(info: _Info) -> list[str]:
     """What must be known of the run before its answer is believed."""
     synthetic = "SYNTHETIC: the run learned from invented sentences; it shows how this works, no more"
     given = "the run takes for granted that there is a relation"
     return [synthetic] * info.corpus.synthetic + [given] * (info.task == "relation_only")
-
-
-# A plain sentence as words, much as TACRED's are split, and where an entity's text stands among them
-
-
-def words(sentence: str, named: bool = False) -> list[str]:
-    """The words of a sentence, which end at blanks; punctuation and clitics (`'s`, `n't`) are words of their own.
-
-    Abbreviations and initials keep their dot, and what is split already stays as it is. Stanford's tools, with which
-    TACRED was made, give brackets and double quotes names (`-LRB-`, two backticks); `named` does so too.
-    """
-    found = [part for word in _WORD.findall(sentence.translate(_TYPED)) for part in _CLITIC.split(word)]
-    if not named:
-        return found
-    quotes = 0
-    for place, word in enumerate(found):
-        quotes += word == '"'
-        found[place] = ("``" if quotes % 2 else "''") if word == '"' else _NAMES.get(word, word)
-    return found
-
-
-def locate(text: str, token: Sequence[str], option: str, named: bool) -> tuple[int, int]:
-    """First and last word of the one place where a text stands, from 0; the option's name is for errors.
-
-    Raises `UserError` for a text that does not stand there as whole words, or in several places, which it lists.
-    """
-    mention = words(text, named)
-    width, quotes = len(mention), ("``", "''")  # a quote opens or closes by what stands before it
-    alike = [[quotes if word in quotes else word for word in part] for part in (token, mention)]
-    starts = [at for at in range(len(token) - width + 1) if mention and alike[0][at : at + width] == alike[1]]
-    if not starts:
-        listed = " ".join(f"{number} {word!r}" for number, word in enumerate(token[:LISTED]))
-        raise UserError(
-            f"{option} {text!r}: does not stand in the sentence as whole words, in this spelling; its words are, by "
-            f"number, {listed}{' …' if len(token) > LISTED else ''}; give a text of these, or {option}-at FIRST:LAST."
-        )
-    if len(starts) > 1:
-        places = [f"{at}:{at + width - 1} ({_around(token, at, at + width)!r})" for at in starts[:LISTED]]
-        more = " and further on" * (len(starts) > LISTED)
-        raise UserError(
-            f"{option} {text!r}: stands in {len(starts)} places of the sentence, at words {', '.join(places)}{more}; "
-            f"choose one with {option}-at, for example {option}-at {starts[0]}:{starts[0] + width - 1}."
-        )
-    return starts[0], starts[0] + width - 1
-
-
-def _around(token: Sequence[str], start: int, end: int) -> str:
-    before, after = token[max(0, start - 2) : start], token[end : end + 2]
-    return " ".join([*before, f"[{' '.join(token[start:end])}]", *after])

@@ -1,6 +1,7 @@
 """Rows without text: what they keep, what they do not hold, and damaged files."""
 
 import gzip
+from dataclasses import replace
 
 import pytest
 from planted import corpus
@@ -13,10 +14,11 @@ from tacred_utils.runs.data import load_corpus
 
 
 def test_rows_keep_all_that_scores_and_groups_need(tmp_path):
-    given = corpus().noting("a note")
+    given = replace(corpus().noting("a note"), left_out={"test": ["per:spouse"]})
     write_rows(given, tmp_path / ROWS)
     rows = read_rows(tmp_path / ROWS)
     assert (rows.name, rows.labels, rows.tasks, rows.columns) == (given.name, given.labels, given.tasks, given.columns)
+    assert rows.left_out == given.left_out
     assert rows.digests == given.digests and given.has_text and not rows.has_text
     assert rows.notes[0] == "a note" and "text is not at hand" in rows.notes[-1]
     for split in SPLITS:

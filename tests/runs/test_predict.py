@@ -16,9 +16,11 @@ from tacred_utils.corpora.example import UNTYPED, Corpus
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.labels import SPLITS
 from tacred_utils.ground.paths import ROOT
-from tacred_utils.runs.predict import best_kept, locate, pair_of_types, predict, words
+from tacred_utils.runs import predict as module
+from tacred_utils.runs.predict import best_kept, pair_of_types, predict, predict_file, predict_pairs
 from tacred_utils.runs.profile import load_profile
 from tacred_utils.runs.store import Run, Spec, train
+from tacred_utils.runs.words import locate, words
 
 torch.set_num_threads(1)
 PROFILE = load_profile("smoke")
@@ -52,6 +54,11 @@ def trained(tmp_path_factory):
         return runs[key]
 
     return get
+
+
+@pytest.fixture(autouse=True)
+def no_spacy(monkeypatch):
+    monkeypatch.setattr(module, "lacking", lambda: "spaCy is missing")
 
 
 @pytest.fixture
@@ -338,3 +345,146 @@ def test_the_best_kept_run_is_chosen_on_dev(trained, copied):
 def test_a_pair_of_types_is_one_that_the_corpus_has():
     assert pair_of_types(CORPUS, ("CITY", "PERSON"), ("PERSON", "ORG")) == ("PERSON", "ORG")
     assert pair_of_types(CORPUS, ("CITY", "PERSON")) == ("PERSON", "PERSON")
+
+
+# Columns, types and entities that are predicted, and files of sentences
+
+
+@pytest.fixture
+def tagged(monkeypatch):
+    """A stand-in for spaCy that knows three people and a firm; returns the sentences that it was given."""
+    seen, kinds = [], {"Ann": "PERSON", "Bob": "PERSON", "Eve": "PERSON", "Acme": "ORG", "Oslo": "GPE"}
+
+    def columns(words):
+        seen.append(words)
+        pos = ["VB" if word in ("married", "met", "founded") else "NN" for word in words]
+        return pos, [kinds.get(word, "O") for word in words], [0] + [1] * (len(words) - 1), ["dep"] * len(words)
+
+    monkeypatch.setattr(module, "lacking", lambda: "")
+    monkeypatch.setattr(module, "annotator", lambda: columns)
+    return seen
+
+
+def test_types_and_columns_that_are_not_given_are_predicted_and_said_to_be(trained, tagged):
+    told = predict(trained("svm"), SENTENCE, "Eve", "Bob")
+    assert (told.example.subj_type, told.example.obj_type) == ("PERSON", "PERSON") and len(tagged) == 1
+    assert told.example.stanford_pos[2] == "VB" and told.example.stanford_ner[1] == "PERSON"
+    assert told.notes == [
+        f"stanford_ner, stanford_pos, entities: predicted by {module.ANNOTATOR}, where the run learned from other ones"
+    ]
+    columns = {name: " ".join(getattr(told.example, name)) for name in ("stanford_pos", "stanford_ner")}
+    given = predict(trained("svm"), SENTENCE, "Eve", "Bob", **TYPES, columns=columns)
+    assert given.notes == [] and given.relations.equals(told.relations) and len(tagged) == 1
+    with pytest.raises(UserError, match="--object-type: the model reads entity types; give one of ORG, PERSON"):
+        predict(trained("svm"), SENTENCE, "Eve", "Oslo")  # a place, of which training has none
+
+
+def test_a_model_that_reads_words_alone_asks_nothing_of_spacy(trained, tagged):
+    assert predict(trained("bert"), SENTENCE, "Eve", "Bob").notes == [] and not tagged
+
+
+def test_the_tagger_gets_brackets_and_quotes_as_they_are_written(trained, tagged):
+    predict(trained("svm"), 'Eve ("Evie") met Bob', "Eve", "Bob")
+    assert tagged == [["Eve", "(", '"', "Evie", '"', ")", "met", "Bob"]]
+
+
+def test_a_run_on_predicted_columns_reads_the_same_ones_without_a_word(trained, tagged, copied):
+    run = copied("svm")
+    info = run.info
+    info["corpus"] |= {"annotator": module.ANNOTATOR}
+    (run.folder / "run.json").write_text(json.dumps(info))
+    answer = predict(Run(run.folder), "Eve (42) met Bob", "Eve", "Bob")
+    assert answer.example.token[1] == "(" and "other ones" not in answer.notes[0]
+
+
+def test_every_pair_of_entities_is_answered_as_a_table_or_as_json(trained, tagged, capsys):
+    sentence = "Ann of Oslo met Bob, who founded Acme."
+    answers = predict_pairs(trained("svm"), sentence)
+    pairs = [tuple(" ".join(words) for words in answer.example.mentions) for answer in answers]
+    assert pairs == [("Ann", "Bob"), ("Ann", "Acme"), ("Bob", "Ann"), ("Bob", "Acme")]  # no place, no firm first
+    assert answers[0].relations.equals(predict(trained("svm"), sentence, "Ann", "Bob").relations)
+    assert main(["predict", "--run", str(trained("svm").folder), "--sentence", sentence]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("Ann (PERSON)") and "Bob (PERSON)" in lines[0] and len(lines) == 5
+    assert main(["predict", "--run", str(trained("svm").folder), "--sentence", sentence, "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert [pair["object"]["text"] for pair in shown["pairs"]] == ["Bob", "Acme", "Ann", "Acme"] and shown[
+        "family"
+    ] == "svm"
+    with pytest.raises(UserError, match="no two entities of known types"):
+        predict_pairs(trained("svm"), "Ann slept .")
+
+
+def test_without_spacy_entities_have_to_be_named(trained, capsys):
+    with pytest.raises(
+        UserError, match="--subject, --object: are not named; name them; or install .* .spaCy is missing"
+    ):
+        predict_pairs(trained("svm"), SENTENCE)
+    assert main(["predict", "--run", str(trained("svm").folder), "--sentence", SENTENCE, "--subject", "Eve"]) == 2
+    one_sentence(capsys, "--subject, --object: one is missing")
+
+
+def lines_of(capsys) -> list[dict]:
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_a_split_without_labels_is_answered_as_the_run_answered_it(trained, tmp_path, capsys):
+    import msgspec
+
+    run, fields = trained("svm"), ("relation", "document", "evidence", "stanford_head", "stanford_deprel")
+    rows = [{k: v for k, v in msgspec.to_builtins(row).items() if k not in fields} for row in CORPUS.test]
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "test.json").write_text(json.dumps(rows))
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    for place in ("folder", "folder/test.json", "rows.jsonl"):
+        assert main(["predict", "--run", str(run.folder), "--file", str(tmp_path / place), "--top", "1"]) == 0
+        answered, expected = lines_of(capsys), run.predictions("test")
+        assert [line["id"] for line in answered] == expected.id.tolist()
+        assert [line["label_pred"] for line in answered] == expected.label_pred.tolist()
+        assert np.allclose([line["p"] for line in answered], expected.p, atol=1e-4)
+        assert all([len(line["relations"]) == 1 and line["subject"]["text"] == "Ann" for line in answered])
+
+
+def test_lines_of_sentences_name_their_entities_or_have_them_found(trained, tagged, tmp_path, capsys):
+    lines = [
+        {"id": 7, "sentence": SENTENCE, "subject": "Eve", "object": "Bob", "subject_type": "PERSON"},
+        {"sentence": "Ann met Bob"},
+        {"sentence": "Nobody slept ."},
+    ]
+    (tmp_path / "lines.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n\n")
+    answers = [*predict_file(trained("svm"), tmp_path / "lines.jsonl")]
+    assert [answer.example.id for answer in answers] == ["7", "2", "2"]
+    assert main(["predict", "--run", str(trained("svm").folder), "--file", str(tmp_path / "lines.jsonl")]) == 0
+    told = capsys.readouterr()
+    assert [json.loads(line)["id"] for line in told.out.splitlines()] == ["7", "2", "2"]
+    assert "note: stanford_ner, stanford_pos, entities: predicted by" in told.err
+
+
+@pytest.mark.parametrize("text, expected", [
+    ('{"sentence": "Ann met Bob", "subject": "Ann"}', "line 1: subject, object: one is missing"),
+    ('{"sentence": "Ann met Bob", "subject": "Eve", "object": "Bob"}', "line 1: subject 'Eve': does not stand"),
+    ('{"sentence": "Ann met Bob"}\n{"sentence": 3}', "line 2: Expected `str`, got `int` - at `$.sentence`"),
+    ('{"sentence": "Ann met Bob"}\nAnn', "line 2: JSON is malformed"),
+    ('{"text": "Ann met Bob"}', "line 1: Object missing required field `sentence`"),
+    ('[{"id": "a", "token": ["Ann"]}]', "field subj_start: is missing"),
+    ('{"id": "a", "token": ["Ann", "met", "Bob"], "subj_start": 0, "subj_end": 0, "obj_start": 2, "obj_end": 2, '
+     '"subj_type": "CITY", "obj_type": "PERSON"}', "id 'a': subject_type 'CITY': the run has never seen it"),
+    ("", "is empty"),
+])  # fmt: skip
+def test_a_mistake_in_a_file_is_told_with_its_line(text, expected, trained, tmp_path, capsys):
+    (tmp_path / "asked.jsonl").write_text(text)
+    assert main(["predict", "--run", str(trained("svm").folder), "--file", str(tmp_path / "asked.jsonl")]) == 2
+    one_sentence(capsys, expected)
+
+
+def test_a_file_has_its_own_entities_and_a_folder_needs_a_split(trained, tmp_path, capsys):
+    asked = ["predict", "--run", str(trained("svm").folder), "--file", str(tmp_path)]
+    assert main([*asked, "--subject", "Ann"]) == 2
+    one_sentence(capsys, "--subject: does not go with --file")
+    assert main(asked) == 2
+    one_sentence(capsys, "holds none of train.json, dev.json and test.json")
+
+
+def test_a_composed_and_a_decomposed_name_are_the_same_words():
+    token = words("Andre\u0301 met Zo\u00eb .")
+    assert token == ["Andr\u00e9", "met", "Zo\u00eb", "."] and locate("Zoe\u0308", token, "--object", False) == (2, 2)
