@@ -156,7 +156,7 @@ def paths(frame: pd.DataFrame, families: Families, ylabel: str, title: str = "")
     A dotted line keeps the height of the first step; a step without a value is passed over.
     """
     systems, steps = frame["system"].unique(), list(frame["step"].unique())
-    columns = min(5, len(systems))
+    columns = -(-len(systems) // -(-len(systems) // 8))  # at most eight beside each other, in rows of like length
     height = 0.6 + 1.75 * -(-len(systems) // columns)
     figure, axes = canvas(len(systems), PAGE, height, title, columns=columns, sharey=True, sharex=True)
     for axis, system in zip(axes, systems, strict=True):
@@ -170,6 +170,7 @@ def paths(frame: pd.DataFrame, families: Families, ylabel: str, title: str = "")
             range(len(steps)), [plain(step) for step in steps], rotation=35, ha="right", rotation_mode="anchor"
         )
         axis.set_xlim(-0.4, len(steps) - 0.6)
+        axis.tick_params(labelbottom=True)  # where the row below has no panel, too
         axis.grid(axis="y")
     for axis in axes[::columns]:
         axis.set_ylabel(ylabel)

@@ -50,7 +50,8 @@ def scores(study: Study, systems: Systems, names: Mapping[str, str] = SCORES) ->
         for score, title in names.items()
         for name, system in systems.items()
     ]
-    return pd.DataFrame(rows, columns=["system", "score", "value", "low", "high", "seeds"])
+    frame = pd.DataFrame(rows, columns=["system", "score", "value", "low", "high", "seeds"])
+    return frame.assign(low=frame.low.clip(0, 1), high=frame.high.clip(0, 1))  # what a score can be
 
 
 def beside(frame: pd.DataFrame, decimals: int = 3) -> pd.DataFrame:
