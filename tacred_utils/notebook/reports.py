@@ -232,7 +232,10 @@ def composed_pairs(study: Study) -> tuple[pd.DataFrame, dict[tuple[str, str], Sy
 
 
 def one_row(study: Study, words: int = 18) -> Example:
-    """A test row with a relation in a short sentence, the same one in every notebook."""
+    """A test row with a relation in a short sentence, the same one in every notebook.
+
+    What is made of it below is empty where the text is licensed or not at hand.
+    """
     rows = [row for row in study.corpus.test if row.relation != NO_RELATION] or study.corpus.test
     fitting = [row for row in rows if 10 <= len(row.token) <= words]
     return fitting[0] if fitting else min(rows, key=lambda row: len(row.token))
@@ -240,6 +243,8 @@ def one_row(study: Study, words: int = 18) -> Example:
 
 def as_features(study: Study, row: Example, each: int = 6) -> pd.DataFrame:
     """What an SVM reads: the first features of every block that the corpus can fill."""
+    if not _readable(study):
+        return pd.DataFrame()
     blocks, _ = features.usable([name for name in features.BLOCKS if "paper" not in name], study.corpus.columns)
     made = {name: features.BLOCKS[name].make(features.Pair(row)) for name in blocks}
     return pd.DataFrame(
@@ -247,8 +252,10 @@ def as_features(study: Study, row: Example, each: int = 6) -> pd.DataFrame:
     )
 
 
-def as_tokens(row: Example) -> pd.DataFrame:
+def as_tokens(study: Study, row: Example) -> pd.DataFrame:
     """What a BiLSTM reads: a line a word, with its tags and its distances to both entities."""
+    if not _readable(study):
+        return pd.DataFrame()
     places = np.arange(len(row.token))
     frame = pd.DataFrame({"word": row.token, "entity": entity_marks(row)})
     for name, column in (("part of speech", row.stanford_pos), ("named entity", row.stanford_ner)):
@@ -265,7 +272,7 @@ def as_subwords(study: Study, row: Example, family: str, variants: Mapping[str, 
     from tacred_utils.models.transformer import make_encoder
 
     rows = []
-    for name, variant in variants.items():
+    for name, variant in variants.items() if _readable(study) else ():
         settings = study.profile.settings(family, variant)
         try:
             given = load_pretrained(settings.model, settings.own, study.corpus, study.results / "pretrained")
@@ -276,6 +283,10 @@ def as_subwords(study: Study, row: Example, family: str, variants: Mapping[str, 
         pieces = encoder.tokenizer.convert_ids_to_tokens(encoder.encode([row]).flat["input_ids"][:-1])
         rows.append({"recipe": name, "subwords": len(pieces), "what is read": " ".join(pieces)})
     return pd.DataFrame(rows)
+
+
+def _readable(study: Study) -> bool:
+    return study.corpus.has_text and not study.corpus.gated
 
 
 def _numbers(found: Estimate) -> dict[str, float]:

@@ -19,7 +19,8 @@ from IPython.display import HTML, Image, Markdown, display
 from matplotlib.figure import Figure
 
 from tacred_utils.corpora.example import Corpus, Example
-from tacred_utils.corpora.registry import data_folder
+from tacred_utils.corpora.registry import corpus_files, data_folder
+from tacred_utils.corpora.rows import ROWS, read_rows
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.labels import NO_RELATION, SPLITS
 from tacred_utils.ground.paths import DATA, PUBLISHED_RUNS, RESULTS, ROOT
@@ -68,7 +69,10 @@ class Study:
 
     @cached_property
     def corpus(self) -> Corpus:
-        """The corpus at the profile's size, read once."""
+        """The corpus at the profile's size, read once; its rows alone where runs are published with them and it is not at hand."""
+        rows = self.results / f"{self._name}" / ROWS
+        if rows.exists() and not all(file.exists() for file in corpus_files(self._name, self.data)):
+            return read_rows(rows)
         scales = {split: getattr(self.profile.scales, split) for split in SPLITS}
         return load_corpus(self._name, self.data, self.labels, scales)
 
@@ -304,8 +308,8 @@ class Study:
 
     def sentence(self, example: Example) -> str:
         """A sentence with its [S: subject] and [O: object], cut to `SHOWN` words; nothing of a licensed text."""
-        if self.corpus.gated:
-            return "(licensed)"
+        if self.corpus.gated or not self.corpus.has_text:
+            return "(licensed)" if self.corpus.gated else "(not at hand)"
         spans = {"S": example.subject, "O": example.object}
         words, before = [], -1
         for place in window(len(example.token), list(spans.values()), SHOWN).tolist():

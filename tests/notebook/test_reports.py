@@ -84,8 +84,11 @@ def test_one_row_is_read_as_each_family_reads_it(study):
     row = reports.one_row(study)
     assert row.relation != NO_RELATION and len(row.token) <= 18
     assert {"types", "between", "path"} <= set(reports.as_features(study, row).block)
-    tokens = reports.as_tokens(row)
+    tokens = reports.as_tokens(study, row)
     assert (
         tokens.word.tolist() == row.token and (tokens["from subject"] == 0).sum() == row.subj_end - row.subj_start + 1
     )
     assert "part of speech" in tokens
+    gated = Study("02", "smoke", results=str(study.results))
+    gated.corpus = replace(study.corpus, gated=True)
+    assert reports.as_features(gated, row).empty and reports.as_tokens(gated, row).empty

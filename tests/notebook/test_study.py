@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from tacred_utils.cli import readme
 from tacred_utils.ground.errors import UserError
+from tacred_utils.ground.paths import ROOT
 from tacred_utils.notebook import charts, study
 from tacred_utils.notebook.study import Study
 from tacred_utils.runs import experiments
@@ -106,6 +107,15 @@ def test_a_notebook_trains_what_is_declared_for_it_and_reads_what_is_published(s
     monkeypatch.setattr(study, "PUBLISHED_RUNS", tmp_path)
     Study("02", "smoke", results=str(tmp_path), seeds=[99]).train()
     assert said[-1].endswith(", 0 trained.")
+
+
+def test_published_runs_are_read_by_the_rows_beside_them_where_the_text_is_not_at_hand(tmp_path, data_dir):
+    published = ROOT / "data" / "runs"
+    rows, text = (Study("06", "open", "conll04", str(where), results=str(published)) for where in (tmp_path, data_dir))
+    assert not rows.corpus.has_text and rows.corpus.digests == text.corpus.digests
+    assert rows.sentence(rows.corpus.test[0]) == "(not at hand)"
+    pair = ("bert joint typed_marker_punct", "bert joint")
+    assert rows.estimate("micro_f1", *pair).value == text.estimate("micro_f1", *pair).value
 
 
 def test_an_empty_frame_is_passed_over_with_a_sentence(smoke, monkeypatch):
