@@ -23,6 +23,7 @@ from tacred_utils.ground.files import expanded
 from tacred_utils.ground.labels import SPLITS, task_classes, task_label
 from tacred_utils.inputs.encoding import DISTANCES, MADE, PAD, UNKNOWN, Encoder, token_column, vocabulary
 from tacred_utils.inputs.vectors import glove, minilm
+from tacred_utils.models.isolation import isolated
 from tacred_utils.models.pooling import largest_over, mean_over
 from tacred_utils.models.result import FitResult
 from tacred_utils.models.scoring import TrainedNetwork, read_facts
@@ -180,6 +181,7 @@ def load(folder: Path) -> BilstmModel:
     return BilstmModel(classifier, encoder, facts["known"], facts["classes"])
 
 
+@isolated()
 def fit(corpus: Corpus, task: str, settings: BilstmSettings, seed: int, folder: Path) -> FitResult:
     """Train on one task of a corpus and answer every row of dev and test; checkpoints lie in `folder` meanwhile.
 

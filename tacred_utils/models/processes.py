@@ -4,6 +4,7 @@ Each process takes its share of every batch, so that batches and steps are those
 """
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,15 +18,27 @@ if TYPE_CHECKING:
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.paths import ROOT
 
+TOLD = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # what a launcher tells each process
+GROUPED = re.compile("(LOCAL_)?(RANK|WORLD_SIZE)|(OMPI|PMI|PMIX|MV2)_.*|MPI_LOCAL.*")  # variables that speak of a group
+
+
+def _group() -> tuple[int, int]:
+    """Number of this process and of all that train together. Variables that were left over make no group: it is there
+    where a launcher has told this process all of `TOLD`.
+    """
+    rank, size, *others = (os.environ.get(name, "") for name in TOLD)
+    whole = all(others) and rank.isdigit() and size.isdigit() and int(rank) < int(size)
+    return (int(rank), int(size)) if whole else (0, 1)
+
 
 def rank() -> int:
     """Number of this process; 0 is the one that writes."""
-    return int(os.environ.get("RANK", 0))
+    return _group()[0]
 
 
 def count() -> int:
     """How many processes train together."""
-    return int(os.environ.get("WORLD_SIZE", 1))
+    return _group()[1]
 
 
 def share(rows: np.ndarray) -> np.ndarray:
@@ -64,8 +77,7 @@ def wait() -> None:
 
 def alone(module: str, arguments: list[str], text: str) -> None:
     """Run `python -m module` in a new process that is told of no others, with a text to read from standard input."""
-    told = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
-    environment = {name: value for name, value in os.environ.items() if name not in told}
+    environment = {name: value for name, value in os.environ.items() if not GROUPED.fullmatch(name)}
     subprocess.run(
         [sys.executable, "-m", module, *arguments], input=text, env=environment, check=True, encoding="utf-8"
     )

@@ -8,6 +8,7 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -18,9 +19,11 @@ from torch import nn
 from tacred_utils.corpora.example import Example
 from tacred_utils.ground.files import atomic_path, write_text
 from tacred_utils.inputs.encoding import Encoded, Encoder
-from tacred_utils.inputs.subwords import SubwordEncoder
 from tacred_utils.models import processes
 from tacred_utils.models.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from tacred_utils.inputs.subwords import SubwordEncoder
 
 SCORED_AT_ONCE = {"cpu": 128, "cuda": 1024}  # rows: wide enough for fast products, small enough for a processor's cache
 
@@ -73,7 +76,7 @@ class TrainedNetwork:
     """A classifier with all that is needed to score new Examples; its family says what it `reads`, and how to `save` it."""
 
     classifier: nn.Module  # with the `settings` that it was made by
-    encoder: Encoder | SubwordEncoder
+    encoder: "Encoder | SubwordEncoder"
     seen_classes: list[str]  # the K classes that training has: columns of its logits
     classes: list[str]  # of the task: columns of the log-probabilities
 

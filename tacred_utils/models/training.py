@@ -4,17 +4,13 @@ What the Trainer of these versions does otherwise, and this module mends: its le
 order after a resume; ReduceLROnPlateau follows the metric that picks the best epoch; early stopping forgets its count.
 """
 
-import gc
-import logging
 import math
 import time
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
-import transformers
 from msgspec.structs import replace
 from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -26,8 +22,9 @@ from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.labels import NO_RELATION, SCORED, SPLITS, task_classes, task_label
 from tacred_utils.inputs.encoding import Encoded
 from tacred_utils.metrics.counts import task_scores
-from tacred_utils.models import checkpoints, processes
+from tacred_utils.models import checkpoints, isolation, processes
 from tacred_utils.models.optimization import loss_of, optimizer_of, scheduler_of
+from tacred_utils.models.progress import report
 from tacred_utils.models.sampling import LengthGrouped, chosen_rows, undersample
 from tacred_utils.models.scoring import compute_dtype, log_probs, score, tensors
 from tacred_utils.models.settings import TrainingSettings
@@ -78,7 +75,7 @@ def fit_network(
     there. Returns log-probabilities (rows, classes) of dev and test, the history, a row an epoch, and what run.json
     should keep.
     """
-    _spare_the_collector()
+    isolation.spare_the_collector()
     clock = [time.perf_counter()]
     history, details = _fit(model, data, settings, seed, folder)
     clock.append(time.perf_counter())
@@ -89,13 +86,6 @@ def fit_network(
     windowed = {split: rows.encoded.windowed for split, rows in data.splits.items()}
     seconds = dict(zip(("fit", "predict"), np.diff(clock).round(3).tolist(), strict=True))
     return answers, history, details | {"windowed": windowed, "seconds": seconds}
-
-
-@cache
-def _spare_the_collector() -> None:
-    """What was there before the first training stays; the Trainer's full collections cost 0.2 s each to visit it."""
-    gc.collect()
-    gc.freeze()
 
 
 def _fit(
@@ -200,8 +190,6 @@ class _Trainer(Trainer):
         arguments = _arguments(settings, seed, folder)
         self.loss = loss_of(target, len(data.seen_classes), settings, arguments.device)
         optimizer = optimizer_of(model, settings)
-        transformers.logging.set_verbosity_error()
-        logging.getLogger("accelerate").setLevel(logging.ERROR)
         super().__init__(
             model, arguments, train_dataset=range(len(self.rows)),
             optimizers=(optimizer, scheduler_of(optimizer, settings, len(self.batches))),
@@ -288,11 +276,15 @@ class _Trainer(Trainer):
 
 
 class _Pace(TrainerCallback):
-    """Tells the sampler its epoch, stops early, and saves within an epoch; from the state that checkpoints keep
-    and, for the last, the clock."""
+    """Tells the sampler its epoch, stops early, saves within an epoch, seals what is saved, and reports each epoch;
+    from the state that checkpoints keep and, for what takes time, the clock.
+    """
 
     def __init__(self, trainer: _Trainer) -> None:
         self.trainer, self.saved = trainer, time.perf_counter()
+
+    def on_train_begin(self, args, state, control, **_):
+        self.begun, self.resumed_at = time.perf_counter(), state.epoch or 0
 
     def on_epoch_begin(self, args, state, control, **_):
         self.trainer.batches.epoch = int((state.epoch or 0) + 1e-6)
@@ -317,7 +309,12 @@ class _Pace(TrainerCallback):
         self.saved = time.perf_counter()
 
     def on_evaluate(self, args, state, control, **_):
-        control.should_training_stop |= _finished(_epochs(state.log_history), self.trainer.recipe)
+        history, recipe = _epochs(state.log_history), self.trainer.recipe
+        control.should_training_stop |= _finished(history, recipe)
+        if not processes.rank():
+            took = time.perf_counter() - self.begun
+            left = took / (state.epoch - self.resumed_at) * (recipe.epochs - len(history))
+            report(Path(args.output_dir).parent.name, history[-1], recipe, took, left)
 
 
 def _epochs(log: list[dict[str, float]]) -> list[dict[str, float]]:

@@ -20,13 +20,13 @@ from tacred_utils.ground.labels import SPLITS
 from tacred_utils.inputs.encoding import PAD, Encoded, vocabulary
 from tacred_utils.inputs.subwords import TYPED, SubwordEncoder, new_words
 from tacred_utils.models import defects
+from tacred_utils.models.isolation import isolated, plan_no_attention
 from tacred_utils.models.pooling import FeatureHeads, pooling
 from tacred_utils.models.pretrained import Pretrained, bare, load_pretrained
 from tacred_utils.models.result import FitResult
 from tacred_utils.models.scoring import SCORED_AT_ONCE, TrainedNetwork, compute_dtype, read_facts, tensors
 from tacred_utils.models.settings import TransformerSettings
 
-torch.backends.cuda.enable_cudnn_sdp(False)  # plans each new shape of a batch, for a second and more
 FEED_FORWARD = 4  # times as wide as the states, as in BERT and in the paper's added layer
 
 
@@ -40,6 +40,7 @@ class Classifier(nn.Module):
         self, backbone: PreTrainedModel, classes: int, settings: TransformerSettings, encoder: SubwordEncoder
     ) -> None:
         super().__init__()
+        plan_no_attention()
         self.backbone, self.settings, self.dtype = backbone, settings, compute_dtype(settings.precision)
         self.backbone.requires_grad_(not settings.frozen)
         width, heads = backbone.config.hidden_size, backbone.config.num_attention_heads
@@ -174,6 +175,7 @@ def load(folder: Path) -> TransformerModel:
     return TransformerModel(classifier, encoder, facts["known"], facts["classes"])
 
 
+@isolated()
 def fit(corpus: Corpus, task: str, settings: TransformerSettings, seed: int, folder: Path) -> FitResult:
     """Train on one task of a corpus and answer every row of dev and test; checkpoints lie in `folder` meanwhile.
 

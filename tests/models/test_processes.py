@@ -18,7 +18,8 @@ EXACT = {"dropout": 0.0, "word_dropout": 0.0, "epochs": 2}  # nothing at random 
 
 def test_shares_hold_every_row_once_and_come_together_again(monkeypatch):
     rows = np.array([7, 3, 9, 1, 4])
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name, value in {"WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
     shares = []
     for number in ("0", "1"):
         monkeypatch.setenv("RANK", number)
