@@ -159,9 +159,12 @@ class Encoder:
     shared: bool = False  # whether rows of which the same is read share a text
 
     def words_of(self, example: Example) -> list[str]:
-        """The words of an Example as they are looked up."""
+        """The words of an Example as they are looked up; one that spells a mask is no mask, and read in small letters."""
         token = [word.lower() for word in example.token] if self.lower else example.token
-        return [mark or word for mark, word in zip(entity_marks(example), token, strict=True)] if self.masked else token
+        if not self.masked:
+            return token
+        text = [word.lower() if word.startswith(("SUBJ-", "OBJ-")) else word for word in token]
+        return [mark or word for mark, word in zip(entity_marks(example), text, strict=True)]
 
     def encode(self, examples: Sequence[Example]) -> Encoded:
         """Flat columns: ids of words, of token columns and of distances to both entities, where these are read. Fixed

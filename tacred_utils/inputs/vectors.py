@@ -80,6 +80,7 @@ def minilm(words: Iterable[str]) -> dict[str, np.ndarray]:
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.no_truncation()
+    tokenizer.encode_special_tokens = True  # a word "[PAD]" is text
     words = list(words)
     pieces = tokenizer.encode_batch(words, add_special_tokens=False)
     return {

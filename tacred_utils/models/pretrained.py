@@ -189,7 +189,8 @@ def _train(
     folder: Path,
 ) -> list[float]:  # fmt: skip
     """Train a language model in place; returns its losses. The Trainer is imported here: it takes seconds."""
-    rows = tokenizer([_text(sentence) for sentence in sentences], truncation=True, max_length=LONGEST)["input_ids"]
+    cut = {"truncation": True, "max_length": LONGEST, "split_special_tokens": True}  # "[PAD]" in a text is text
+    rows = tokenizer([_text(sentence) for sentence in sentences], **cut)["input_ids"]
     arguments = transformers.TrainingArguments(
         str(folder), max_steps=own.steps, per_device_train_batch_size=own.batch_size, seed=0,
         learning_rate=own.learning_rate, lr_scheduler_type="linear", warmup_steps=0.1, weight_decay=0.01,

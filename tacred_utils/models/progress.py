@@ -14,10 +14,8 @@ def report(run: str, epoch: dict[str, float], recipe: TrainingSettings, took: fl
 
 
 def _write(text: str) -> None:
-    """In a notebook's kernel to the standard error that it was started with: what Python has there becomes an output."""
-    kernel = getattr(sys.stderr, "_original_stdstream_copy", None)  # ipykernel.iostream.OutStream
     try:
-        place = sys.stderr.fileno() if kernel is None else kernel
+        place = sys.stderr.fileno()  # in a notebook's kernel what that was started with, not what becomes an output
         if not os.isatty(place):
             os.write(place, text.encode())
     except (AttributeError, OSError, ValueError):  # there is none, or it is closed: then nobody listens

@@ -258,6 +258,8 @@ def make_encoder(
     kinds = sorted({kind for row in corpus.train for kind in (row.subj_type, row.obj_type)})
     marks = new_words(settings.marks, kinds, typed)
     pretrained.tokenizer.add_tokens(marks, special_tokens=True)
+    pretrained.tokenizer.split_special_tokens = True  # "[PAD]" in a text is text …
+    pretrained.tokenizer.init_kwargs["split_special_tokens"] = True  # … for whoever reads the saved one, too
     rows = pretrained.backbone.get_input_embeddings().num_embeddings
     if len(pretrained.tokenizer) > rows:  # else the vocabulary has room for them
         pretrained.backbone.resize_token_embeddings(len(pretrained.tokenizer), mean_resizing=False)

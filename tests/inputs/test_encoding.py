@@ -88,6 +88,12 @@ def test_batches_hold_what_a_plain_loop_would_put_there() -> None:
     assert batch["subject"].tolist() == [[1, 1], [0, 0]] and batch["object"].tolist() == [[5, 5], [3, 3]]
 
 
+def test_a_word_that_spells_a_mask_is_none() -> None:
+    row = Example("x", "r", ["Ann", "SUBJ-PERSON", "[PAD]", "Rome"], 0, 0, 3, 3, "PERSON", "CITY")
+    assert encoder(masked=True, lower=False).words_of(row) == ["SUBJ-PERSON", "subj-person", "[PAD]", "OBJ-CITY"]
+    assert encoder(lower=False).words_of(row) == row.token
+
+
 def test_entities_lie_at_their_places_within_the_window() -> None:
     row = example(14, 2, 12)
     encoded = encoder().encode([row])

@@ -1,13 +1,15 @@
 """From words to pieces: entities keep their places through marks, split words and windows, for every tokenizer."""
 
+import string
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace as changed
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from tacred_utils.corpora.example import Example
 from tacred_utils.ground.errors import UserError
@@ -81,6 +83,45 @@ def test_pieces_are_those_that_the_tokenizer_gives_the_whole_sentence(make) -> N
     whole = reader.tokenizer("".join(f" {word}" for word in TEXT))["input_ids"]
     encoded = reader.encode([example(TEXT, (0, 0), (3, 3))])
     assert encoded.flat["input_ids"].tolist() == [*whole, reader.tokenizer.pad_token_id]
+
+
+CONTROL = [
+    "[PAD]",
+    "[MASK]",
+    "[SEP]",
+    "[CLS]",
+    "[UNK]",
+    "[E1]",
+    "[/E2]",
+    "[SUBJ-PERSON]",
+    "<unk>",
+    "<|endoftext|>",
+    "a[SEP]b",
+]
+
+
+def unigram():
+    """A vocabulary that has its control tokens among the pieces that it looks for in text, as sentencepiece's have."""
+    pieces = ["<unk>", "<s>", "</s>", "<pad>", "\u2581", *string.printable.strip(), "\u2581met"]
+    model = tokenizers.models.Unigram([(piece, -1.0) for piece in pieces], unk_id=0)
+    tokenizer = tokenizers.Tokenizer(model)
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
+    special = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"}
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special)
+
+
+@pytest.mark.parametrize("make", [word_pieces, bytes_, unigram], ids=["word pieces", "byte pairs", "unigram"])
+@pytest.mark.parametrize("marks", MARKS)
+def test_text_that_spells_control_tokens_is_read_as_text(make, marks: str) -> None:
+    reader = encoder(make, marks)
+    plain, spelled = example(["Ann", "met", "Bob"], (0, 0), (2, 2)), [*CONTROL, "<s>", "</s>", "<pad>"]
+    ids = {}
+    for name, token in (("plain", ["Ann", "met", "Bob"]), ("spelled", ["Ann", *spelled, "Bob"])):
+        row = changed(plain, token=token, obj_start=len(token) - 1, obj_end=len(token) - 1)
+        ids[name] = reader.encode([row]).flat["input_ids"][:-1].tolist()
+    control = {*reader.tokenizer.all_special_ids, *reader.tokenizer.get_added_vocab().values()}
+    count = {name: [piece for piece in found if piece in control] for name, found in ids.items()}
+    assert count["spelled"] == count["plain"] and len(ids["spelled"]) > len(ids["plain"]) + 3 * len(spelled)
 
 
 def test_marks_stand_as_published() -> None:

@@ -14,7 +14,7 @@ import pytest
 import torch
 from msgspec.structs import replace
 from planted import answers, corpus, rows
-from transformers import AutoConfig, AutoModel
+from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from tacred_utils.corpora.example import Corpus, Example
 from tacred_utils.ground.errors import UserError
@@ -272,6 +272,15 @@ def test_a_saved_model_scores_alike(given, tmp_path) -> None:
     (tmp_path / "run.json").write_text('{"family": "bert"}')
     with pytest.raises(UserError, match="no readable transformer"):
         load_model(Run(tmp_path))
+
+
+def test_a_saved_tokenizer_reads_control_tokens_in_a_text_as_text(tmp_path) -> None:
+    fit(corpus(40), "joint", replace(MARKED, marks="marker", epochs=1), 13, tmp_path / "a" / "b").save(
+        tmp_path / "model"
+    )
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model", local_files_only=True)
+    found = tokenizer("Ann [PAD] [MASK] [SEP] [CLS] [E1] Bob", add_special_tokens=False)["input_ids"]
+    assert set(found).isdisjoint([*tokenizer.all_special_ids, *tokenizer.get_added_vocab().values()])
 
 
 def test_tags_are_learned_and_survive_saving(tmp_path) -> None:
