@@ -30,6 +30,7 @@ def card(corpus: Corpus) -> str:
     lines += [
         f"sentences that {one} shares with {other}: {shared:,}" for one, other, shared in shared_sentences(corpus)
     ]
+    lines += _documents(corpus)
     lines += [f"note: {note}" for note in [*corpus.notes, *_oddities(corpus)]]
     lines += ["", *(f"sha256 {split}: {digest}" for split, digest in corpus.digests.items())]
     return "\n".join(lines)
@@ -40,6 +41,21 @@ def shared_sentences(corpus: Corpus) -> list[tuple[str, str, int]]:
     texts = {split: {tuple(example.token) for example in corpus.split(split)} for split in SPLITS}
     pairs = (("dev", "train"), ("test", "train"), ("test", "dev"))
     return [(one, other, len(texts[one] & texts[other])) for one, other in pairs]
+
+
+def _documents(corpus: Corpus) -> list[str]:
+    """Documents, and relations that are known to be stated in their own sentence, where the corpus tells."""
+    if corpus.train[0].document is None:
+        return []
+    lines = []
+    for split in SPLITS:
+        examples = corpus.split(split)
+        stated, related = sum(e.evidence is True for e in examples), sum(e.relation != NO_RELATION for e in examples)
+        documents = len({e.document for e in examples})
+        lines.append(
+            f"{split}: {documents:,} documents; {stated:,} of {related:,} relations have evidence in their sentence"
+        )
+    return lines
 
 
 def _split_line(corpus: Corpus, split: str) -> str:

@@ -6,6 +6,8 @@ from collections import Counter
 import pytest
 
 from tacred_utils.corpora import redocred
+from tacred_utils.corpora.card import card
+from tacred_utils.corpora.example import Corpus
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.labels import NO_RELATION, SPLITS
 
@@ -115,6 +117,13 @@ def test_relations_with_fewer_than_ten_training_rows_are_left_out_with_their_row
     splits, notes = read(fact("P26", 0, 1), train=9, test=([fact("P26", 0, 1)], [fact("P19", 0, 2)]))
     assert {row.relation for split in SPLITS for row in splits[split]} == {NO_RELATION}
     assert notes[-1] == "2 relations with fewer than 10 training rows are left out with their 9 / 1 / 2 rows"
+
+
+def test_the_card_counts_documents_and_evidence(read):
+    splits, notes = read(fact("P26", 0, 1, 0), fact("P108", 0, 3), test=([fact("P26", 0, 1, 0)], []))
+    shown = card(Corpus("toy", splits["train"], splits["dev"], splits["test"], notes=notes))
+    assert "train: 10 documents; 10 of 20 relations have evidence in their sentence" in shown
+    assert "dev: 1 documents; 1 of 1 relations" in shown and "note: dev_revised.json: 10 pairs" in shown
 
 
 DAMAGED = {
