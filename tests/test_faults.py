@@ -30,7 +30,8 @@ from tacred_utils.ground.paths import ROOT
 from tacred_utils.models.pretrained import load_pretrained
 from tacred_utils.models.settings import OwnModel
 from tacred_utils.runs.profile import load_profile
-from tacred_utils.runs.store import Spec, find_runs, train
+from tacred_utils.runs.store import Spec, find_runs
+from tacred_utils.runs.train import train
 from tacred_utils.sample.generator import generate
 
 # What ran out

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterable
 from importlib import import_module, metadata
 from importlib.metadata import packages_distributions
@@ -78,7 +79,8 @@ def train(options: argparse.Namespace) -> None:
     """Train or re-use one run and print its folder and scores."""
     from tacred_utils.models import processes
     from tacred_utils.runs.profile import checked_seeds, known_family, load_profile, parse_overrides
-    from tacred_utils.runs.store import Spec, train
+    from tacred_utils.runs.store import Spec
+    from tacred_utils.runs.train import train
 
     complete = options.corpus not in (None, "sample")  # one run by hand is of the whole corpus, not of a subset
     profile = load_profile(options.profile or ("open" if complete else "sample"))
@@ -88,7 +90,7 @@ def train(options: argparse.Namespace) -> None:
     settings = profile.for_corpus(corpus.name).settings(*given)
     [seed] = checked_seeds(profile.seeds[:1] if options.seed is None else [options.seed])
     spec = Spec(options.family, options.task, seed, settings, options.variant)
-    run = train(spec, corpus, options.results, profile.name, force=options.force)
+    run = train(spec, corpus, options.results, profile.name, since=time.time() if options.force else 0)
     if processes.rank():
         return
     print(run.folder)
@@ -112,8 +114,8 @@ def plan(options: argparse.Namespace) -> None:
             "labels": None if options.labels == "tacred" else options.labels,
             "results": None if options.results == RESULTS else options.results,
         }  # fmt: skip
-        for run in missing(planned(profile, corpus, seeds), corpus, options.results):
-            print(command(run, shared))
+        for spec in missing(planned(profile, corpus, seeds), corpus, options.results):
+            print(command(spec, profile.for_corpus(corpus.name), shared))
 
 
 def score(options: argparse.Namespace) -> None:
@@ -257,18 +259,18 @@ def runs_list(options: argparse.Namespace) -> None:
 def runs_publish(options: argparse.Namespace) -> None:
     """Copy the runs that the notebooks show, without weights, to data/runs, and renew the README's results."""
     from tacred_utils.cli import readme
-    from tacred_utils.runs.experiments import entry, publishes_log_probs
-    from tacred_utils.runs.profile import load_profile
-    from tacred_utils.runs.store import find_runs, publish
+    from tacred_utils.runs.experiments import experiment_of, publishes_log_probs
+    from tacred_utils.runs.publish import publish
+    from tacred_utils.runs.store import find_runs
 
     shown = [
         run
         for run in find_runs(options.results, options.corpus)
-        if run.info["profile"] != "smoke"
+        if run.profile != "smoke"
         and not run.info["corpus"]["synthetic"]
-        and entry(run, load_profile(run.info["profile"]))
+        and experiment_of(run, run.profile, run.corpus)
     ]
-    for folder in publish(shown, options.to, lambda run: publishes_log_probs(run, load_profile(run.info["profile"]))):
+    for folder in publish(shown, options.to, publishes_log_probs):
         print(folder)
     if options.to == PUBLISHED_RUNS:
         readme.refresh()

@@ -11,8 +11,8 @@ from tacred_utils.ground.paths import FIGURES, PUBLISHED_RUNS, ROOT
 from tacred_utils.metrics.estimates import over_seeds
 from tacred_utils.notebook.tables import markdown
 from tacred_utils.runs import experiments
-from tacred_utils.runs.profile import load_profile
-from tacred_utils.runs.store import Run, find_runs
+from tacred_utils.runs.catalog import RunCatalog, load_catalogs
+from tacred_utils.runs.store import Run
 
 START, END = "<!-- results:start -->", "<!-- results:end -->"
 PUBLISHED_SCORES = {
@@ -46,9 +46,8 @@ def results() -> str:
             "**TACRED, test split** (the three best and the three last of notebook 09's, recomputed from published"
             f" predictions)\n\n{markdown(frame)}"
         )
-    runs = find_runs(PUBLISHED_RUNS) if PUBLISHED_RUNS.exists() else []
-    names = sorted({run.folder.parent.name for run in runs}, key=_rank)
-    corpora = {name: _on_most_data([run for run in runs if run.folder.parent.name == name]) for name in names}
+    corpora = load_catalogs([(PUBLISHED_RUNS, None)])
+    corpora = {name: corpora[name] for name in sorted(corpora, key=_rank)}
     return "\n".join([*parts, *([_ours(corpora)] if corpora else [])])
 
 
@@ -56,21 +55,15 @@ def _rank(corpus: str) -> float:
     return ORDER.index(corpus) if corpus in ORDER else 1.5
 
 
-def _on_most_data(runs: list[Run]) -> list[Run]:
-    """The runs on the largest version of a corpus: a subset's scores must not be averaged with the whole's."""
-    largest = max(runs, key=lambda run: sum(run.info["corpus"]["rows"].values())).info["corpus"]["sha256"]
-    return [run for run in runs if run.info["corpus"]["sha256"] == largest]
-
-
-def _ours(corpora: dict[str, list[Run]]) -> str:
+def _ours(corpora: dict[str, RunCatalog]) -> str:
     """One table: of each family the paper's recipe and the best of ours, by corpus; below it, which one that is."""
     table: dict[str, dict[str, str]] = defaultdict(dict)
     best = []
-    for corpus, runs in corpora.items():
-        directed = any("directional_macro_f1" in run.metrics["test"] for run in runs)
+    for corpus, catalog in corpora.items():
+        directed = any("directional_macro_f1" in run.metrics["test"] for run in catalog.frame.run)
         scores = [score for score in SCORES if score in (("directional_macro_f1", "micro_f1") if directed else SCORES)]
-        stamp = ", SYNTHETIC" if runs[0].info["corpus"]["synthetic"] else ""
-        for row, (system, group) in _systems(runs).items():
+        stamp = ", SYNTHETIC" if catalog.facts["synthetic"] else ""
+        for row, (system, group) in _systems(catalog).items():
             means = over_seeds([run.metrics["test"] for run in group])
             table[row] |= {f"{corpus}{stamp}: {SCORES[key]}": _cell(means, key) for key in scores if key in means.index}
             best += [f"{system} ({corpus})"] if row.endswith(KINDS[1]) and " " in system else []
@@ -80,16 +73,16 @@ def _ours(corpora: dict[str, list[Run]]) -> str:
     return f"**Ours, test splits, joint** (macro F1 over relations)\n\n{text}\nOurs are: {'; '.join(best)}.\n"
 
 
-def _systems(runs: list[Run]) -> dict[str, tuple[str, list[Run]]]:
+def _systems(catalog: RunCatalog) -> dict[str, tuple[str, list[Run]]]:
     """By row of the table: the name and runs of each family's recipe of the paper, and of ours with the best dev micro F1."""
     recipes, others = defaultdict(list), defaultdict(lambda: defaultdict(list))
-    for run in runs:
-        entry = experiments.entry(run, load_profile(run.info["profile"])) if run.info["task"] == "joint" else None
-        if entry and entry.headline and entry.variant != "controlled":  # one half of a comparison, not a system
-            if not entry.set and entry.variant == ("paper" if entry.family == "svm" else None):
-                recipes[entry.family].append(run)
+    frame = catalog.frame
+    for row in frame[(frame.system != "") & (frame.task == "joint")].itertuples():
+        if row.variant != "controlled":  # one half of a comparison, not a system
+            if row.changed == "{}" and row.variant == ("paper" if row.family == "svm" else ""):
+                recipes[row.family].append(row.run)
             else:
-                others[entry.family][entry.system].append(run)
+                others[row.family][row.system].append(row.run)
     shown = {}
     for family, title in experiments.FAMILY_NAMES.items():
         if recipes[family]:

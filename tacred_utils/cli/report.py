@@ -17,15 +17,18 @@ from urllib.parse import quote
 
 import jinja2
 import msgspec
+import numpy as np
+import pandas as pd
 
 from tacred_utils.corpora.example import Corpus
 from tacred_utils.corpora.registry import corpora
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.files import write_text
-from tacred_utils.ground.labels import NO_RELATION, TASKS, order_labels, task_label
+from tacred_utils.ground.labels import TASKS, order_labels
 from tacred_utils.ground.paths import PACKAGE
+from tacred_utils.metrics.counts import as_scored
 from tacred_utils.metrics.groups import type_pair
-from tacred_utils.paper.measures import Shelf, shelves
+from tacred_utils.runs.catalog import RunCatalog, load_catalogs
 from tacred_utils.runs.data import load_corpus
 from tacred_utils.runs.profile import load_profile
 from tacred_utils.runs.store import git_commit
@@ -72,7 +75,7 @@ def build(out: Path, executed: Path, results: Iterable[Path], data: Path) -> Pat
     if out.exists() and not out.is_dir():  # told before a minute's work
         raise UserError(f"--out {out}: is a file; name a folder.")
     books = {folder.name: sorted(folder.glob("*.ipynb")) for folder in executed.glob("*/")}
-    runs = shelves([(folder, None) for folder in results])
+    runs = load_catalogs([(folder, None) for folder in results])
     chapters = [_chapter(name, books.get(name, []), runs.get(name), data) for name in sorted(runs | books)]
     chapters = [chapter for chapter in chapters if chapter.pages]
     if not chapters:
@@ -83,36 +86,32 @@ def build(out: Path, executed: Path, results: Iterable[Path], data: Path) -> Pat
     return out / "index.html"
 
 
-def _chapter(name: str, notebooks: list[Path], shelf: Shelf | None, data: Path) -> Chapter:
+def _chapter(name: str, notebooks: list[Path], catalog: RunCatalog | None, data: Path) -> Chapter:
     pages, content, note = [_page(path) for path in notebooks], None, ""
-    if shelf is not None and (shelf.frame.system != "").any():
-        corpus = _corpus(shelf, data)
-        content, note = errors(shelf, corpus), _note(shelf, corpus)
-        title = f"Where do the systems err? ({', '.join(filter(None, [name, shelf.stamp]))})"
+    if catalog is not None and (catalog.frame.system != "").any():
+        corpus = _corpus(catalog, data)
+        content, note = errors(catalog, corpus), _note(catalog, corpus)
+        title = f"Where do the systems err? ({', '.join(filter(None, [name, catalog.stamp]))})"
         pages.append(Page(f"{name}/errors.html", "Errors", title, sections=(("", title, note),)))
-    return Chapter(name, shelf.stamp if shelf else "", pages, content, note)
+    return Chapter(name, catalog.stamp if catalog else "", pages, content, note)
 
 
-def errors(shelf: Shelf, corpus: Corpus | None) -> dict[str, object]:
+def errors(catalog: RunCatalog, corpus: Corpus | None) -> dict[str, object]:
     """The test rows that some system of the study answers wrongly, with the answers of all, as JSON takes it.
 
     Labels are given by their place in `labels`, answers in the order of `systems` as (label, probability). A row has its
     types and its length in words if `corpus` is there, and its words and spans unless that is licensed.
     """
-    frame = shelf.frame[shelf.frame.system != ""].drop_duplicates(["task", "system"])  # the first seed of each
+    frame = catalog.frame[catalog.frame.system != ""].drop_duplicates(["task", "system"])  # the first seed of each
     frame = frame.sort_values("task", key=lambda tasks: tasks.map(TASKS.index), kind="stable")
     answers = [run.predictions().set_index("id") for run in frame.run]
     gold = answers[0].label_true
     answers = [answer.loc[gold.index] for answer in answers]
     labels = order_labels({*gold, *(label for answer in answers for label in answer.label_pred)})
     place = {label: index for index, label in enumerate(labels)}
-    wrong = [
-        (answer.label_pred != gold.map(lambda label, task=task: task_label(task, label)))
-        & ((task != "relation_only") | (gold != NO_RELATION))
-        for task, answer in zip(frame.task, answers, strict=True)
-    ]  # fmt: skip
+    wrong = [_wrong(task, gold, answer.label_pred) for task, answer in zip(frame.task, answers, strict=True)]
     columns = [zip(answer.label_pred.map(place), answer.p.round(2), strict=True) for answer in answers]
-    texts = _texts(corpus, shelf.facts["gated"]) if corpus else {}
+    texts = _texts(corpus, catalog.facts["gated"]) if corpus else {}
     rows = [
         {"id": name, "gold": place[gold[name]], "answers": given, **texts.get(name, {})}
         for name, given, missed in zip(gold.index, zip(*columns, strict=True), zip(*wrong, strict=True), strict=True)
@@ -120,6 +119,14 @@ def errors(shelf: Shelf, corpus: Corpus | None) -> dict[str, object]:
     ]
     systems = [{"name": row.system, "family": row.family, "task": row.task} for row in frame.itertuples()]
     return {"labels": labels, "systems": systems, "rows": rows, "total": len(gold)}
+
+
+def _wrong(task: str, gold: pd.Series, answers: pd.Series) -> np.ndarray:
+    """(rows,) bool: which rows a run answers wrongly, of those that its task is scored on."""
+    rows, true = as_scored(task, gold)
+    wrong = np.zeros(len(rows), bool)
+    wrong[rows] = answers[rows] != true
+    return wrong
 
 
 def _texts(corpus: Corpus, gated: bool) -> dict[str, dict[str, object]]:
@@ -132,19 +139,19 @@ def _texts(corpus: Corpus, gated: bool) -> dict[str, dict[str, object]]:
     return texts
 
 
-def _corpus(shelf: Shelf, data: Path) -> Corpus | None:
+def _corpus(catalog: RunCatalog, data: Path) -> Corpus | None:
     """The corpus that the runs were trained on, if its files are at hand: by name, or as a folder beside the others."""
-    profile = load_profile(shelf.frame.run.iloc[0].info["profile"])
-    name = shelf.corpus if shelf.corpus in corpora() else str(data / shelf.corpus)
+    profile = load_profile(catalog.frame.run.iloc[0].info["profile"])
+    name = catalog.corpus if catalog.corpus in corpora() else str(data / catalog.corpus)
     try:
         corpus = load_corpus(name, data, scales=msgspec.to_builtins(profile.scales))
     except UserError:
         return None
-    return corpus if corpus.digests == shelf.facts["sha256"] else None
+    return corpus if corpus.digests == catalog.facts["sha256"] else None
 
 
-def _note(shelf: Shelf, corpus: Corpus | None) -> str:
-    if shelf.facts["gated"]:
+def _note(catalog: RunCatalog, corpus: Corpus | None) -> str:
+    if catalog.facts["gated"]:
         return "The text is licensed, so rows are named by their ids."
     return "" if corpus else "The sentences are not at hand (--data-dir names their place): rows are named by ids."
 

@@ -100,11 +100,10 @@ class Job:
         }[self.reads.runs]  # fmt: skip
         runs = [run for folder in folders for run in sorted(folder.glob("*/run.json"))]
         if self.reads.runs == "systems":  # a later notebook may have trained others for its own sake
-            from tacred_utils.runs.experiments import of_a_system  # here: pandas takes a second
+            from tacred_utils.runs.experiments import is_headline  # here: pandas takes a second
             from tacred_utils.runs.store import Run, is_done
 
-            profile = load_profile(self.parameters["profile"])
-            runs = [run for run in runs if is_done(run.parent) and of_a_system(Run(run.parent), profile)]
+            runs = [run for run in runs if is_done(run.parent) and is_headline(Run(run.parent))]
         return _digest([self.given, *(f"{run.parent.name} {_file_digest(run)}" for run in runs)])
 
     def last(self) -> Stamp | None:
@@ -214,7 +213,7 @@ def _read(source: Path, parameters: dict[str, object]) -> tuple[list[str], Reads
 def run_jobs(jobs: list[Job], force: bool, arguments: list[str]) -> int:
     """Run the jobs in order; the exit status. What stops it is told with the command that resumes."""
     if force:
-        os.environ["TACRED_STUDY_FORCE"] = "1"  # `Study.run` trains again
+        os.environ["TACRED_STUDY_SINCE"] = str(time.time())  # `Study.run` trains again what was finished before
     stale = [job for job in jobs if force or not job.is_current()]
     expected = {job.stamp: stamp.seconds if (stamp := job.last()) else 60.0 for job in stale}
     start, several = time.monotonic(), len({job.corpus for job in jobs}) > 1

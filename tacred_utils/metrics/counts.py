@@ -223,13 +223,19 @@ def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 
 
 def task_scores(task: str, gold: list[str], predicted: list[str], classes: list[str]) -> dict[str, float]:
-    """The scores of a task: detection on folded gold labels, relation_only on the rows whose gold is a relation."""
-    if task == "relation_only":
-        rows = [index for index, label in enumerate(gold) if label != NO_RELATION]
-        gold, predicted = [gold[row] for row in rows], [predicted[row] for row in rows]
-    if not gold:
-        return {}
-    return scores([task_label(task, label) for label in gold], predicted, classes)
+    """The scores of a task on the rows that it is scored on; none where there is no such row."""
+    rows, true = as_scored(task, gold)
+    return scores(true, np.asarray(predicted, object)[rows], classes) if len(true) else {}
+
+
+def as_scored(task: str, gold: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """(rows,) bool, the rows that a task is scored on, and their gold labels as the task has them.
+
+    relation_only is scored on gold relations, the others on all rows; detection folds the relations into one.
+    """
+    gold = np.asarray(gold, object)
+    rows = (gold != NO_RELATION) | (task != "relation_only")
+    return rows, np.array([task_label(task, label) for label in gold[rows]], object)
 
 
 def class_shares(target: np.ndarray, classes: int) -> np.ndarray:

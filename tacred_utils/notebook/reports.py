@@ -20,17 +20,17 @@ from tacred_utils.metrics.estimates import Estimate
 from tacred_utils.metrics.groups import type_pair
 from tacred_utils.notebook.study import Study, same_seeds
 from tacred_utils.paper import published
-from tacred_utils.paper.measures import System
+from tacred_utils.runs.catalog import SystemAnswers
 
 SCORES = {  # as tables and figures name them, in their order
     "micro_f1": "micro F1", "macro_f1": "macro F1", "detection_f1": "detection F1",
     "classification_accuracy": "rightly named, if detected",
 }  # fmt: skip
 F1 = {name: SCORES[name] for name in ("micro_f1", "macro_f1")}
-Systems = Mapping[str, System]
+Systems = Mapping[str, SystemAnswers]
 
 
-def trivial(study: Study) -> dict[str, System]:
+def trivial(study: Study) -> dict[str, SystemAnswers]:
     """The systems that learn nothing, or the types alone: what they score is nobody's achievement."""
     gold = np.array([row.relation for row in study.corpus.test], dtype=object)
     answers = {
@@ -38,7 +38,7 @@ def trivial(study: Study) -> dict[str, System]:
         "always no_relation": counts.always_no_relation(gold),
     }
     return {
-        name: System(name, gold, [np.array(answer, dtype=object)], study.corpus.labels)
+        name: SystemAnswers(name, gold, [np.array(answer, dtype=object)], study.corpus.labels)
         for name, answer in answers.items()
     }
 
@@ -67,7 +67,7 @@ def interval(value: float, low: float, high: float, decimals: int = 3) -> str:
 
 
 def differences(
-    study: Study, pairs: Mapping[str, tuple[str | System, str | System]], names: Mapping[str, str] = F1
+    study: Study, pairs: Mapping[str, tuple[str | SystemAnswers, str | SystemAnswers]], names: Mapping[str, str] = F1
 ) -> pd.DataFrame:
     """The first of each pair less the second, by a name: columns system, score, value, low, high, seeds, of (the first's own)."""
     rows = []
@@ -100,7 +100,7 @@ def change_table(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(wide).assign(seeds=seeds).rename_axis("system").reset_index()
 
 
-def per_class(study: Study, system: System, table: str = "") -> pd.DataFrame:
+def per_class(study: Study, system: SystemAnswers, table: str = "") -> pd.DataFrame:
     """Every label: training and test rows, precision, recall and F1 with its interval, means over seeds.
 
     `table` names one of the paper's tables, whose F1 then stands in a last column.
@@ -138,7 +138,7 @@ def leaning(study: Study, systems: Systems) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def confusions(system: System, largest: int = 10) -> pd.DataFrame:
+def confusions(system: SystemAnswers, largest: int = 10) -> pd.DataFrame:
     """Shares of the test rows of a relation (index) that are answered so (columns), over seeds.
 
     The relations are those that are taken for each other most often; the last columns hold what is missed altogether,
@@ -155,7 +155,7 @@ def confusions(system: System, largest: int = 10) -> pd.DataFrame:
     return table.reindex(index=shown, columns=[*shown, NO_RELATION, "another"], fill_value=0.0)
 
 
-def both_ends(study: Study, system: System, rows: int = 4) -> pd.DataFrame:
+def both_ends(study: Study, system: SystemAnswers, rows: int = 4) -> pd.DataFrame:
     """Test rows that the first seed answers wrongly with the highest probability, and relations rightly with the lowest.
 
     Columns end, relation, answer, p, sentence (both entities marked), types, id.
@@ -199,7 +199,7 @@ def calibration(study: Study, systems: Systems) -> tuple[pd.DataFrame, pd.DataFr
     return pd.DataFrame(table), pd.concat(points) if points else pd.DataFrame()
 
 
-def composed_pairs(study: Study) -> tuple[pd.DataFrame, dict[tuple[str, str], System]]:
+def composed_pairs(study: Study) -> tuple[pd.DataFrame, dict[tuple[str, str], SystemAnswers]]:
     """Every detector before every classifier, first seeds, at the threshold that dev chooses.
 
     Columns detector, classifier, threshold, dev and test (micro F1); and the composed systems by the two names.
@@ -224,7 +224,7 @@ def composed_pairs(study: Study) -> tuple[pd.DataFrame, dict[tuple[str, str], Sy
         rows.append({"detector": detector, "classifier": classifier, "threshold": two.threshold} | f1)
         answer = np.array(two.answers["test"], dtype=object)
         name = f"{detector} before {classifier}"
-        systems[detector, classifier] = System(name, np.array(gold["test"], object), [answer], study.corpus.labels)
+        systems[detector, classifier] = SystemAnswers(name, np.array(gold["test"], object), [answer], study.corpus.labels)
     return pd.DataFrame(rows, columns=["detector", "classifier", "threshold", *SCORED]), systems
 
 

@@ -30,10 +30,12 @@ from tacred_utils.models import processes
 from tacred_utils.notebook import figures, manifest, tables
 from tacred_utils.notebook.findings import LEGEND, Lead, finding
 from tacred_utils.paper import measures
+from tacred_utils.runs.catalog import Missing, RunCatalog, SystemAnswers, load_catalogs
 from tacred_utils.runs.data import load_corpus
-from tacred_utils.runs.experiments import Experiment, Planned, arguments, declared
+from tacred_utils.runs.experiments import Experiment, arguments, experiment_of, load_experiments
 from tacred_utils.runs.profile import checked_seeds, load_profile
-from tacred_utils.runs.store import Run, Spec, git_commit, is_done, train
+from tacred_utils.runs.store import Run, Spec, git_commit, is_done
+from tacred_utils.runs.train import train
 
 SCREEN = 140  # pixels an inch of a figure on a screen: 8 pt type then reads like the prose around it
 SHOWN = 26  # words of a sentence in a table
@@ -103,26 +105,27 @@ class Study:
         return f"{text} ({self.corpus.name}{f', {self.stamp}' if self.stamp else ''})"
 
     def run(
-        self, family: str, task: str, variant: str | None = None, seed: int | None = None, keep_model: bool = True,
-        **overrides: object,
-    ) -> Run:  # fmt: skip
-        """Train or re-use one run under the profile, with settings overridden by name."""
-        spec, force = self._spec(family, task, variant, seed, overrides), os.environ.get("TACRED_STUDY_FORCE") == "1"
+        self, family: str, task: str, variant: str | None = None, seed: int | None = None, **overrides: object
+    ) -> Run:
+        """Train or re-use one run under the profile, with settings overridden by name; ablations keep no model."""
+        spec = self._spec(family, task, variant, seed, overrides)
         folder = spec.folder(self.corpus, self.results)
-        if force or not is_done(folder):
+        if not is_done(folder, _since()):
             with _progress(f"Training {spec.title} …"):
-                self._train(spec, overrides, folder, keep_model, force)
+                self._train(spec, folder)
         return self._used(Run(folder))
 
-    def _train(self, spec: Spec, overrides: dict[str, object], folder: Path, keep_model: bool, force: bool) -> None:
+    def _train(self, spec: Spec, folder: Path) -> None:
         """Here, or in as many processes as the runner was told to start."""
+        experiment = experiment_of(spec, self.profile.name, self.corpus.name)
+        keep_model = not (experiment and experiment.ablation) or (folder / "model").is_dir()
         together = int(os.environ.get("TACRED_STUDY_PROCESSES", "1"))
         if together == 1 or spec.family == "svm":
-            train(spec, self.corpus, self.results, self.profile.name, keep_model=keep_model, force=force)
+            train(spec, self.corpus, self.results, self.profile.name, keep_model=keep_model, since=_since())
             return
-        options = self._options | {"force": force or None}
+        options = self._options | {"force": True if _since() else None}
         log = folder.parent / ".locks" / f"{folder.name}.log"
-        processes.launch(arguments(Planned(spec, overrides), options), together, log)
+        processes.launch(arguments(spec, self.profile, options), together, log)
         if not keep_model:
             shutil.rmtree(folder / "model", ignore_errors=True)
 
@@ -167,13 +170,13 @@ class Study:
         return clusters_of(self.corpus.test)
 
     @cached_property
-    def catalog(self) -> measures.Shelf:
-        """The finished runs on this very data."""
-        found = measures.shelves([(self.results, self.corpus.name)], [self.corpus]).get(self.corpus.name)
-        return found if found and found.text else measures.Shelf(self.corpus.name, text=self.corpus)
+    def catalog(self) -> RunCatalog:
+        """The finished runs on this very data below `results`, known as this profile's systems."""
+        found = load_catalogs([(self.results, self.corpus.name)], [self.corpus], self.profile.name)
+        return next(iter(found.values()), RunCatalog(self.corpus.name, text=self.corpus))
 
-    def system(self, spec: str) -> measures.System | None:
-        """The system "family task [variant] [setting=value …]" over all its seeds (see `measures.Shelf.system`).
+    def system(self, spec: str) -> SystemAnswers | None:
+        """The system "family task [variant] [setting=value …]" over all its seeds (see `RunCatalog.system`).
 
         One that is not there, or cannot be put together on this corpus, is None, and said so once.
         """
@@ -182,17 +185,17 @@ class Study:
             return self._miss(found)
         return found
 
-    def _find(self, spec: str) -> measures.System | str:
+    def _find(self, spec: str) -> SystemAnswers | str:
         """The system, or what it lacks."""
         try:
             found = self.catalog.system(spec)
-        except (measures.Missing, UserError) as error:
+        except (Missing, UserError) as error:
             return str(error)
         for run in found.runs:
             self._used(run)
         return found
 
-    def estimate(self, score: str, *specs: str | measures.System, rows: np.ndarray | None = None) -> Estimate:
+    def estimate(self, score: str, *specs: str | SystemAnswers, rows: np.ndarray | None = None) -> Estimate:
         """A score of a system, or of the first less the second, over seeds and test texts; NaN where one is missing.
 
         `rows` (bool, of the rows that the task is scored on) restricts to a part. The two are drawn together,
@@ -205,28 +208,29 @@ class Study:
         first, *other = measures.estimates(same_seeds(*systems), score, rows, self.draws, clusters=clusters)
         return first - other[0] if other else first
 
-    def scored_rows(self, system: measures.System) -> np.ndarray:
+    def scored_rows(self, system: SystemAnswers) -> np.ndarray:
         """(test rows,) bool: all, or those with a relation where the system answers no others."""
         gold = np.array([row.relation for row in self.corpus.test], dtype=object)
         return np.ones(len(gold), bool) if len(system.gold) == len(gold) else gold != NO_RELATION
 
-    def answering(self, task: str = "joint") -> dict[str, measures.System]:
+    def answering(self, task: str = "joint") -> dict[str, SystemAnswers]:
         """The study's systems that are here, ablations left out, by name; trained on this task, or put together for it."""
-        named = {entry.system: entry for entry in declared() if entry.headline}
+        named = {entry.system: entry for entry in load_experiments() if not entry.ablation}
         self.families |= {name: entry.family for name, entry in named.items()}
         systems = {name: self._find(spec_of(entry, task)) for name, entry in named.items()}
         return {name: system for name, system in systems.items() if not isinstance(system, str)}
 
     def train(self) -> None:
         """Train the runs that experiments.toml declares for this notebook, or re-use them; published ones are only read."""
-        entries, there, made = [entry for entry in declared() if entry.notebook == self.number], 0, 0
+        entries, there, made = [entry for entry in load_experiments() if entry.notebook == self.number], 0, 0
         for entry in entries:
             changed, seeds = entry.changed(self.profile), self.seeds if entry.every_seed else self.seeds[:1]
             for task, seed in product(entry.tasks_on(self.corpus, self.profile), seeds):
                 found = self.find(entry.family, task, entry.variant, seed, **changed)
-                there += bool(found)
-                if not found and self.results != PUBLISHED_RUNS:
-                    self.run(entry.family, task, entry.variant, seed, entry.headline, **changed)
+                current = bool(found) and (self.results == PUBLISHED_RUNS or is_done(found.folder, _since()))
+                there += current
+                if not current and self.results != PUBLISHED_RUNS:
+                    self.run(entry.family, task, entry.variant, seed, **changed)
                     made += 1
         self.__dict__.pop("catalog", None)  # read again, with what was made
         self.say(f"{self.count(there, 'run')} re-used, {made} trained.")
@@ -339,10 +343,15 @@ def spec_of(entry: Experiment, task: str) -> str:
     return " ".join(filter(None, [entry.family, task, entry.variant, *settings]))
 
 
-def same_seeds(*systems: measures.System) -> list[measures.System]:
+def _since() -> float:
+    """When the command that runs the notebooks started, if it is to train anew: what is older is trained again, once."""
+    return float(os.environ.get("TACRED_STUDY_SINCE", 0))
+
+
+def same_seeds(*systems: SystemAnswers) -> list[SystemAnswers]:
     """Systems of one family with the seeds that all of them have; those of several families, or without one, as they are."""
-    families = {run.info["family"] for system in systems for run in system.runs}
-    seeds = [[run.info["seed"] for run in system.runs] for system in systems]
+    families = {run.family for system in systems for run in system.runs}
+    seeds = [[run.seed for run in system.runs] for system in systems]
     shared = set.intersection(*map(set, seeds))
     if len(families) != 1 or not shared:
         return list(systems)

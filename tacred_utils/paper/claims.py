@@ -17,7 +17,7 @@ from tacred_utils.ground.paths import NOTEBOOKS, PACKAGE
 from tacred_utils.metrics import counts
 from tacred_utils.metrics.estimates import Estimate
 from tacred_utils.paper import measures, published
-from tacred_utils.paper.measures import Missing, Shelf, System
+from tacred_utils.runs.catalog import Missing, RunCatalog, SystemAnswers
 
 SUPPORTED, NOT_SUPPORTED, UNDECIDED = "supported", "not supported", "undecided"
 CONTRADICTED, NOT_TESTABLE = "contradicted by the paper's own numbers", "not testable here"
@@ -74,7 +74,7 @@ class Evidence(msgspec.Struct, frozen=True):
 
 
 @cache
-def declared() -> tuple[list[Claim], list[Test]]:
+def load_claims() -> tuple[list[Claim], list[Test]]:
     """The claims, C1 to C19, and the tests of claims.toml."""
     text = tomllib.loads((PACKAGE / "paper" / "claims.toml").read_text(encoding="utf-8"))
     return msgspec.convert(text["claim"], list[Claim]), msgspec.convert(text["test"], list[Test])
@@ -132,7 +132,7 @@ def verdicts(frame: pd.DataFrame) -> pd.DataFrame:
     """The claims with their verdict, the number of tests by outcome, and what is missing, from a frame of `table`."""
     tests = frame[frame.decides]
     rows = []
-    for claim in declared()[0]:
+    for claim in load_claims()[0]:
         found = tests.verdict[tests.claim == claim.claim]
         lacking = frame.measured[(frame.claim == claim.claim) & frame.value.isna()]
         counts = {"supporting": [SUPPORTED], "open": [UNDECIDED], "against": [NOT_SUPPORTED, CONTRADICTED]}
@@ -171,7 +171,7 @@ def quote(frame: pd.DataFrame, claim: str, measured: str, origin: str = "", deci
 
 def sentences(answers: pd.DataFrame, names: Sequence[str]) -> str:
     """Claims with their verdicts as a list in Markdown, each with links to the notebooks that hold the details."""
-    about = {claim.claim: claim for claim in declared()[0]}
+    about = {claim.claim: claim for claim in load_claims()[0]}
     there = {path.name[:2]: path.name for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))}
     items = []
     for row in answers[answers.claim.isin(names)].itertuples():
@@ -215,34 +215,34 @@ def from_predictions(frame: pd.DataFrame | None, draws: int = 1000) -> Iterator[
     support = counts.per_class(gold, gold).set_index("label").support
     trained = published.table_12() - support  # train and dev together: the paper prints no counts of train alone
     labels = list(support.index)
-    systems = {name: System(name, gold, [frame[name].to_numpy()], labels, [], trained) for name in published.SYSTEMS}
+    systems = {name: SystemAnswers(name, gold, [frame[name].to_numpy()], labels, [], trained) for name in published.SYSTEMS}
     for test, name in _tests(published=True):
         found = measures.measure(test.score, [systems[spec] for spec in _specs(test, name)], None, draws)
         yield _of_test(test, name, TACRED, found)
 
 
-def from_runs(shelves: Mapping[str, Shelf], draws: int = 1000) -> Iterator[Evidence]:
+def from_runs(catalogs: Mapping[str, RunCatalog], draws: int = 1000) -> Iterator[Evidence]:
     """Evidence from finished runs, corpus by corpus; what rests on `sample`, or on part of a corpus, decides nothing.
 
     What is missing is said once, of CoNLL04: the open corpus with as few relations as TACRED.
     """
-    for corpus, (test, name) in product({**shelves, MAIN: shelves.get(MAIN)}, _tests(published=False)):
-        shelf = shelves.get(corpus) or Shelf(corpus)
+    for corpus, (test, name) in product({**catalogs, MAIN: catalogs.get(MAIN)}, _tests(published=False)):
+        catalog = catalogs.get(corpus) or RunCatalog(corpus)
         try:
-            systems = [shelf.system(spec) for spec in _specs(test, name)]
-            found = measures.measure(test.score, systems, shelf, draws)
+            systems = [catalog.system(spec) for spec in _specs(test, name)]
+            found = measures.measure(test.score, systems, catalog, draws)
         except Missing as what:
             if corpus == MAIN:
                 yield _of_test(test, name, corpus, None, note=str(what))
             continue
-        speaks = not shelf.stamp and (corpus in DECISIVE or (test.kbp37 and corpus == "kbp37"))
+        speaks = not catalog.stamp and (corpus in DECISIVE or (test.kbp37 and corpus == "kbp37"))
         full = bool(test.minus) and min(found.parts) > CEILING
         yield _of_test(test, name, corpus, found, speaks and not full, f"both above {CEILING}" if full else "")
 
 
 def _tests(published: bool) -> Iterator[tuple[Test, str]]:
     """The tests on published predictions or on runs, each with every name that `each` gives it."""
-    for test in declared()[1]:
+    for test in load_claims()[1]:
         if test.published == published:
             yield from ((test, name) for name in test.each)
 

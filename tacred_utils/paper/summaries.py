@@ -14,20 +14,20 @@ from tacred_utils.metrics.counts import task_scores
 from tacred_utils.metrics.estimates import over_seeds
 from tacred_utils.models.settings import FAMILIES
 from tacred_utils.paper import published
-from tacred_utils.paper.measures import Shelf, predictions_of
+from tacred_utils.runs.catalog import RunCatalog, predictions_of
 
 
-def summary(shelf: Shelf, scores: Sequence[str]) -> pd.DataFrame:
+def system_table(catalog: RunCatalog, scores: Sequence[str]) -> pd.DataFrame:
     """All headline systems of a corpus by task, mean and range over seeds; trivial and published ones beside them.
 
     Joint and detection are scored on the whole test split; relation_only on gold relations (oracle detection).
     """
     rows = []
-    for (task, name), part in shelf.frame[shelf.frame.system != ""].groupby(["task", "system"]):
+    for (task, name), part in catalog.frame[catalog.frame.system != ""].groupby(["task", "system"]):
         table = over_seeds([run.metrics["test"] for run in part.run])
         rows.append({"task": task, "system": name, "seeds": len(part)} | _cells(table, scores))
-    rows += [row for task in TASKS if task in set(shelf.frame.task) for row in _trivial(shelf, task, scores)]
-    for row in published.literature(shelf.corpus).itertuples():
+    rows += [row for task in TASKS if task in set(catalog.frame.task) for row in _trivial(catalog, task, scores)]
+    for row in published.literature(catalog.corpus).itertuples():
         if row.score in scores:
             rows.append({"task": "joint", "system": f"{row.system} ({row.source})", row.score: f"{row.value:.3f}"})
     frame = pd.DataFrame(rows).astype({"seeds": "Int64"})
@@ -45,13 +45,13 @@ def _cells(table: pd.DataFrame, scores: Sequence[str]) -> dict[str, str]:
     }
 
 
-def _trivial(shelf: Shelf, task: str, scores: Sequence[str]) -> list[dict[str, object]]:
+def _trivial(catalog: RunCatalog, task: str, scores: Sequence[str]) -> list[dict[str, object]]:
     """Rows of the trivial systems; the majority per type pair needs the sentences' entity types."""
-    gold = predictions_of(shelf.frame.run.iloc[0]).label_true
+    gold = predictions_of(catalog.frame.run.iloc[0]).label_true
     answers = {"always no_relation": counts.always_no_relation(gold)}
-    if shelf.text:
-        train = [row for row in shelf.text.train if task != "relation_only" or row.relation != NO_RELATION]
-        answers["majority per type pair"] = counts.majority_by_type_pair(train, shelf.text.test)
+    if catalog.text:
+        train = [row for row in catalog.text.train if task != "relation_only" or row.relation != NO_RELATION]
+        answers["majority per type pair"] = counts.majority_by_type_pair(train, catalog.text.test)
     rows = []
     for name, answer in answers.items():
         values = task_scores(task, gold.tolist(), [task_label(task, label) for label in answer], None)
@@ -59,16 +59,16 @@ def _trivial(shelf: Shelf, task: str, scores: Sequence[str]) -> list[dict[str, o
     return rows
 
 
-def beside_the_paper(shelves: Mapping[str, Shelf], score: str) -> pd.DataFrame:
+def beside_the_paper(catalogs: Mapping[str, RunCatalog], score: str) -> pd.DataFrame:
     """A score as the paper prints it, of TACRED, and of our runs of its recipes on each corpus."""
     rows = []
     for family, task in product(FAMILIES, TASKS):
         row = {"family": family, "task": task, "the paper, TACRED": published.paper_scores(family, task).get(score)}
-        for corpus, shelf in shelves.items():
+        for corpus, catalog in catalogs.items():
             recipe = {"family": family, "task": task, "variant": "paper" if family == "svm" else "", "changed": "{}"}
-            part = shelf.frame[(shelf.frame[list(recipe)] == pd.Series(recipe)).all(axis=1)]
+            part = catalog.frame[(catalog.frame[list(recipe)] == pd.Series(recipe)).all(axis=1)]
             table = over_seeds([run.metrics["test"] for run in part.run])
-            name = f"{corpus}{', ' if shelf.stamp else ''}{shelf.stamp}"
+            name = f"{corpus}{', ' if catalog.stamp else ''}{catalog.stamp}"
             row[name] = _cells(table, [score]).get(score, "")
         rows.append(row)
     frame = pd.DataFrame(rows)

@@ -2,8 +2,7 @@
 
 import shlex
 import tomllib
-from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import msgspec
@@ -11,7 +10,7 @@ import msgspec
 from tacred_utils.corpora.example import Corpus
 from tacred_utils.ground.labels import TASKS
 from tacred_utils.ground.paths import PACKAGE
-from tacred_utils.runs.profile import Profile
+from tacred_utils.runs.profile import Profile, load_profile
 from tacred_utils.runs.store import Run, Spec, is_done
 
 FAMILY_NAMES = {"svm": "SVM", "bilstm": "BiLSTM", "bert": "BERT", "gpt2": "GPT-2"}  # as tables write them
@@ -53,91 +52,97 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return [task for task in possible if not further or task == "joint" and self.further and not self.ablation]
 
     @property
-    def headline(self) -> bool:
-        """Whether it is a system of the study, and not one that an ablation changed for its own sake."""
-        return not self.ablation
-
-    @property
     def system(self) -> str:
         """`BiLSTM pa_lstm, words=minilm`: how tables and figures name it."""
         title = f"{FAMILY_NAMES[self.family]}{f' {self.variant}' if self.variant else ''}"
         return ", ".join([title, *(f"{key}={value}" for key, value in self.set.items() if value is not False)])
 
 
-@dataclass(frozen=True)
-class Planned:
-    """One run that the study wants: its spec, and the settings that were set by hand."""
-
-    spec: Spec
-    overrides: dict[str, object] = field(default_factory=dict)
-
-
 @cache
-def declared() -> list[Experiment]:
-    """The entries of experiments.toml."""
+def load_experiments() -> list[Experiment]:
+    """The experiments of experiments.toml."""
     table = tomllib.loads((PACKAGE / "runs" / "experiments.toml").read_text(encoding="utf-8"))
     return msgspec.convert(table["experiment"], list[Experiment])
 
 
-def planned(profile: Profile, corpus: Corpus, seeds: list[int] | None = None) -> list[Planned]:
+def planned(profile: Profile, corpus: Corpus, seeds: list[int] | None = None) -> list[Spec]:
     """Every run of the study on this corpus under this profile, in the notebooks' order."""
-    profile, runs = profile.for_corpus(corpus.name), []
-    for experiment in declared():
-        changed = experiment.changed(profile)
-        settings = profile.settings(experiment.family, experiment.variant, changed)
+    profile, specs = profile.for_corpus(corpus.name), []
+    for experiment in load_experiments():
+        settings = profile.settings(experiment.family, experiment.variant, experiment.changed(profile))
         for seed in (seeds or profile.seeds)[: None if experiment.every_seed else 1]:
             for task in experiment.tasks_on(corpus, profile):
-                run = Planned(Spec(experiment.family, task, seed, settings, experiment.variant), changed)
-                runs += [] if any(run.spec == other.spec for other in runs) else [run]  # where nothing is sketched
-    return runs
+                spec = Spec(experiment.family, task, seed, settings, experiment.variant)
+                specs += [] if spec in specs else [spec]  # where a profile has what an experiment changes
+    return specs
 
 
-def missing(runs: list[Planned], corpus: Corpus, results: Path) -> list[Planned]:
+def missing(specs: list[Spec], corpus: Corpus, results: Path) -> list[Spec]:
     """Those of the planned runs that are not done below `results`."""
-    return [run for run in runs if not is_done(run.spec.folder(corpus, results))]
+    return [spec for spec in specs if not is_done(spec.folder(corpus, results))]
 
 
-def command(run: Planned, options: dict[str, object]) -> str:
-    """The shell command that trains a planned run; `options` as for `arguments`."""
-    return shlex.join(["python", "-m", "tacred_utils", *arguments(run, options)])
+def command(spec: Spec, profile: Profile, options: dict[str, object]) -> str:
+    """The shell command that trains a run; `options` as for `arguments`."""
+    return shlex.join(["python", "-m", "tacred_utils", *arguments(spec, profile, options)])
 
 
-def arguments(run: Planned, options: dict[str, object]) -> list[str]:
-    """Those of `train` for a planned run; `options` are the plan's own (corpus, data-dir, …), None left out."""
-    spec = run.spec
+def arguments(spec: Spec, profile: Profile, options: dict[str, object]) -> list[str]:
+    """The arguments of `train` for a run under a profile (as it is for the run's corpus).
+
+    `options` are those that plan and train share (corpus, data-dir, …): None is left out, True has no value.
+    """
     words = ["train", "--family", spec.family, "--task", spec.task, "--seed", str(spec.seed)]
     words += ["--variant", spec.variant] if spec.variant else []
     for name, value in options.items():
         words += [f"--{name}", *([] if value is True else [str(value)])] if value is not None else []
-    for key, value in run.overrides.items():
-        words += ["--set", f"{key}={msgspec.json.encode(value).decode()}"]
+    usual = msgspec.to_builtins(profile.settings(spec.family, spec.variant))
+    for key, value in msgspec.to_builtins(spec.settings).items():
+        words += ["--set", f"{key}={msgspec.json.encode(value).decode()}"] if value != usual[key] else []
     return words
 
 
-def entry(run: Run, profile: Profile) -> Experiment | None:
-    """The declared experiment that a finished run belongs to under this profile; None for any other run."""
-    profile = profile.for_corpus(run.info["corpus"]["name"])
-    for experiment in declared():
-        same = (experiment.family, experiment.variant) == (run.info["family"], run.info["variant"])
-        if same and run.info["task"] in experiment.tasks_under(profile):
-            settings = profile.settings(experiment.family, experiment.variant, experiment.changed(profile))
-            if settings == run.settings:
-                return experiment
+@lru_cache(maxsize=4096)
+def settings_under(profile: str, corpus: str, family: str, variant: str | None, changed: str = "{}") -> msgspec.Struct:
+    """The settings of a family's variant under a profile on a corpus, with changes given as JSON. Raises `UserError`."""
+    return load_profile(profile).for_corpus(corpus).settings(family, variant, msgspec.json.decode(changed))
+
+
+def experiment_of(run: Run | Spec, profile: str, corpus: str) -> Experiment | None:
+    """The experiment that a run belongs to under a profile on a corpus, both by name; None for any other run.
+
+    It is the first of the run's family, variant and task that has the run's settings.
+    """
+    for experiment, tasks, settings in _under(profile, corpus, run.family, run.variant):
+        if run.task in tasks and settings == run.settings:
+            return experiment
     return None
 
 
-def of_a_system(run: Run, profile: Profile) -> bool:
-    """Whether the run belongs to a system of the study under this profile, and not to an ablation or to nothing."""
-    found = entry(run, profile)
-    return bool(found and found.headline)
+@lru_cache
+def _under(
+    profile: str, corpus: str, family: str, variant: str | None
+) -> list[tuple[Experiment, list[str], msgspec.Struct]]:
+    """The experiments of a family's variant, with tasks and settings under a profile on a corpus."""
+    rules = load_profile(profile).for_corpus(corpus)
+    return [
+        (each, each.tasks_under(rules), rules.settings(family, variant, each.changed(rules)))
+        for each in load_experiments() if (each.family, each.variant) == (family, variant)
+    ]  # fmt: skip
 
 
-def publishes_log_probs(run: Run, profile: Profile) -> bool:
+def is_headline(run: Run) -> bool:
+    """Whether a run belongs to a system of the study, and not to an ablation or to nothing."""
+    found = experiment_of(run, run.profile, run.corpus)
+    return found is not None and not found.ablation
+
+
+def publishes_log_probs(run: Run) -> bool:
     """Whether its matrix is published too: of joint systems, whose answers are not the whole story, for one seed.
 
     A detector's probability and a classifier's answer stand in the predictions themselves. Where an experiment asks for
     them, matrices of all its runs are published.
     """
-    found = entry(run, profile)
-    first = run.info["seed"] == profile.seeds[0]
-    return bool(found and (found.matrices or found.headline and first and run.info["task"] == "joint"))
+    found = experiment_of(run, run.profile, run.corpus)
+    first = run.seed == load_profile(run.profile).seeds[0]
+    return found is not None and (found.matrices or not found.ablation and first and run.task == "joint")

@@ -1,20 +1,12 @@
-"""What an experiment is, its identity, its folder, and the cache that keeps any run from being computed twice."""
+"""What an experiment is, its identity, and the folder of a finished run: what is in it and how it is read."""
 
 import gzip
 import hashlib
-import io
 import json
-import os
-import platform
-import resource
-import shutil
 import subprocess
-import time
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from importlib.metadata import PackageNotFoundError, version
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -23,38 +15,34 @@ import numpy as np
 import pandas as pd
 
 from tacred_utils.corpora.example import Corpus
-from tacred_utils.ground.errors import UserError, exhausted
-from tacred_utils.ground.files import read_bytes, write_bytes, write_text
-from tacred_utils.ground.labels import NO_RELATION, SCORED, SPLITS, TASKS, task_classes, task_label
+from tacred_utils.ground.errors import UserError
+from tacred_utils.ground.files import read_bytes
+from tacred_utils.ground.labels import SCORED, TASKS
 from tacred_utils.ground.paths import ROOT
 from tacred_utils.metrics.counts import task_scores
-from tacred_utils.models import processes
 from tacred_utils.models.families import family
-from tacred_utils.models.result import FitResult
-from tacred_utils.models.settings import FAMILIES, VERSIONS, TrainingSettings
+from tacred_utils.models.settings import FAMILIES, VERSIONS
 from tacred_utils.models.weights import MODELS
 from tacred_utils.runs.predictions import read_predictions
-from tacred_utils.runs.profile import known_family
-
-RECORDED = ("numpy", "scipy", "scikit-learn", "imbalanced-learn", "torch", "transformers", "accelerate")
-CHECKPOINTS = "checkpoints"  # the folder of a run that a killed training resumes from; gone when it is done
-PATIENCE = 10  # seconds to wait for another trainer: the kernel of a runner that was killed ends in a few
 
 
-class _Data(msgspec.Struct):
+class _CorpusInfo(msgspec.Struct):
     """What run.json says of the corpus at least."""
 
     name: str
+    synthetic: bool
     gated: bool
+    subset: str
     rows: dict[str, int]
+    columns: list[str]
     sha256: dict[str, str]
 
 
-class _Done(msgspec.Struct):
+class _RunInfo(msgspec.Struct):
     """What the run.json of a finished run holds at least; all of it stays in `Run.info`."""
 
     status: Literal["done"]
-    family: str
+    family: Literal[tuple(FAMILIES)]
     variant: str | None
     task: Literal[TASKS]
     seed: int
@@ -62,14 +50,7 @@ class _Done(msgspec.Struct):
     version: int
     settings: dict[str, object]
     classes: list[str]
-    corpus: _Data
-
-
-class _Metrics(msgspec.Struct):
-    """metrics.json: scores by name for each split of `SCORED`."""
-
-    dev: dict[str, float]
-    test: dict[str, float]
+    corpus: _CorpusInfo
 
 
 @dataclass(frozen=True)
@@ -88,14 +69,14 @@ class Spec:
         return f"{self.family}{f'-{self.variant}' if self.variant else ''}-{self.task}-s{self.seed}"
 
     @property
-    def stated(self) -> dict[str, object]:
+    def changed_settings(self) -> dict[str, object]:
         """The settings that do not stand at their default, as they go into JSON."""
         fields = msgspec.structs.fields(self.settings)
         changed = {field.name for field in fields if getattr(self.settings, field.name) != field.default}
         return {name: value for name, value in msgspec.to_builtins(self.settings).items() if name in changed}
 
     @property
-    def given(self) -> dict[str, dict[str, str]]:
+    def files(self) -> dict[str, dict[str, str]]:
         """Checksums of the files that the settings name, since others may come to lie at the same place; often none."""
         model = getattr(self.settings, "model", "")
         if model in MODELS:
@@ -114,9 +95,9 @@ class Spec:
             "version": VERSIONS[self.family],
             "task": self.task,
             "seed": self.seed,
-            "settings": self.stated,
+            "settings": self.changed_settings,
             "data": corpus.digests,
-            **self.given,
+            **self.files,
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:10]
 
@@ -136,6 +117,32 @@ class Run:
         return _read_json(self.folder / "run.json", dict[str, object])
 
     @property
+    def family(self) -> str:
+        return self.info["family"]
+
+    @property
+    def variant(self) -> str | None:
+        return self.info["variant"]
+
+    @property
+    def task(self) -> str:
+        return self.info["task"]
+
+    @property
+    def seed(self) -> int:
+        return self.info["seed"]
+
+    @property
+    def profile(self) -> str:
+        """The name of the profile that it was trained under."""
+        return self.info["profile"]
+
+    @property
+    def corpus(self) -> str:
+        """The name of its corpus."""
+        return self.info["corpus"]["name"]
+
+    @property
     def classes(self) -> list[str]:
         return self.info["classes"]
 
@@ -143,18 +150,37 @@ class Run:
     def settings(self) -> msgspec.Struct | None:
         """The settings as their family's type, with defaults for what came later; None where they no longer fit it."""
         try:
-            return msgspec.convert(self.info["settings"], FAMILIES[self.info["family"]])
+            return msgspec.convert(self.info["settings"], FAMILIES[self.family])
         except (KeyError, msgspec.ValidationError):
             return None
 
-    @cached_property
+    @property
     def metrics(self) -> dict[str, dict[str, float]]:
-        """Scores by split ("dev", "test"), of the rows that the task is scored on. Raises `UserError` as `info` does."""
-        return msgspec.structs.asdict(_read_json(self.folder / "metrics.json", _Metrics))
+        """Scores by split ("dev", "test") of the rows that the task is scored on, computed from the predictions.
+
+        metrics.json has them for other readers and is never read. Raises `UserError` as `predictions` does.
+        """
+        return {
+            split: _scores(self, split, _predictions_file(self.folder, split).stat().st_mtime_ns) for split in SCORED
+        }
 
     @cached_property
     def history(self) -> pd.DataFrame:
         return pd.read_csv(self.folder / "history.csv")
+
+    @property
+    def dev_still_rose(self) -> bool:
+        """Whether training was stopped by its budget: the last epoch is the best on dev. False for an SVM.
+
+        Such a run is not trained to its end, and decides nothing.
+        """
+        score = f"dev_{self.info['settings'].get('select')}"
+        return score in self.history and int(self.history[score].argmax()) == len(self.history) - 1
+
+    @property
+    def minutes(self) -> float:
+        """Wall time of training and scoring; of a run that was resumed that of its last part."""
+        return self.info["wall_seconds"] / 60
 
     def predictions(self, split: str = "test") -> pd.DataFrame:
         """Columns id, label_true (the gold relation), label_pred, p; one row for every row of the split, in order."""
@@ -185,116 +211,36 @@ class Run:
         return all(_log_probs_file(self.folder, split) for split in SCORED)
 
 
-def train(
-    spec: Spec, corpus: Corpus, results: Path, profile: str, *, keep_model: bool = True, force: bool = False
-) -> Run:
-    """Train a run, or re-use it when it is done; returns it.
+def is_done(folder: Path, since: float = 0) -> bool:
+    """Whether the run in this folder is complete (a published one needs no log-probabilities).
 
-    A lock keeps a second trainer out, and of processes that train together all but the first; files appear by rename,
-    and only `status: done` in run.json makes the run count. Raises `UserError` for a task that the corpus does not
-    allow, when another process trains this very run, and when memory or disk run out.
+    With `since` (seconds of `time.time`) only a run that was finished from then on counts.
     """
-    from filelock import FileLock, Timeout
-
-    _check_task(spec, corpus)
-    folder = spec.folder(corpus, results)
-    if is_done(folder) and not force:
-        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)  # there if it was killed at its very end
-        return Run(folder)
-    lock = folder.parent / ".locks" / f"{folder.name}.lock"
-    try:
-        if not processes.rank():
-            lock.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(lock, timeout=PATIENCE):
-                if force and folder.exists():
-                    shutil.rmtree(folder)
-                if not is_done(folder):
-                    _train(spec, corpus, folder, profile, keep_model)
-            processes.wait()
-        elif spec.family != "svm":  # helps process 0, which writes
-            _fit(spec, corpus, folder)
-            processes.wait()
-    except Timeout:
-        raise UserError(
-            f"{folder}: another process is training this run; wait for it, or choose another --results."
-        ) from None
-    except Exception as error:
-        told = _told(error, folder, spec.settings)
-        if told is None:
-            raise
-        raise told from error
-    return Run(folder)
-
-
-def _told(error: Exception, folder: Path, settings: msgspec.Struct) -> UserError | None:
-    """What stopped a training, in one sentence, where the user can mend it."""
-    ran_out = None if isinstance(error, UserError) else exhausted(error)
-    if ran_out == "memory":
-        return UserError(f"{folder}: memory ran out; {_thrift(settings)}.")
-    if ran_out == "disk":
-        return UserError(f"{folder}: the disk is full; free space, or choose another --results.")
-    if isinstance(error, OSError):
-        place = error.filename or folder
-        return UserError(f"{place}: cannot be written ({error.strerror or error}); choose another --results.")
-    return None
-
-
-def _thrift(settings: msgspec.Struct) -> str:
-    """Which setting to lower for want of memory."""
-    if isinstance(settings, TrainingSettings):
-        return (
-            f"lower batch_size (now {settings.batch_size}), and raise accumulate (now {settings.accumulate}) as many "
-            "times to keep the steps what they are"
-        )
-    return f"lower max_rows (now {settings.max_rows or 'all rows'})"
-
-
-def is_done(folder: Path) -> bool:
-    """Whether the run in this folder is complete (a published one needs no log-probabilities)."""
-    if not all((folder / name).exists() for name in ("run.json", "metrics.json", "history.csv")):
+    if not all((folder / name).exists() for name in ("run.json", "history.csv")):
         return False
     try:
-        _read_json(folder / "run.json", _Done)
+        _read_json(folder / "run.json", _RunInfo)
     except UserError:
         return False
-    return all(_has_predictions(folder, split) for split in SCORED)
+    complete = all(_has_predictions(folder, split) for split in SCORED)
+    return complete and (not since or Run(folder).info.get("finished", 0) >= since)
 
 
 def find_runs(results: Path, corpus: str | None = None) -> list[Run]:
     """The finished runs below a results folder, of one corpus or of all, by name."""
     if not Path(results).is_dir():
         raise UserError(f"{results}: is no folder, so it holds no runs; train some, or name another with --results.")
+    folders = sorted(path.parent for path in Path(results).glob("*/*/run.json"))
     return [
-        Run(path.parent)
-        for path in sorted(Path(results).glob("*/*/run.json"))
-        if path.parts[-3] == (corpus or path.parts[-3]) and is_done(path.parent)
+        Run(folder) for folder in folders if folder.parent.name == (corpus or folder.parent.name) and is_done(folder)
     ]
 
 
-def publish(runs: list[Run], target: Path, log_probs: Callable[[Run], bool] = lambda run: False) -> list[Path]:
-    """Copy run.json, metrics, history and gzipped predictions of runs to `target`/<corpus>/<run>/; returns the folders.
-
-    Where `log_probs` says so their matrices go with them, as float16 (half a per mille) and gzipped.
-    """
-    published = []
-    for run in runs:
-        folder = target / run.folder.parent.name / run.folder.name
-        for name, content in _published_files(run, log_probs(run)).items():
-            write_bytes(folder / name, content)
-        published.append(folder)
-    return published
-
-
-def _published_files(run: Run, log_probs: bool) -> dict[str, bytes]:
-    """The files of a run's published copy, run.json last: it makes the copy count. `UserError` if one is damaged."""
-    _read_json(run.folder / "metrics.json", _Metrics)
-    files = {name: read_bytes(run.folder / name) for name in ("metrics.json", "history.csv")}
-    for split in SCORED:
-        files[f"predictions/{split}.jsonl.gz"] = _gzipped(_predictions_bytes(run.predictions(split)))
-        if run.has_log_probs and log_probs:
-            matrix = _log_probs_bytes(run.log_probs(split).astype(np.float16))
-            files[f"predictions/{split}.safetensors.gz"] = _gzipped(matrix)
-    return files | {"run.json": read_bytes(run.folder / "run.json")}
+@cache
+def _scores(run: Run, split: str, written: int) -> dict[str, float]:
+    """The scores of a split, computed again only when its predictions were written anew (`written`)."""
+    answers = run.predictions(split)
+    return task_scores(run.task, answers.label_true.tolist(), answers.label_pred.tolist(), run.classes)
 
 
 def _files(path: Path) -> list[Path]:
@@ -328,119 +274,11 @@ def load_model(run: Run) -> object:
         raise UserError(f"{folder}: holds no readable {kind} ({error}); train the run again.") from None
 
 
-def _check_task(spec: Spec, corpus: Corpus) -> None:
-    known_family(spec.family)
-    if spec.task not in TASKS:
-        raise UserError(f"--task {spec.task}: unknown; choose one of {', '.join(TASKS)}.")
-    if spec.task not in corpus.tasks:
-        raise UserError(
-            f"--task {spec.task}: corpus {corpus.name} has no label {NO_RELATION}; only relation_only can be trained on it."
-        )
-    known = {task_label(spec.task, example.relation) for example in corpus.train} & set(
-        task_classes(spec.task, corpus.labels)
-    )
-    if len(known) < 2:
-        raise UserError(
-            f"--task {spec.task}: the training split of {corpus.name} has {len(known)} class to choose from; it needs two."
-        )
-
-
-def _train(spec: Spec, corpus: Corpus, folder: Path, profile: str, keep_model: bool) -> None:
-    new = not folder.exists()
-    _clear(folder)
-    info = _describe(spec, corpus, profile)
-    _write_json(folder / "run.json", info | {"status": "running"})
-    start, work = time.perf_counter(), folder / CHECKPOINTS
-    try:
-        outcome = _fit(spec, corpus, folder)
-    except BaseException as error:
-        mistake = isinstance(error, UserError) or exhausted(error)
-        if new and mistake and not any(work.glob("checkpoint-*")):  # there is nothing to keep
-            shutil.rmtree(folder)
-            raise
-        _write_json(folder / "run.json", info | {"status": "failed", "error": f"{type(error).__name__}: {error}"})
-        raise
-    seconds = time.perf_counter() - start
-    metrics = {
-        split: _write_predictions(spec.task, corpus, split, outcome, info["classes"], folder) for split in SCORED
-    }
-    _write_json(folder / "metrics.json", metrics)
-    pd.DataFrame(outcome.history or [{"step": 0}]).to_csv(buffer := io.StringIO(), index=False, lineterminator="\n")
-    write_text(folder / "history.csv", buffer.getvalue())
-    if keep_model:
-        outcome.save(folder / "model")
-    cost = {
-        "wall_seconds": round(seconds, 3),
-        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-    }
-    _write_json(folder / "run.json", info | outcome.details | cost | {"status": "done"})
-    shutil.rmtree(work, ignore_errors=True)
-
-
-def _fit(spec: Spec, corpus: Corpus, folder: Path) -> FitResult:
-    return family(spec.family).fit(corpus, spec.task, spec.settings, spec.seed, folder / CHECKPOINTS)
-
-
-def _clear(folder: Path) -> None:
-    """Delete what a killed training left, but for its checkpoints."""
-    for path in folder.glob("*"):
-        if path.is_file():
-            path.unlink()
-        elif path.name != CHECKPOINTS:
-            shutil.rmtree(path)
-
-
-def _describe(spec: Spec, corpus: Corpus, profile: str) -> dict[str, object]:
-    """Everything that is known of a run before it starts."""
-    types = {"subject": {row.subj_type for row in corpus.train}, "object": {row.obj_type for row in corpus.train}}
-    read = {
-        "name": corpus.name, "synthetic": corpus.synthetic, "gated": corpus.gated, "subset": corpus.subset,
-        "notes": corpus.notes, "rows": {split: len(corpus.split(split)) for split in SPLITS},
-        "columns": sorted(corpus.columns), "annotator": corpus.annotator, "types": {role: sorted(kinds) for role, kinds in types.items()},
-        "sha256": corpus.digests,
-    }  # fmt: skip
-    return {
-        "family": spec.family, "variant": spec.variant, "task": spec.task, "seed": spec.seed, "profile": profile,
-        "settings": msgspec.to_builtins(spec.settings), "version": VERSIONS[spec.family],
-        "classes": task_classes(spec.task, corpus.labels), "corpus": read,
-        "versions": {"python": platform.python_version()} | {name: _version(name) for name in RECORDED},
-        "machine": {"processor": platform.machine(), "cores": os.cpu_count()}, "git": git_commit(),
-    }  # fmt: skip
-
-
-def _write_predictions(
-    task: str, corpus: Corpus, split: str, outcome: FitResult, classes: list[str], folder: Path
-) -> dict[str, float]:
-    """Write one split's predictions and log-probabilities; returns its scores. `UserError` if one is no number."""
-    examples, log_probs = corpus.split(split), np.ascontiguousarray(outcome.log_probs[split], dtype=np.float32)
-    assert log_probs.shape == (len(examples), len(classes)), "a model must answer every row with every class"
-    if np.isnan(log_probs).any():
-        raise UserError(f"{folder}: answers on {split} are no numbers; lower learning_rate, or change other settings.")
-    best = log_probs.argmax(axis=1)  # (rows,)
-    frame = pd.DataFrame({
-        "id": [example.id for example in examples],
-        "label_true": [example.relation for example in examples],
-        "label_pred": [classes[index] for index in best],
-        "p": np.exp(log_probs[np.arange(len(best)), best].astype(np.float64)).round(6),
-    })  # fmt: skip
-    write_bytes(folder / "predictions" / f"{split}.jsonl", _predictions_bytes(frame))
-    write_bytes(folder / "predictions" / f"{split}.safetensors", _log_probs_bytes(log_probs))
-    return task_scores(task, frame.label_true.tolist(), frame.label_pred.tolist(), classes)
-
-
-def _predictions_bytes(frame: pd.DataFrame) -> bytes:
-    return msgspec.json.Encoder().encode_lines(frame[["id", "label_true", "label_pred", "p"]].to_dict("records"))
-
-
-def _log_probs_bytes(matrix: np.ndarray) -> bytes:
+def log_probs_bytes(matrix: np.ndarray) -> bytes:
+    """A (rows, classes) matrix as the safetensors file that `Run.log_probs` reads."""
     from safetensors.numpy import save
 
     return save({"log_probs": matrix})
-
-
-def _gzipped(data: bytes) -> bytes:
-    """Compressed without a time stamp, so that equal data gives equal bytes."""
-    return gzip.compress(data, mtime=0)
 
 
 def _has_predictions(folder: Path, split: str) -> bool:
@@ -465,18 +303,6 @@ def _read_json(path: Path, kind: type) -> object:
         return msgspec.convert(json.loads(read_bytes(path)), kind)
     except (ValueError, RecursionError) as error:  # msgspec's are ValueErrors too
         raise UserError(f"{path}: is damaged ({error}); delete the folder and train the run again.") from None
-
-
-def _write_json(path: Path, content: object) -> None:
-    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-
-
-@lru_cache
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 @lru_cache

@@ -18,7 +18,7 @@ from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.labels import NO_RELATION, SPLITS
 from tacred_utils.ground.paths import ROOT
 from tacred_utils.notebook import tables
-from tacred_utils.paper.measures import shelves
+from tacred_utils.runs.catalog import load_catalogs
 from tacred_utils.runs.data import load_corpus
 
 SCRIPT = "<script>window.ran = 1</script>"
@@ -80,8 +80,8 @@ def test_errors_are_those_of_the_predictions(study):
     made = content(study)
     systems = [(system["task"], system["name"]) for system in made["systems"]]
     assert systems == [("joint", "SVM"), ("joint", "SVM paper"), ("detection", "SVM")]
-    [shelf] = shelves([(study / "results", None)]).values()
-    answers = shelf.frame.set_index(["task", "system"]).run
+    [catalog] = load_catalogs([(study / "results", None)]).values()
+    answers = catalog.frame.set_index(["task", "system"]).run
     for place, system in enumerate(made["systems"]):
         told = answers[system["task"], system["name"]].predictions().set_index("id")
         for row in made["rows"]:
@@ -97,20 +97,20 @@ def test_errors_are_those_of_the_predictions(study):
 
 
 def test_no_word_of_a_licensed_corpus_and_none_where_the_text_is_another(study):
-    [shelf] = shelves([(study / "results", None)]).values()
+    [catalog] = load_catalogs([(study / "results", None)]).values()
     corpus = load_corpus(str(study / "data" / "mine"))
-    for shown in (report.errors(shelf, replace(corpus, gated=True)), report.errors(shelf, None)):
+    for shown in (report.errors(catalog, replace(corpus, gated=True)), report.errors(catalog, None)):
         assert shown["rows"] and not any({"words", "subject", "object"} & row.keys() for row in shown["rows"])
-    assert report.errors(shelf, replace(corpus, gated=True))["rows"][0]["length"] == 6
-    shelf.frame.run[0].info["corpus"]["gated"] = True
-    assert "words" not in report.errors(shelf, corpus)["rows"][0] and "licensed" in report._note(shelf, corpus)
+    assert report.errors(catalog, replace(corpus, gated=True))["rows"][0]["length"] == 6
+    catalog.frame.run[0].info["corpus"]["gated"] = True
+    assert "words" not in report.errors(catalog, corpus)["rows"][0] and "licensed" in report._note(catalog, corpus)
     (other := study / "other" / "mine").mkdir(parents=True)
     for split in SPLITS:
         (other / f"{split}.json").write_text(
             (study / "data" / "mine" / f"{split}.json").read_text().replace("Li", "Lo")
         )
-    assert report._corpus(shelf, study / "data") and report._corpus(shelf, study / "other") is None
-    assert report._corpus(shelf, study / "nowhere") is None
+    assert report._corpus(catalog, study / "data") and report._corpus(catalog, study / "other") is None
+    assert report._corpus(catalog, study / "nowhere") is None
 
 
 def test_pages_need_no_network_and_hold_no_markup_of_the_corpus(study):

@@ -25,7 +25,8 @@ from tacred_utils.models.bilstm import BilstmClassifier, PaddedLstm, fit, load
 from tacred_utils.models.sampling import LengthGrouped, chosen_rows, class_weights, undersample
 from tacred_utils.models.training import SHIFTS
 from tacred_utils.runs.profile import load_profile
-from tacred_utils.runs.store import Run, Spec, load_model, train
+from tacred_utils.runs.store import Run, Spec, load_model
+from tacred_utils.runs.train import train
 
 torch.set_num_threads(1)
 PROFILE = load_profile("open")

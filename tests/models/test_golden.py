@@ -10,7 +10,8 @@ from tacred_utils.corpora.reader import assemble
 from tacred_utils.ground.labels import NO_RELATION, SPLITS
 from tacred_utils.models.settings import VERSIONS
 from tacred_utils.runs.profile import load_profile
-from tacred_utils.runs.store import Spec, train
+from tacred_utils.runs.store import Spec
+from tacred_utils.runs.train import train
 
 torch.set_num_threads(1)  # sums over several threads may round otherwise
 GOLDEN = {

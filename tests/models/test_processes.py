@@ -35,7 +35,7 @@ def test_two_processes_answer_as_one(tmp_path, monkeypatch):
     for count in (1, 2):
         monkeypatch.setenv("TACRED_STUDY_PROCESSES", str(count))
         study = Study("03", "smoke", results=str(tmp_path / str(count)))
-        runs[count] = study.run("bilstm", "joint", "pa_lstm", keep_model=False, **EXACT)
+        runs[count] = study.run("bilstm", "joint", "pa_lstm", **EXACT)
     one, two = runs[1], runs[2]
     assert (one.info["processes"], two.info["processes"]) == (1, 2) and one.folder.name == two.folder.name
     assert one.predictions("test").id.tolist() == two.predictions("test").id.tolist()

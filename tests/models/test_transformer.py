@@ -39,7 +39,8 @@ from tacred_utils.models.transformer import (
 )  # fmt: skip
 from tacred_utils.paper import published
 from tacred_utils.runs.profile import load_profile
-from tacred_utils.runs.store import Run, Spec, load_model, train
+from tacred_utils.runs.store import Run, Spec, load_model
+from tacred_utils.runs.train import train
 
 torch.set_num_threads(1)
 PROFILE = load_profile("open")

@@ -8,7 +8,7 @@ import pytest
 from tacred_utils.ground.labels import NO_RELATION
 from tacred_utils.notebook import reports
 from tacred_utils.notebook.study import Study
-from tacred_utils.paper.measures import System
+from tacred_utils.runs.catalog import SystemAnswers
 
 
 @pytest.fixture(scope="module")
@@ -47,10 +47,10 @@ def test_every_class_has_its_rows_and_an_interval_around_its_score(study):
 def test_confusions_are_shares_of_the_gold_rows():
     gold = np.array(["a", "a", "b", "b", "c", NO_RELATION], dtype=object)
     answer = np.array(["b", "a", "b", NO_RELATION, "c", "a"], dtype=object)
-    table = reports.confusions(System("x", gold, [answer, answer], ["a", "b", "c", NO_RELATION]), largest=2)
+    table = reports.confusions(SystemAnswers("x", gold, [answer, answer], ["a", "b", "c", NO_RELATION]), largest=2)
     assert table.index.tolist() == ["a", "b"] and table.loc["a", "b"] == 0.5 and table.loc["b", NO_RELATION] == 0.5
     assert (table.sum(axis=1) == 1).all()
-    nothing = System("x", gold[5:], [gold[5:]], [NO_RELATION])
+    nothing = SystemAnswers("x", gold[5:], [gold[5:]], [NO_RELATION])
     assert reports.confusions(nothing).empty
 
 

@@ -11,13 +11,14 @@ import pytest
 
 from tacred_utils.ground.labels import TASKS
 from tacred_utils.metrics import counts
+from tacred_utils.notebook import charts
 from tacred_utils.notebook.study import Study
 from tacred_utils.paper import claims, consistency, measures, printed, published, summaries
 from tacred_utils.paper.claims import CONTRADICTED, NOT_SUPPORTED, NOT_TESTABLE, SUPPORTED, UNDECIDED, Evidence
-from tacred_utils.paper.measures import Missing, System
 from tacred_utils.runs import experiments
+from tacred_utils.runs.catalog import Missing, SystemAnswers, load_catalogs
 from tacred_utils.runs.profile import parse_overrides
-from tacred_utils.runs.store import publish
+from tacred_utils.runs.publish import publish
 
 ABOVE, BELOW = (0.2, math.inf), (-math.inf, 0.2)
 
@@ -80,7 +81,7 @@ def test_margins_are_positive_inside_the_range_and_only_tests_have_verdicts():
 
 
 def test_nineteen_claims_and_every_test_is_of_one_and_can_be_computed():
-    known, tests = claims.declared()
+    known, tests = claims.load_claims()
     assert [claim.claim for claim in known] == [f"C{number}" for number in range(1, 20)]
     scores = {*counts.SCORES, *measures.MEASURES, *measures.COUNTED}
     for test in tests:
@@ -95,11 +96,11 @@ def test_nineteen_claims_and_every_test_is_of_one_and_can_be_computed():
 def test_runs_that_tests_ask_for_are_declared_experiments():
     """A test on a run that the study never trains would be missing for ever."""
     have = set()
-    for experiment in experiments.declared():
+    for experiment in experiments.load_experiments():
         tasks = {"joint", "relation_only"} if "ablation" in experiment.tasks else set(experiment.tasks)
         changed = json.dumps(experiment.set, sort_keys=True)
         have |= {(experiment.family, experiment.variant or "", changed, task) for task in tasks}
-    for test in claims.declared()[1]:
+    for test in claims.load_claims()[1]:
         for name in () if test.published else test.each:
             for spec in filter(None, (test.of, test.minus)):
                 family, task, *more = spec.replace("{}", name).split()
@@ -213,7 +214,7 @@ LABELS = ["no_relation", "a", "b", "c"]
 
 
 def system(answers, gold, name="s"):
-    return System(name, np.array(gold), [np.array(answer) for answer in answers], LABELS)
+    return SystemAnswers(name, np.array(gold), [np.array(answer) for answer in answers], LABELS)
 
 
 @pytest.fixture
@@ -238,7 +239,7 @@ def test_shares_and_gaps_by_hand():
     lazy = system([["no_relation"] * 9 + ["b"]], gold)
     assert measures.measure("no_relation_share", [lazy]).value == pytest.approx(0.9)
     assert measures.measure("no_relation_excess", [lazy]).value == pytest.approx(0.3)
-    clear = System("s", lazy.gold, lazy.answers, ["no_relation", "a", "b"])
+    clear = SystemAnswers("s", lazy.gold, lazy.answers, ["no_relation", "a", "b"])
     assert measures.measure("frequent_minus_rare", [clear]).value == pytest.approx(0 - 1)  # a has most rows and F1 0
     assert measures.measure("unevenness", [clear]).value == pytest.approx(0.5)
     assert measures.measure("rank_correlation", [clear]).value == pytest.approx(-1)
@@ -248,7 +249,7 @@ def test_shares_and_gaps_by_hand():
 
 
 @pytest.fixture(scope="module")
-def shelf_root(tmp_path_factory):
+def trained(tmp_path_factory):
     root = tmp_path_factory.mktemp("runs")
     study = Study("10", "smoke", results=str(root / "results"))
     tasks = ("joint", "detection", "relation_only")
@@ -266,13 +267,13 @@ def as_if(folder, corpus, **facts):
 
 
 @pytest.fixture
-def runs(shelf_root, tmp_path):
-    shutil.copytree(shelf_root[0] / "published", tmp_path / "runs")
+def runs(trained, tmp_path):
+    shutil.copytree(trained[0] / "published", tmp_path / "runs")
     return tmp_path / "runs"
 
 
 def test_no_verdict_rests_on_sample(runs):
-    found = claims.table(claims.from_runs(measures.shelves([(runs, None)]), draws=50))
+    found = claims.table(claims.from_runs(load_catalogs([(runs, None)]), draws=50))
     rows = found[(found.origin == "sample") & found.value.notna()]
     assert len(rows) > 3 and (rows.verdict == "").all() and not rows.decides.any()
     answers = claims.verdicts(found)
@@ -281,23 +282,23 @@ def test_no_verdict_rests_on_sample(runs):
 
 def test_no_verdict_rests_on_part_of_a_corpus_nor_on_one_that_is_not_listed(runs):
     as_if(runs, "conll04", synthetic=False, subset="a subset")
-    part = claims.table(claims.from_runs(measures.shelves([(runs, None)]), draws=50))
+    part = claims.table(claims.from_runs(load_catalogs([(runs, None)]), draws=50))
     assert not part[part.value.notna()].decides.any()
     (runs / "conll04").rename(runs / "sample")
     as_if(runs, "my_own", synthetic=False, subset="")
-    own = claims.table(claims.from_runs(measures.shelves([(runs, None)]), draws=50))
+    own = claims.table(claims.from_runs(load_catalogs([(runs, None)]), draws=50))
     assert (own.origin == "my_own").any() and not own[own.value.notna()].decides.any()
 
 
 @pytest.mark.parametrize("corpus, speaks", [("conll04", {"C5", "C7", "C19"}), ("kbp37", {"C19"})])
 def test_complete_real_corpora_decide_where_they_can_speak(runs, corpus, speaks):
     as_if(runs, corpus, synthetic=False, subset="")
-    found = claims.table(claims.from_runs(measures.shelves([(runs, None)]), draws=50))
+    found = claims.table(claims.from_runs(load_catalogs([(runs, None)]), draws=50))
     assert set(found[found.decides & found.value.notna()].claim) == speaks
 
 
 def test_what_is_missing_is_named_and_only_once(runs):
-    found = claims.table(claims.from_runs(measures.shelves([(runs, None)]), draws=50))
+    found = claims.table(claims.from_runs(load_catalogs([(runs, None)]), draws=50))
     missing = found[found.value.isna()]
     assert set(missing.origin) == {claims.MAIN} and (missing.verdict == NOT_TESTABLE).all()
     answers = claims.verdicts(found).set_index("claim")
@@ -306,31 +307,31 @@ def test_what_is_missing_is_named_and_only_once(runs):
 
 
 def test_systems_are_put_together_from_predictions(runs):
-    shelf = measures.shelves([(runs, None)])["sample"]
-    joint, staged = shelf.system("svm joint"), shelf.system("svm two_stages")
-    detected = shelf.system("svm detection").answers[0]
+    catalog = load_catalogs([(runs, None)])["sample"]
+    joint, staged = catalog.system("svm joint"), catalog.system("svm two_stages")
+    detected = catalog.system("svm detection").answers[0]
     assert len(joint.gold) == len(staged.gold) and joint.labels == staged.labels
     assert set(detected) == {"no_relation", "relation"}
-    named = shelf.system("svm relation_only")
+    named = catalog.system("svm relation_only")
     assert "no_relation" not in named.labels and len(named.gold) == (joint.gold != "no_relation").sum()
     for absent in ("bert joint", "svm joint paper", "svm joint c=2.0"):
         with pytest.raises(Missing, match=absent.split()[-1].replace("joint", "bert")):
-            shelf.system(absent)
+            catalog.system(absent)
     with pytest.raises(Missing, match="log-probabilities"):
-        shelf.system("svm restricted")  # published copies keep none here
+        catalog.system("svm restricted")  # published copies keep none here
     with pytest.raises(Missing, match="sentences of sample"):
-        shelf.longest_fifth()
+        measures._longest_rows(catalog)
 
 
-def test_the_joint_model_restricted_and_gated_and_rows_by_sentence(shelf_root):
-    root, corpus = shelf_root
-    shelf = measures.shelves([(root / "results", None)], [corpus])["sample"]
-    restricted, named = shelf.system("svm restricted"), shelf.system("svm relation_only")
+def test_the_joint_model_restricted_and_gated_and_rows_by_sentence(trained):
+    root, corpus = trained
+    catalog = load_catalogs([(root / "results", None)], [corpus])["sample"]
+    restricted, named = catalog.system("svm restricted"), catalog.system("svm relation_only")
     assert np.array_equal(restricted.gold, named.gold) and "no_relation" not in set(restricted.answers[0])
-    assert len(shelf.system("svm gated").gold) == len(corpus.test)
-    longest, apart = shelf.longest_fifth(), shelf.far_apart()
+    assert len(catalog.system("svm gated").gold) == len(corpus.test)
+    longest, apart = measures._longest_rows(catalog), measures._far_apart(catalog)
     assert 0 < longest.mean() <= 0.2 and 0.2 < apart.mean() <= 0.5
-    found = measures.measure("longest_fifth", [shelf.system("svm joint")], shelf, 50)
+    found = measures.measure("longest_fifth", [catalog.system("svm joint")], catalog, 50)
     assert found.low <= found.high and np.isfinite(found.value)
 
 
@@ -339,22 +340,22 @@ def test_a_run_that_differs_from_its_profile_is_no_headline_row(runs):
     content = json.loads(info.read_text())
     content["settings"]["c"] = 2.0
     info.write_text(json.dumps(content))
-    shelf = measures.shelves([(runs, None)])["sample"]
-    assert shelf.system("svm joint c=2.0").runs and shelf.frame.system[shelf.frame.task == "joint"].tolist() == [""]
+    catalog = load_catalogs([(runs, None)])["sample"]
+    assert catalog.system("svm joint c=2.0").runs and catalog.frame.system[catalog.frame.task == "joint"].tolist() == [""]
     with pytest.raises(Missing):
-        shelf.system("svm joint")
+        catalog.system("svm joint")
 
 
-def test_the_largest_version_of_a_corpus_counts_and_a_run_counts_once(runs, shelf_root):
+def test_the_largest_version_of_a_corpus_counts_and_a_run_counts_once(runs, trained):
     info = next(runs.glob("sample/svm-joint-*/run.json"))
     content = json.loads(info.read_text())
     content["corpus"]["rows"]["train"] -= 1
     content["corpus"]["sha256"] = {"train": "of a smaller part"}
     info.write_text(json.dumps(content))
-    assert set(measures.shelves([(runs, None)])["sample"].frame.task) == {"detection", "relation_only"}
-    both = measures.shelves([(shelf_root[0] / "results", "sample"), (runs, None)])["sample"].frame
+    assert set(load_catalogs([(runs, None)])["sample"].frame.task) == {"detection", "relation_only"}
+    both = load_catalogs([(trained[0] / "results", "sample"), (runs, None)])["sample"].frame
     assert sorted(both.task) == ["detection", "joint", "relation_only"]
-    assert measures.shelves([(runs / "nowhere", None), (runs, "kbp37")]) == {}
+    assert load_catalogs([(runs / "nowhere", None), (runs, "kbp37")]) == {}
 
 
 def test_coverage_keeps_only_answers_that_dev_says_are_precise_enough():
@@ -376,12 +377,12 @@ def test_coverage_keeps_only_answers_that_dev_says_are_precise_enough():
 # Tables and the figure
 
 
-def test_a_summary_has_every_task_its_scores_and_the_trivial_systems(runs, shelf_root):
-    shelf = measures.shelves([(runs, None)], [shelf_root[1]])["sample"]
-    table = summaries.summary(shelf, ["micro_f1", "macro_f1", "directional_macro_f1"])
+def test_a_summary_has_every_task_its_scores_and_the_trivial_systems(runs, trained):
+    catalog = load_catalogs([(runs, None)], [trained[1]])["sample"]
+    table = summaries.system_table(catalog, ["micro_f1", "macro_f1", "directional_macro_f1"])
     named = ["SVM", "always no_relation", "majority per type pair"]
     assert table.groupby("task", sort=False).system.apply(list).to_dict() == dict.fromkeys(TASKS, named)
-    joint = next(run for run in shelf.frame.run if run.info["task"] == "joint")
+    joint = next(run for run in catalog.frame.run if run.info["task"] == "joint")
     assert table.micro_f1[0] == f"{joint.metrics['test']['micro_f1']:.3f}" and "directional_macro_f1" not in table
     assert table.micro_f1[table.system == "always no_relation"].tolist() == ["0.000"] * 3
 
@@ -392,10 +393,10 @@ def test_deviations_are_of_seeds_and_the_paper_stands_beside_them(runs):
     shutil.copytree(folder, copy)
     content = json.loads((copy / "run.json").read_text()) | {"seed": 42}
     (copy / "run.json").write_text(json.dumps(content))
-    shelves = measures.shelves([(runs, None)])
-    first = summaries.summary(shelves["sample"], ["micro_f1"]).iloc[0]
+    catalogs = load_catalogs([(runs, None)])
+    first = summaries.system_table(catalogs["sample"], ["micro_f1"]).iloc[0]
     assert first.seeds == 2 and re.fullmatch(r"0\.(\d{3}) \(0\.\1–0\.\1\)", first.micro_f1)
-    beside = summaries.beside_the_paper(shelves, "macro_f1").set_index(["family", "task"])
+    beside = summaries.beside_the_paper(catalogs, "macro_f1").set_index(["family", "task"])
     assert beside["the paper, TACRED"]["bert", "joint"] == 0.41 and "sample, SYNTHETIC" in beside
 
 

@@ -19,7 +19,8 @@ from tacred_utils.ground.paths import ROOT
 from tacred_utils.runs import predict as module
 from tacred_utils.runs.predict import best_kept, pair_of_types, predict, predict_file, predict_pairs
 from tacred_utils.runs.profile import load_profile
-from tacred_utils.runs.store import Run, Spec, train
+from tacred_utils.runs.store import Run, Spec
+from tacred_utils.runs.train import train
 from tacred_utils.runs.words import locate, words
 
 torch.set_num_threads(1)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import types
 from functools import partial
 
@@ -25,8 +26,11 @@ from tacred_utils.ground.labels import NO_RELATION, SPLITS, task_classes
 from tacred_utils.ground.paths import ROOT
 from tacred_utils.models.result import FitResult
 from tacred_utils.runs import experiments, store
+from tacred_utils.runs import train as training
 from tacred_utils.runs.profile import load_profile, parse_overrides
-from tacred_utils.runs.store import Run, Spec, find_runs, is_done, publish, train
+from tacred_utils.runs.publish import publish
+from tacred_utils.runs.store import Run, Spec, find_runs, is_done
+from tacred_utils.runs.train import train
 
 
 def make_corpus(labels=(NO_RELATION, "per:title", "per:age"), rows=6):
@@ -64,7 +68,8 @@ def model(monkeypatch):
         return FitResult(log_probs, [{"epoch": 1, "loss": 0.5}], {"device": "cpu", "dtype": "float64"}, save)
 
     module.fit, module.load = fit, lambda folder: "model"
-    monkeypatch.setattr(store, "family", lambda name: module)
+    for module_of_runs in (store, training):
+        monkeypatch.setattr(module_of_runs, "family", lambda name: module)
     return module
 
 
@@ -112,7 +117,7 @@ def test_a_done_run_is_reused_and_force_trains_again(model, tmp_path):
     for _ in range(2):
         train(spec(), make_corpus(), tmp_path, "sample")
     assert len(model.trained) == 1
-    train(spec(), make_corpus(), tmp_path, "sample", force=True)
+    train(spec(), make_corpus(), tmp_path, "sample", since=time.time())
     assert len(model.trained) == 2
 
 
@@ -130,23 +135,84 @@ def test_identity_covers_settings_seed_task_data_and_version(monkeypatch):
     assert len(identities) == 6
 
 
-CUT = {"metrics.json": ["[]", "{}", '{"dev": {}, "test": 5}', '{"dev": {}, "test": {"micro_f1": "x"}}', "[" * 99_999],
-       "predictions/test.jsonl": ['{"id"'], "predictions/test.safetensors": ["x" * 40]}  # fmt: skip
+DAMAGES = {"predictions/test.jsonl": ['{"id"'], "predictions/test.safetensors": ["x" * 40]}  # fmt: skip
+
+
+@pytest.mark.parametrize("content", [None, "[]", '{"test": {"micro_f1": 5}}', "[" * 9_999])
+def test_scores_come_from_predictions_whatever_metrics_json_says(model, tmp_path, capsys, content):
+    run = train(spec(), make_corpus(), tmp_path / "results", "sample")
+    path, written = run.folder / "metrics.json", json.loads((run.folder / "metrics.json").read_text())
+    assert run.metrics == written
+    path.unlink() if content is None else path.write_text(content)
+    assert is_done(run.folder) and Run(run.folder).metrics == written
+    [copy] = publish([run], tmp_path / "to")
+    assert json.loads((copy / "metrics.json").read_text()) == written
+    assert main(["runs", "list", "--results", str(tmp_path / "results")]) == 0
+    assert f"micro_f1 {written['test']['micro_f1']:.3f}" in capsys.readouterr().out
+    lines = (run.folder / "predictions" / "test.jsonl").read_text().splitlines()
+    right = [
+        line.replace(NO_RELATION, "per:age") if json.loads(line)["label_true"] == "per:age" else line for line in lines
+    ]
+    (run.folder / "predictions" / "test.jsonl").write_text(
+        "\n".join(line.replace('"label_true":"per:title"', '"label_true":"no_relation"') for line in right)
+    )
+    assert Run(run.folder).metrics["test"]["accuracy"] == 1.0, "predictions written anew are scored anew"
+
+
+def test_force_is_once_a_command_and_a_model_that_was_kept_is_kept_again(model, tmp_path):
+    run = train(spec(), make_corpus(), tmp_path, "sample")
+    start = time.time()
+    for keep_model in (False, False, True):  # three notebooks that show it
+        train(spec(), make_corpus(), tmp_path, "sample", keep_model=keep_model, since=start)
+        assert (run.folder / "model" / "weights.json").exists()
+    assert len(model.trained) == 2
+    train(spec(seed=42), make_corpus(), tmp_path, "sample", keep_model=False, since=start)
+    assert len(model.trained) == 3 and not list(tmp_path.glob("toy/*-s42-*/model"))
+
+
+def test_nothing_of_an_older_training_is_resumed_by_force(model, tmp_path):
+    model.error = ValueError("stopped")
+    with pytest.raises(ValueError, match="stopped"):
+        train(spec(), make_corpus(), tmp_path, "sample")
+    [folder] = tmp_path.glob("toy/svm-*")
+    (folder / "checkpoints" / "checkpoint.json").rename(folder / "checkpoints" / "old.json")
+    os.utime(folder / "run.json", (1, 1))
+    with pytest.raises(ValueError, match="stopped"):
+        train(spec(), make_corpus(), tmp_path, "sample", since=time.time())
+    assert [path.name for path in (folder / "checkpoints").iterdir()] == ["checkpoint.json"]
+
+
+def test_whether_dev_still_rose_is_read_from_the_history(model, tmp_path):
+    run = train(spec(), make_corpus(), tmp_path, "sample")
+    assert not run.dev_still_rose, "an SVM has no epochs"
+    info = run.info | {"settings": {"select": "micro_f1"}}
+    (run.folder / "run.json").write_text(json.dumps(info))
+    for scores, rose in (([0.1, 0.2, 0.3], True), ([0.1, 0.3, 0.3], False), ([0.3, 0.2], False), ([0.1], True)):
+        lines = ["epoch,dev_macro_f1,dev_micro_f1", *(f"{n},{-n},{score}" for n, score in enumerate(scores, start=1))]
+        (run.folder / "history.csv").write_text("\n".join(lines))
+        assert Run(run.folder).dev_still_rose == rose
+
+
+def test_run_json_names_the_machine_and_what_the_run_cost(model, tmp_path):
+    run = train(spec(), make_corpus(), tmp_path, "sample")
+    machine, versions = run.info["machine"], run.info["versions"]
+    assert machine["processor"] and machine["architecture"] and machine["cores"] == os.cpu_count()
+    assert run.info["threads"] >= 1 and {"numpy", "torch", "transformers", "tokenizers"} <= versions.keys()
+    assert run.minutes * 60 == pytest.approx(run.info["wall_seconds"]) and run.info["peak_memory_mb"] > 10
 
 
 def test_a_damaged_file_of_a_run_is_named_and_nothing_of_it_is_published(model, tmp_path, capsys):
     run = train(spec(), make_corpus(), tmp_path / "results", "sample")
-    commands = [["runs", "publish", "--to", str(tmp_path / "to")], ["runs", "list"]]
-    for name, contents in CUT.items():
+    publishing = ["runs", "publish", "--to", str(tmp_path / "to")]
+    for name, contents in DAMAGES.items():
         path, whole = run.folder / name, (run.folder / name).read_bytes()
         for content in contents:
             path.write_text(content)
-            for command in commands if name == "metrics.json" else commands[:1]:
-                assert main([*command, "--results", str(tmp_path / "results")]) == 2
-                assert f"error: {path}" in capsys.readouterr().err
+            assert main([*publishing, "--results", str(tmp_path / "results")]) == 2
+            assert f"error: {path}" in capsys.readouterr().err
         path.write_bytes(whole)
     assert not (tmp_path / "to").exists()
-    assert main([*commands[0], "--results", str(tmp_path / "results")]) == 0 and find_runs(tmp_path / "to")
+    assert main([*publishing, "--results", str(tmp_path / "results")]) == 0 and find_runs(tmp_path / "to")
 
 
 def test_a_run_whose_description_has_another_form_is_no_run(model, tmp_path):
@@ -188,7 +254,7 @@ def _without_numbers(fit):
     return wrapped
 
 
-@pytest.mark.parametrize("damage", ["run.json", "metrics.json", "predictions/test.jsonl"])
+@pytest.mark.parametrize("damage", ["run.json", "history.csv", "predictions/test.jsonl"])
 def test_half_a_run_does_not_count(model, tmp_path, damage):
     run = train(spec(), make_corpus(), tmp_path, "sample")
     (run.folder / damage).unlink()
@@ -238,7 +304,7 @@ def _dies_at(number, replaced, before, results):
 
 
 def test_a_second_trainer_is_kept_out(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(store, "PATIENCE", 0.1)
+    monkeypatch.setattr(training, "PATIENCE", 0.1)
     corpus = make_corpus()
     folder = spec().folder(corpus, tmp_path)
     (folder.parent / ".locks").mkdir(parents=True)
@@ -308,40 +374,41 @@ def test_published_log_probabilities_are_the_originals_to_half_a_per_mille(model
 
 def test_matrices_are_published_of_joint_headline_rows_for_one_seed(model, tmp_path):
     profile, corpus = load_profile("open"), make_corpus()
-    specs = [run.spec for run in experiments.planned(profile, corpus) if run.spec.family == "svm"]
+    specs = [one for one in experiments.planned(profile, corpus) if one.family == "svm"]
     done = [train(one, corpus, tmp_path, "open") for one in specs]
-    chosen = [run.folder.name.rsplit("-", 1)[0] for run in done if experiments.publishes_log_probs(run, profile)]
+    chosen = [run.folder.name.rsplit("-", 1)[0] for run in done if experiments.publishes_log_probs(run)]
     assert chosen == ["svm-joint-s13", "svm-paper-joint-s13"]
     other = Spec("svm", "joint", 13, profile.settings("svm", None, {"c": 7.0}))
-    assert not experiments.publishes_log_probs(train(other, corpus, tmp_path, "open"), profile)
+    assert not experiments.publishes_log_probs(train(other, corpus, tmp_path, "open"))
 
 
 def test_the_plan_lists_what_is_missing_and_its_commands_train_it(model, tmp_path):
     profile, corpus = load_profile("sample"), make_corpus()
     planned = experiments.planned(profile, corpus)
-    assert [run.spec.title for run in planned[:2]] == ["svm-joint-s13", "svm-detection-s13"]
-    train(planned[0].spec, corpus, tmp_path, "sample")
+    assert [run.title for run in planned[:2]] == ["svm-joint-s13", "svm-detection-s13"]
+    train(planned[0], corpus, tmp_path, "sample")
     missing = experiments.missing(planned, corpus, tmp_path)
     assert missing == planned[1:]
     for run in planned:  # a command line says all that the experiment sets
-        words = experiments.arguments(run, {})
+        words = experiments.arguments(run, profile, {})
         said = [word for flag, word in zip(words, words[1:], strict=False) if flag == "--set"]
-        assert parse_overrides(said) == msgspec.to_builtins(run.overrides)
-    line = experiments.command(missing[0], {"corpus": "a b", "results": None})
+        assert profile.settings(run.family, run.variant, parse_overrides(said)) == run.settings
+    line = experiments.command(missing[0], profile, {"corpus": "a b", "results": None})
     assert line == "python -m tacred_utils train --family svm --task detection --seed 13 --corpus 'a b'"
-    assert experiments.entry(find_runs(tmp_path)[0], profile) == experiments.declared()[0]
+    [run] = find_runs(tmp_path)
+    assert experiments.experiment_of(run, "sample", run.corpus) == experiments.load_experiments()[0]
 
 
 def test_shared_modules_do_not_import_torch():
-    code = "import sys, tacred_utils.notebook.study, tacred_utils.runs.store, tacred_utils.runs.experiments, tacred_utils.models.svm; sys.exit('torch' in sys.modules)"
+    code = "import sys, tacred_utils.notebook.study, tacred_utils.runs.catalog, tacred_utils.models.svm; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
 def test_settings_at_their_default_are_no_part_of_an_identity():
     settings = load_profile("open").settings("bert", "typed_marker_punct")
-    stated = Spec("bert", "joint", 13, settings).stated
+    stated = Spec("bert", "joint", 13, settings).changed_settings
     assert not {"layers", "channels", "shift", "whole_texts", "piece_dropout", "type_dim"} & stated.keys()
-    fewer = Spec("bert", "joint", 13, msgspec.structs.replace(settings, channels=("max",), layers=2)).stated
+    fewer = Spec("bert", "joint", 13, msgspec.structs.replace(settings, channels=("max",), layers=2)).changed_settings
     assert fewer == stated | {"channels": ("max",), "layers": 2}
 
 

@@ -1,0 +1,236 @@
+"""Training of one run: a lock, a folder whose files appear by rename, and what run.json says of how it came about."""
+
+import io
+import json
+import os
+import platform
+import resource
+import shutil
+import time
+from contextlib import suppress
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pandas as pd
+
+from tacred_utils.corpora.example import Corpus
+from tacred_utils.ground.errors import UserError, exhausted
+from tacred_utils.ground.files import write_bytes, write_text
+from tacred_utils.ground.labels import NO_RELATION, SCORED, SPLITS, TASKS, task_classes, task_label
+from tacred_utils.metrics.counts import task_scores
+from tacred_utils.models import processes
+from tacred_utils.models.families import family
+from tacred_utils.models.result import FitResult
+from tacred_utils.models.settings import VERSIONS, TrainingSettings
+from tacred_utils.runs.predictions import predictions_bytes
+from tacred_utils.runs.profile import known_family
+from tacred_utils.runs.store import Run, Spec, git_commit, is_done, log_probs_bytes
+
+RECORDED = ("numpy", "scipy", "scikit-learn", "imbalanced-learn", "torch", "transformers", "tokenizers", "accelerate")
+CHECKPOINTS = "checkpoints"  # the folder of a run that a killed training resumes from; gone when it is done
+PATIENCE = 10  # seconds to wait for another trainer: the kernel of a runner that was killed ends in a few
+
+
+def train(spec: Spec, corpus: Corpus, results: Path, profile: str, *, keep_model: bool = True, since: float = 0) -> Run:
+    """Train a run, or re-use it when it is done; returns it.
+
+    `since` (seconds of `time.time`) trains again what was finished before: a command that is to train anew gives the
+    time of its own start, so that it trains no run twice. A model that an earlier training kept is kept again.
+
+    A lock keeps a second trainer out, and of processes that train together all but the first; files appear by rename,
+    and only `status: done` in run.json makes the run count. Raises `UserError` for a task that the corpus does not
+    allow, when another process trains this very run, and when memory or disk run out.
+    """
+    from filelock import FileLock, Timeout
+
+    _check_task(spec, corpus)
+    folder = spec.folder(corpus, results)
+    if is_done(folder, since):
+        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)  # there if it was killed at its very end
+        return Run(folder)
+    lock = folder.parent / ".locks" / f"{folder.name}.lock"
+    try:
+        if not processes.rank():
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(lock, timeout=PATIENCE):
+                if not is_done(folder, since):
+                    keep_model |= (folder / "model").is_dir()
+                    if _is_older(folder, since):  # nothing of it is resumed
+                        shutil.rmtree(folder)
+                    _train(spec, corpus, folder, profile, keep_model)
+            processes.wait()
+        elif spec.family != "svm":  # helps process 0, which writes
+            _fit(spec, corpus, folder)
+            processes.wait()
+    except Timeout:
+        raise UserError(
+            f"{folder}: another process is training this run; wait for it, or choose another --results."
+        ) from None
+    except Exception as error:
+        told = _told(error, folder, spec.settings)
+        if told is None:
+            raise
+        raise told from error
+    return Run(folder)
+
+
+def _is_older(folder: Path, since: float) -> bool:
+    """Whether a training, finished or not, was last heard of before a time."""
+    path = folder / "run.json"
+    return path.exists() and path.stat().st_mtime < since
+
+
+def _told(error: Exception, folder: Path, settings: msgspec.Struct) -> UserError | None:
+    """What stopped a training, in one sentence, where the user can mend it."""
+    ran_out = None if isinstance(error, UserError) else exhausted(error)
+    if ran_out == "memory":
+        return UserError(f"{folder}: memory ran out; {_thrift(settings)}.")
+    if ran_out == "disk":
+        return UserError(f"{folder}: the disk is full; free space, or choose another --results.")
+    if isinstance(error, OSError):
+        place = error.filename or folder
+        return UserError(f"{place}: cannot be written ({error.strerror or error}); choose another --results.")
+    return None
+
+
+def _thrift(settings: msgspec.Struct) -> str:
+    """Which setting to lower for want of memory."""
+    if isinstance(settings, TrainingSettings):
+        return (
+            f"lower batch_size (now {settings.batch_size}), and raise accumulate (now {settings.accumulate}) as many "
+            "times to keep the steps what they are"
+        )
+    return f"lower max_rows (now {settings.max_rows or 'all rows'})"
+
+
+def _check_task(spec: Spec, corpus: Corpus) -> None:
+    known_family(spec.family)
+    if spec.task not in TASKS:
+        raise UserError(f"--task {spec.task}: unknown; choose one of {', '.join(TASKS)}.")
+    if spec.task not in corpus.tasks:
+        raise UserError(
+            f"--task {spec.task}: corpus {corpus.name} has no label {NO_RELATION}; only relation_only can be trained on it."
+        )
+    known = {task_label(spec.task, example.relation) for example in corpus.train} & set(
+        task_classes(spec.task, corpus.labels)
+    )
+    if len(known) < 2:
+        raise UserError(
+            f"--task {spec.task}: the training split of {corpus.name} has {len(known)} class to choose from; it needs two."
+        )
+
+
+def _train(spec: Spec, corpus: Corpus, folder: Path, profile: str, keep_model: bool) -> None:
+    new = not folder.exists()
+    _clear(folder)
+    info = _describe(spec, corpus, profile)
+    _write_json(folder / "run.json", info | {"status": "running"})
+    start, work = time.perf_counter(), folder / CHECKPOINTS
+    _forget_peak_memory()
+    try:
+        outcome = _fit(spec, corpus, folder)
+    except BaseException as error:
+        mistake = isinstance(error, UserError) or exhausted(error)
+        if new and mistake and not any(work.glob("checkpoint-*")):  # there is nothing to keep
+            shutil.rmtree(folder)
+            raise
+        _write_json(folder / "run.json", info | {"status": "failed", "error": f"{type(error).__name__}: {error}"})
+        raise
+    seconds = time.perf_counter() - start
+    metrics = {
+        split: _write_predictions(spec.task, corpus, split, outcome, info["classes"], folder) for split in SCORED
+    }
+    _write_json(folder / "metrics.json", metrics)
+    pd.DataFrame(outcome.history or [{"step": 0}]).to_csv(buffer := io.StringIO(), index=False, lineterminator="\n")
+    write_text(folder / "history.csv", buffer.getvalue())
+    if keep_model:
+        outcome.save(folder / "model")
+    cost = {
+        "wall_seconds": round(seconds, 3),
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "finished": time.time(),
+    }
+    _write_json(folder / "run.json", info | outcome.details | cost | {"status": "done"})
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def _fit(spec: Spec, corpus: Corpus, folder: Path) -> FitResult:
+    return family(spec.family).fit(corpus, spec.task, spec.settings, spec.seed, folder / CHECKPOINTS)
+
+
+def _clear(folder: Path) -> None:
+    """Delete what a killed training left, but for its checkpoints."""
+    for path in folder.glob("*"):
+        if path.is_file():
+            path.unlink()
+        elif path.name != CHECKPOINTS:
+            shutil.rmtree(path)
+
+
+def _describe(spec: Spec, corpus: Corpus, profile: str) -> dict[str, object]:
+    """Everything that is known of a run before it starts."""
+    types = {"subject": {row.subj_type for row in corpus.train}, "object": {row.obj_type for row in corpus.train}}
+    read = {
+        "name": corpus.name, "synthetic": corpus.synthetic, "gated": corpus.gated, "subset": corpus.subset,
+        "notes": corpus.notes, "rows": {split: len(corpus.split(split)) for split in SPLITS},
+        "columns": sorted(corpus.columns), "annotator": corpus.annotator, "types": {role: sorted(kinds) for role, kinds in types.items()},
+        "sha256": corpus.digests,
+    }  # fmt: skip
+    return {
+        "family": spec.family, "variant": spec.variant, "task": spec.task, "seed": spec.seed, "profile": profile,
+        "settings": msgspec.to_builtins(spec.settings), "version": VERSIONS[spec.family],
+        "classes": task_classes(spec.task, corpus.labels), "corpus": read,
+        "versions": {"python": platform.python_version()} | {name: _version(name) for name in RECORDED},
+        "machine": {"processor": _processor(), "architecture": platform.machine(), "cores": os.cpu_count()},
+        "threads": int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1), "git": git_commit(),
+    }  # fmt: skip
+
+
+def _processor() -> str:
+    """The processor's name, such as `Intel(R) Xeon(R) Platinum 8481C`: its instructions decide the last digits."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _forget_peak_memory() -> None:
+    """Measure the peak from here on, so that a run is not charged with those before it (Linux only)."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _write_predictions(
+    task: str, corpus: Corpus, split: str, outcome: FitResult, classes: list[str], folder: Path
+) -> dict[str, float]:
+    """Write one split's predictions and log-probabilities; returns its scores. `UserError` if one is no number."""
+    examples, log_probs = corpus.split(split), np.ascontiguousarray(outcome.log_probs[split], dtype=np.float32)
+    assert log_probs.shape == (len(examples), len(classes)), "a model must answer every row with every class"
+    if np.isnan(log_probs).any():
+        raise UserError(f"{folder}: answers on {split} are no numbers; lower learning_rate, or change other settings.")
+    best = log_probs.argmax(axis=1)  # (rows,)
+    frame = pd.DataFrame({
+        "id": [example.id for example in examples],
+        "label_true": [example.relation for example in examples],
+        "label_pred": [classes[index] for index in best],
+        "p": np.exp(log_probs[np.arange(len(best)), best].astype(np.float64)).round(6),
+    })  # fmt: skip
+    write_bytes(folder / "predictions" / f"{split}.jsonl", predictions_bytes(frame))
+    write_bytes(folder / "predictions" / f"{split}.safetensors", log_probs_bytes(log_probs))
+    return task_scores(task, frame.label_true.tolist(), frame.label_pred.tolist(), classes)
+
+
+def _write_json(path: Path, content: object) -> None:
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+@lru_cache
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
