@@ -111,7 +111,7 @@ def plan(options: argparse.Namespace) -> None:
         corpus = _corpus(name, options, profile)
         shared = {
             "corpus": name, "data-dir": options.data_dir, "profile": profile.name,
-            "labels": None if options.labels == "tacred" else options.labels,
+            "labels": None if options.labels == "tacred" else options.labels, "negative": options.negative,
             "results": None if options.results == RESULTS else options.results,
         }  # fmt: skip
         for spec in missing(planned(profile, corpus, seeds), corpus, options.results):
@@ -120,9 +120,9 @@ def plan(options: argparse.Namespace) -> None:
 
 def score(options: argparse.Namespace) -> None:
     """Print every score of a file of predictions."""
-    from tacred_utils.runs.predictions import score_file
+    from tacred_utils.runs.score import score_file
 
-    scores = score_file(options.file, options.gold)
+    scores = score_file(options.file, options.gold, options.negative)
     if options.json:
         print(json.dumps(scores))
         return
@@ -193,7 +193,8 @@ def data_check(options: argparse.Namespace) -> None:
     from tacred_utils.corpora.card import card
     from tacred_utils.runs.data import load_corpus
 
-    print(card(load_corpus(options.folder or options.corpus or "sample", options.data_dir, options.labels)))
+    name = options.folder or options.corpus or "sample"
+    print(card(load_corpus(name, options.data_dir, options.labels, negative=options.negative)))
 
 
 def data_annotate(options: argparse.Namespace) -> None:
@@ -295,4 +296,5 @@ def _corpus(name: str, options: argparse.Namespace, profile):
 
     from tacred_utils.runs.data import load_corpus
 
-    return load_corpus(name, options.data_dir, options.labels, msgspec.structs.asdict(profile.scales))
+    scales = msgspec.structs.asdict(profile.scales)
+    return load_corpus(name, options.data_dir, options.labels, scales, options.negative)

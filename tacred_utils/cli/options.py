@@ -15,6 +15,7 @@ PATHS = (
     "Paths are meant from the folder where you stand, ~ is your home folder, and every other sign is part of the name."
     " In a notebook's parameters they are meant from the root of the study."
 )
+NEGATIVE = "what is called no_relation there, such as NA or Other"
 STATUS = "Exit status: 0 if all is done, 2 for a mistake that you can mend, 130 after Ctrl-C, else 1."
 DEFAULTS = {"results": RESULTS, "labels": "tacred", "only": [], "first": 0, "processes": 1}
 WITH_MODE = {"setup": (), "lab": (), "test": (), "report": ("results", "data_dir", "out")}  # what goes with each
@@ -101,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     where = _Parser(add_help=False, parents=[data_dir])
     where.add_argument("--corpus", metavar="NAME|DIR", help="a registered corpus or a folder in TACRED's format")
     where.add_argument("--labels", choices=LABEL_SETS, help="default: tacred")
+    where.add_argument("--negative", metavar="NAME", help=NEGATIVE)
     profile = _Parser(add_help=False, parents=[where, results])
     profile.add_argument(
         "--profile", metavar="NAME",
@@ -164,6 +166,7 @@ def _train_options(command: argparse.ArgumentParser) -> None:
 def _score_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("file", type=path, help="JSON lines, or one label a line with --gold")
     command.add_argument("--gold", type=path, metavar="FILE")
+    command.add_argument("--negative", metavar="NAME", help=NEGATIVE)
     command.add_argument("--json", action="store_true", help="one JSON object, name to fraction")
 
 

@@ -165,6 +165,7 @@ def _jobs(sources: list[Path], corpus: str, data: Path, options: argparse.Namesp
         "labels": options.labels, "seeds": options.seeds and checked_seeds(options.seeds),
         "results": _portable(options.results),
     }  # fmt: skip
+    parameters |= {"negative": options.negative} if options.negative else {}
     read = {source: _read(source, parameters) for source in sources}
     if any(reads.runs == "none" for _, reads in read.values()) or not (options.results / name / ROWS).exists():
         _fetch(corpus, data)

@@ -20,6 +20,7 @@ def get(name: str, data: Path) -> list[Path]:
     source = SOURCES[name]
     if source.url is None:
         raise UserError(f"data get {name}: {source.about}; put its files into {data / name}.")
+    pooch.get_logger().setLevel("WARNING")  # it tells each attempt; what came of them is told below
     urls = {}
     for file in source.files:
         folder, slash, base = file.partition("/")

@@ -1,4 +1,4 @@
-"""Revisions of TACRED's labels by id: TACRED-Revisited and Re-TACRED."""
+"""Other labels for the same rows: TACRED-Revisited and Re-TACRED, by id; another name of the negative label."""
 
 from collections.abc import Collection
 from dataclasses import replace
@@ -9,7 +9,7 @@ import msgspec
 from tacred_utils.corpora.example import Corpus
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.files import UNDECODABLE, doubled_key, read_data
-from tacred_utils.ground.labels import SPLITS, is_name
+from tacred_utils.ground.labels import NO_RELATION, SPLITS, as_negative, is_name, likely_negative, undirected
 
 
 def relabelled(corpus: Corpus, labels: str, data: Path) -> Corpus:
@@ -42,6 +42,26 @@ def relabelled(corpus: Corpus, labels: str, data: Path) -> Corpus:
             + (f" and drops {dropped:,} rows" if dropped else "")
         )
     return replace(corpus, name=f"{corpus.name}-{labels}", **parts).noting(*notes)
+
+
+def with_negative(corpus: Corpus, name: str | None) -> Corpus:
+    """The corpus with what it calls `name` as `no_relation`; without a name, a label that looks like it is noted.
+
+    Raises `UserError` if no label is called so.
+    """
+    if name is None:
+        likely = None if NO_RELATION in corpus.labels else likely_negative(corpus.labels)
+        told = f'no label is called {NO_RELATION}, and {likely} looks like it: give --negative "{likely}"'
+        return corpus.noting(told) if likely else corpus
+    if undirected(name) not in map(undirected, corpus.labels):
+        raise UserError(
+            f"--negative {name}: {corpus.name} has no such label, only {', '.join(corpus.labels[:9])}; name one."
+        )
+    parts = {
+        split: [msgspec.structs.replace(row, relation=as_negative(row.relation, name)) for row in corpus.split(split)]
+        for split in SPLITS
+    }
+    return replace(corpus, **parts)
 
 
 class _Change(msgspec.Struct):

@@ -1,5 +1,6 @@
 """Relations, tasks and entity types: the vocabulary that every other module shares."""
 
+import re
 from collections.abc import Iterable
 
 NO_RELATION = "no_relation"
@@ -42,6 +43,23 @@ def task_label(task: str, relation: str) -> str:
 def undirected(label: str) -> str:
     """`per:spouse(e1,e2)` → `per:spouse`; a label without a direction is returned as it is."""
     return label.removesuffix("(e1,e2)").removesuffix("(e2,e1)")
+
+
+def as_negative(label: str, negative: str) -> str:
+    """`no_relation` for the label that a corpus uses in its place, with a direction or without."""
+    return NO_RELATION if undirected(label) == undirected(negative) else label
+
+
+def bare(label: str) -> str:
+    """A label without quotation marks around it and without a number in front."""
+    return re.sub(r"^\d+\s+", "", label.strip("\"'"))
+
+
+def likely_negative(labels: Iterable[str]) -> str | None:
+    """A label such as others use in place of `no_relation`: NA, Other, None, no_relation(e1,e2), "0 no_relation"."""
+    used = {"na", "none", "other", "norelation", "norel", "no", "null", "negative", "unrelated", "0", "o"}
+    letters = {label: re.sub("[^a-z0-9]", "", undirected(bare(label)).lower()) for label in labels}
+    return next((label for label in order_labels(letters) if letters[label] in used), None)
 
 
 def is_directed(label: str) -> bool:

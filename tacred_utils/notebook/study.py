@@ -50,7 +50,7 @@ class Study:
 
     def __init__(
         self, number: str, profile: str = "sample", corpus: str | None = None, data_dir: str | None = None,
-        labels: str = "tacred", seeds: Sequence[int] | None = None, results: str | None = None,
+        labels: str = "tacred", seeds: Sequence[int] | None = None, results: str | None = None, negative: str = "",
     ) -> None:  # fmt: skip
         warnings.filterwarnings("ignore", message="IProgress not found")  # tqdm, for want of widgets that none needs
         self.number = number
@@ -59,7 +59,7 @@ class Study:
         self.seeds = checked_seeds(seeds) if seeds else self.profile.seeds
         self.data = ROOT / data_folder(data_dir)
         self.results = ROOT / (results or (RESULTS / "smoke" if profile == "smoke" else RESULTS))
-        self.labels = labels
+        self.labels, self.negative = labels, negative or None
         self._name = corpus or self.profile.corpus
         self._runs: set[str] = set()
         self._gathered: set[str] = set()
@@ -76,7 +76,7 @@ class Study:
         if rows.exists() and not all(file.exists() for file in corpus_files(self._name, self.data)):
             return read_rows(rows)
         scales = {split: getattr(self.profile.scales, split) for split in SPLITS}
-        return load_corpus(self._name, self.data, self.labels, scales)
+        return load_corpus(self._name, self.data, self.labels, scales, self.negative)
 
     @property
     def headline_only(self) -> bool:
@@ -155,6 +155,7 @@ class Study:
             "corpus": self._name,
             "data-dir": None if self.data == DATA else self.data,
             "labels": None if self.labels == "tacred" else self.labels,
+            "negative": self.negative,
             "results": None if self.results == RESULTS else self.results,
         }
 

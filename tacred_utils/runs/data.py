@@ -7,7 +7,7 @@ from pathlib import Path
 from tacred_utils.corpora.example import Corpus
 from tacred_utils.corpora.reader import assemble
 from tacred_utils.corpora.registry import SAMPLE, data_folder, read_corpus
-from tacred_utils.corpora.revisions import relabelled
+from tacred_utils.corpora.revisions import relabelled, with_negative
 from tacred_utils.corpora.selection import subset
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.labels import LABEL_SETS, SPLITS
@@ -15,13 +15,18 @@ from tacred_utils.sample.generator import generate
 
 
 def load_corpus(
-    name: str, data_dir: Path | str | None = None, labels: str = "tacred", scales: Mapping[str, float] | None = None
+    name: str,
+    data_dir: Path | str | None = None,
+    labels: str = "tacred",
+    scales: Mapping[str, float] | None = None,
+    negative: str | None = None,
 ) -> Corpus:
     """Load a registered corpus, or any folder in TACRED's format, with one of the label sets.
 
     `scales` gives each split's size as a share of TACRED's: `sample` is generated at that size, any other corpus is
-    cut to a stratified subset of it, which `Corpus.subset` states; None takes everything. Raises `UserError` for an
-    unknown name, missing or damaged files, a folder that is not what it is named, and patches that do not fit.
+    cut to a stratified subset of it, which `Corpus.subset` states; None takes everything. `negative` is what the corpus
+    calls `no_relation`, if another name. Raises `UserError` for an unknown name, missing or damaged files, a folder
+    that is not what it is named, and patches that do not fit.
     """
     if labels not in LABEL_SETS:
         raise UserError(f"--labels {labels}: unknown label set; choose one of {', '.join(LABEL_SETS)}.")
@@ -32,5 +37,5 @@ def load_corpus(
         corpus = read_corpus(name, data)
     if labels != "tacred":
         corpus = relabelled(corpus, labels, data)
-    corpus = replace(corpus, data=data)
+    corpus = replace(with_negative(corpus, negative), data=data)
     return subset(corpus, scales) if scales and not generated else corpus

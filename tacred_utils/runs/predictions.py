@@ -1,7 +1,7 @@
 """Files of labels and predictions: JSON lines (plain or gzipped), TACRED's JSON list, or one label a line.
 
-What a file holds is told by its content (`{` JSON lines, `[` a JSON list, else plain labels), so names are
-free.
+What a file holds is told by its content (`{` JSON lines, `[` a JSON list, else plain labels), so names are free. A
+first line that heads a column of labels is no row.
 """
 
 import gzip
@@ -14,13 +14,10 @@ import pandas as pd
 from msgspec import Meta
 
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import UNDECODABLE, doubled_key, read_bytes
-from tacred_utils.ground.labels import (
-    NO_RELATION,
-    RELATION,
-    is_name,
-)
-from tacred_utils.metrics.counts import fold_detection, is_detection, scores
+from tacred_utils.ground.files import UNDECODABLE, doubled_key, nfc, read_bytes
+from tacred_utils.ground.labels import NO_RELATION, is_name
+
+HEADERS = {"label", "labels", "label_true", "label_pred", "gold", "pred", "prediction", "relation", "y_true", "y_pred"}
 
 
 class _Row(msgspec.Struct):
@@ -116,9 +113,11 @@ def _own_rows(data: bytes) -> list[_Row] | None:
 
 def _plain(lines: list[bytes], path: Path) -> pd.DataFrame:
     try:
-        labels = [line.decode() for line in lines]
+        first, *rest = labels = [line.decode() for line in lines]
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text ({error.reason}); save the labels as UTF-8.") from error
+    if first.strip("\"'").lower() in HEADERS and first not in rest and set(rest) - {NO_RELATION}:
+        labels = rest
     frame = pd.DataFrame({"label_pred": labels}, columns=_Row.__struct_fields__)
     return frame.astype({"p": float})
 
@@ -147,6 +146,7 @@ def _require(frame: pd.DataFrame, path: Path, field: str, remedy: str) -> None:
             f"{path}, row {row + 1}: field {field}: {frame[field][row]!r} has spaces around it or control characters; "
             "give a plain name."
         )
+    frame[field] = frame[field].map(nfc)
 
 
 def _aligned(gold: pd.DataFrame, frame: pd.DataFrame, gold_path: Path, path: Path) -> list[str]:
@@ -166,36 +166,3 @@ def _aligned(gold: pd.DataFrame, frame: pd.DataFrame, gold_path: Path, path: Pat
             "predict every instance once."
         )
     return gold.set_index("id").label.loc[frame.id].tolist()
-
-
-def score_file(path: Path, gold: Path | None = None) -> dict[str, float]:
-    """The scores of a file of predictions, as `python -m tacred_utils score` prints them.
-
-    In a run's folder the classes are those of run.json, and a relation-only run is scored on gold relations,
-    as in its metrics.json; elsewhere the classes are the union of gold and predicted labels. Detection
-    predictions are held against folded gold labels. Raises `UserError` as `read_predictions` does.
-    """
-    frame, run = read_predictions(path, gold), _run_beside(path)
-    if run and run.task == "relation_only":
-        frame = frame[frame.label_true != NO_RELATION]
-    detection = run.task == "detection" if run else is_detection(frame.label_pred)
-    true = fold_detection(frame.label_true) if detection else frame.label_true
-    classes = run.classes if run else [NO_RELATION, RELATION] if detection else None
-    return scores(true, frame.label_pred, classes)
-
-
-class _RunClasses(msgspec.Struct):
-    """What scoring needs of a run.json."""
-
-    task: str
-    classes: list[str]
-
-
-def _run_beside(path: Path) -> _RunClasses | None:
-    file = Path(path).resolve().parent.parent / "run.json"
-    if Path(path).resolve().parent.name != "predictions" or not file.is_file():
-        return None
-    try:
-        return msgspec.json.decode(file.read_bytes(), type=_RunClasses)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: not a run's description ({error}); train the run again.") from error

@@ -2,8 +2,10 @@
 
 import pytest
 
-from tacred_utils.corpora.revisions import read_patch
+from tacred_utils.corpora.example import Corpus, Example
+from tacred_utils.corpora.revisions import read_patch, with_negative
 from tacred_utils.ground.errors import UserError
+from tacred_utils.ground.labels import SPLITS, TASKS
 from tacred_utils.runs.data import load_corpus
 from tacred_utils.runs.predictions import read_labels
 
@@ -59,3 +61,30 @@ def test_retacred_changes_and_drops(data_dir):
     assert any("drops" in note for note in sample.notes)
     with pytest.raises(UserError, match="is for TACRED only"):
         load_corpus("conll04", data_dir, labels="retacred")
+
+
+def rows(split: str, *labels: str) -> list[Example]:
+    return [Example(f"{split}-{n}", label, ["a", "b"], 0, 0, 1, 1, "A", "B") for n, label in enumerate(labels)]
+
+
+def corpus_of(*labels: str) -> Corpus:
+    return Corpus("mine", *(rows(split, *labels) for split in SPLITS))
+
+
+@pytest.mark.parametrize("name", ["NA", "Other", "none", "No_Relation", "no_relation(e1,e2)"])
+def test_the_negative_label_under_another_name_is_told_and_taken(name):
+    given = corpus_of("per:age", name)
+    assert with_negative(given, None).notes == [
+        f'no label is called no_relation, and {name} looks like it: give --negative "{name}"'
+    ]
+    named = with_negative(given, name)
+    assert named.labels == ["no_relation", "per:age"] and named.tasks == TASKS and not named.notes
+    assert named.digests == corpus_of("per:age", "no_relation").digests != given.digests
+
+
+def test_no_other_negative_label_is_looked_for_where_there_is_one():
+    given = corpus_of("per:age", "no_relation", "Other")
+    assert with_negative(given, None) == given
+    assert not with_negative(corpus_of("per:age", "per:title"), None).notes
+    with pytest.raises(UserError, match="--negative NA: mine has no such label, only no_relation, Other"):
+        with_negative(given, "NA")

@@ -2,12 +2,11 @@
 
 import gzip
 import re
-from pathlib import Path
 
 import pytest
 
 from tacred_utils.ground.errors import UserError
-from tacred_utils.runs.predictions import read_labels, read_predictions, score_file
+from tacred_utils.runs.predictions import read_labels, read_predictions
 
 ROWS = [("a", "per:age", "per:age", 0.5), ("b", "no_relation", "per:title", 0.25)]
 LINES = "".join(f'{{"id": "{i}", "label_true": "{t}", "label_pred": "{q}", "p": {p}}}\n' for i, t, q, p in ROWS)
@@ -95,37 +94,3 @@ def test_mistakes_name_file_place_and_remedy(tmp_path, pred, gold, words):
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(UserError, match="nowhere.jsonl: no such file"):
         read_predictions(tmp_path / "nowhere.jsonl")
-
-
-def _write(path: Path, rows: list[tuple[str, str]]) -> Path:
-    lines = [f'{{"id": "{n}", "label_true": "{true}", "label_pred": "{pred}"}}' for n, (true, pred) in enumerate(rows)]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines) + "\n")
-    return path
-
-
-def test_score_file_folds_gold_labels_for_detection(tmp_path):
-    path = _write(
-        tmp_path / "test.jsonl",
-        [
-            ("per:age", "relation"),
-            ("per:title", "no_relation"),
-            ("no_relation", "relation"),
-            ("no_relation", "no_relation"),
-        ],
-    )
-    found = score_file(path)
-    assert found["micro_f1"] == found["detection_f1"] == found["accuracy"] == 0.5
-
-
-def test_score_file_takes_classes_and_task_from_the_run_beside_it(tmp_path):
-    rows = [("per:age", "per:age"), ("no_relation", "per:title"), ("per:title", "per:age")]
-    path = _write(tmp_path / "run" / "predictions" / "test.jsonl", rows)
-    assert score_file(path)["accuracy"] == pytest.approx(1 / 3)
-    run = tmp_path / "run" / "run.json"
-    run.write_text('{"task": "relation_only", "classes": ["per:age", "per:title", "per:charges"], "seed": 1}')
-    found = score_file(path)
-    assert found["accuracy"] == 0.5 and found["macro_f1"] == pytest.approx(2 / 3 / 3)
-    run.write_text('{"task": "joint"}')
-    with pytest.raises(UserError, match="run.json"):
-        score_file(path)

@@ -1,0 +1,88 @@
+"""The scores of any file of predictions, and what is refused because it cannot be meant."""
+
+from pathlib import Path
+
+import msgspec
+import pandas as pd
+
+from tacred_utils.ground.errors import UserError
+from tacred_utils.ground.labels import NO_RELATION, RELATION, as_negative, bare, likely_negative, undirected
+from tacred_utils.metrics.counts import fold_detection, is_detection, scores
+from tacred_utils.runs.predictions import read_predictions
+
+LABELS = ["label_true", "label_pred"]
+
+
+def score_file(path: Path, gold: Path | None = None, negative: str | None = None) -> dict[str, float]:
+    """The scores of a file of predictions, as `python -m tacred_utils score` prints them.
+
+    In a run's folder the classes are those of run.json, and a relation-only run is scored on gold relations,
+    as in its metrics.json; elsewhere the classes are the union of gold and predicted labels. Detection
+    predictions are held against folded gold labels. `negative` is what the files call `no_relation`. Raises
+    `UserError` as `read_predictions` does, and for labels that cannot be meant.
+    """
+    frame, run = read_predictions(path, gold), _run_beside(path)
+    if run is None or negative is not None:
+        frame = _with_negative(frame, path, negative)
+    if run and run.task == "relation_only":
+        frame = frame[frame.label_true != NO_RELATION]
+    detection = run.task == "detection" if run else is_detection(frame.label_pred)
+    if not detection:
+        _check_overlap(frame, path)
+    true = fold_detection(frame.label_true) if detection else frame.label_true
+    classes = run.classes if run else [NO_RELATION, RELATION] if detection else None
+    return scores(true, frame.label_pred, classes)
+
+
+def _with_negative(frame: pd.DataFrame, path: Path, negative: str | None) -> pd.DataFrame:
+    """The rows with the negative label as `no_relation`; without one, all rows would silently count as relations."""
+    names = {*frame.label_true, *frame.label_pred}
+    if negative not in (None, NO_RELATION) and undirected(negative) not in map(undirected, names):
+        raise UserError(
+            f"{path}: --negative {negative}: is none of its labels, such as {min(names)}; check the spelling."
+        )
+    if negative is None and NO_RELATION not in names:
+        if all(name.isdigit() for name in names):
+            raise UserError(
+                f"{path}: its labels are numbers; write names, or say which is no relation by --negative N."
+            )
+        if (likely := likely_negative(names)) is not None:
+            raise UserError(
+                f'{path}: has no label {NO_RELATION}, and {likely} looks like it; give --negative "{likely}", or '
+                f"--negative {NO_RELATION} if every label is a relation."
+            )
+    return frame.assign(
+        **{name: frame[name].map(lambda label: as_negative(label, negative or NO_RELATION)) for name in LABELS}
+    )
+
+
+def _check_overlap(frame: pd.DataFrame, path: Path) -> None:
+    """Refuse predicted relations of which gold has none, where they are gold's in another form or nothing agrees."""
+    true, pred = (set(frame[name]) - {NO_RELATION} for name in LABELS)
+    if not true or not pred or true & pred:
+        return
+    negative = all((frame[name] == NO_RELATION).any() for name in LABELS)
+    other_form = {bare(name) for name in true} & {bare(name) for name in pred}
+    numbers = all(name.isdigit() for name in true) != all(name.isdigit() for name in pred)
+    if other_form or numbers or not negative:
+        raise UserError(
+            f"{path}: no predicted relation, such as {min(pred)!r}, is among the gold ones, such as {min(true)!r}; "
+            "write both in the same names."
+        )
+
+
+class _RunClasses(msgspec.Struct):
+    """What scoring needs of a run.json."""
+
+    task: str
+    classes: list[str]
+
+
+def _run_beside(path: Path) -> _RunClasses | None:
+    file = Path(path).resolve().parent.parent / "run.json"
+    if Path(path).resolve().parent.name != "predictions" or not file.is_file():
+        return None
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=_RunClasses)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{file}: not a run's description ({error}); train the run again.") from error
