@@ -18,7 +18,7 @@ import msgspec
 from tacred_utils.corpora.example import Example
 from tacred_utils.corpora.reader import split_records
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import UNDECODABLE
+from tacred_utils.ground.files import UNDECODABLE, nfc
 from tacred_utils.ground.labels import NO_RELATION, SPLITS
 
 Splits = tuple[dict[str, list[Example]], list[str]]  # the Examples of each split, and what their reader has to report
@@ -150,7 +150,8 @@ def _document_pairs(name: str, document: _Document, left_out: Counter[str]) -> I
     facts: dict[tuple[int, int], list[_Fact]] = {}
     for fact in document.labels:
         facts.setdefault((fact.h, fact.t), []).append(fact)
-    for number, token in enumerate(document.sents):
+    for number, words in enumerate(document.sents):
+        token = [nfc(word) for word in words]
         first = [next((m for m in mentions if m.sent_id == number), None) for mentions in document.vertexSet]
         for head, tail in permutations([entity for entity, mention in enumerate(first) if mention], 2):
             subj, obj, about = first[head], first[tail], facts.get((head, tail), [])

