@@ -111,7 +111,7 @@ class Estimate:
     def p_value(self, edge: float = 0.0) -> float:
         """Two-sided: twice the smaller share of draws at or beyond the edge, the value itself counted as one.
 
-        Without draws, from a normal distribution of the interval's width; an exact or rounded number has 0 or 1.
+        Without draws, from a normal distribution as wide as the interval on the edge's side; an exact or rounded number has 0 or 1.
         """
         if self.draws is not None:
             likely = self.value - self.errors
@@ -119,7 +119,8 @@ class Estimate:
             return float(min(2 * (1 + beyond) / (1 + len(likely)), 1.0))
         if self.low == self.high or self.unit == "rounding":
             return float(self.low <= edge <= self.high)
-        return float(2 * norm.sf(abs(self.value - edge) / ((self.high - self.low) / (2 * norm.ppf(0.975)))))
+        side = self.value - self.low if edge < self.value else self.high - self.value
+        return float(2 * norm.sf(norm.ppf(0.975) * abs(self.value - edge) / side))
 
     @property
     def row(self) -> dict[str, object]:

@@ -1,261 +1,322 @@
-"""The paper's claims as data (claims.toml), the rules of a verdict, and the evidence that the rules are applied to.
+"""The paper's claims as data (claims.toml) and the rules by which evidence becomes a verdict.
 
-Every piece of evidence is an estimate with an interval and the range that would bear the claim out. Nothing here
-states a verdict: `verdict` compares interval and range, `judge` combines the verdicts of a claim's tests.
+A test is an estimate and the range that would bear the claim out. Its outcome is decided by its p-value against the
+edge, corrected for the number of tests of the claim (Holm). Tests that share a source (the paper itself; published
+predictions on TACRED; the runs on one corpus) are one piece of evidence: against the claim if one of them is, for it if
+all are. `judge` makes the verdict of these; nothing states one by hand.
 """
 
 import math
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
-from itertools import product
 
 import msgspec
 import pandas as pd
 
 from tacred_utils.ground.paths import NOTEBOOKS, PACKAGE
-from tacred_utils.metrics import counts
-from tacred_utils.metrics.estimates import Estimate
-from tacred_utils.paper import measures, published
-from tacred_utils.runs.catalog import Missing, RunCatalog, SystemAnswers
+from tacred_utils.metrics.estimates import Estimate, holm
 
 SUPPORTED, NOT_SUPPORTED, UNDECIDED = "supported", "not supported", "undecided"
 CONTRADICTED, NOT_TESTABLE = "contradicted by the paper's own numbers", "not testable here"
-VERDICTS = (SUPPORTED, UNDECIDED, NOT_SUPPORTED, CONTRADICTED, NOT_TESTABLE)
-MARKS = {SUPPORTED: "o", UNDECIDED: "D", NOT_SUPPORTED: "X", CONTRADICTED: "s"}  # how figures tell them apart
-PRINTED, TACRED, MAIN = "the paper", "TACRED", "conll04"  # origins of evidence; MAIN: where a missing run is missed
-DECISIVE = ("tacred", "tacred-tacrev", "tacred-retacred", MAIN)  # corpora of runs that a verdict may rest on
-CEILING = 0.95  # two systems above it leave no room for a difference
-Range = tuple[float, float]
+ELSEWHERE = "not supported on other corpora"  # its kind; the verdict names the corpora
+VERDICTS = (SUPPORTED, UNDECIDED, ELSEWHERE, NOT_SUPPORTED, CONTRADICTED, NOT_TESTABLE)
+FOR, OPEN, AGAINST = "for", "open", "against"
+MARKS = {FOR: "o", OPEN: "D", AGAINST: "X"}  # how figures tell tests apart
+PAPER, TACRED = "the paper", "TACRED"  # sources in the claim's own setting
+LEVEL, CEILING, ROOM = 0.05, 0.95, 0.1  # of p-values; above it no room for a difference; room that an edge needs
 NOTHING = Estimate(math.nan, math.nan, math.nan)
-ABOVE_0, BELOW_0 = (0.0, math.inf), (-math.inf, 0.0)
 
 
 class Claim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A claim of the paper in our words, its section, and the notebooks that hold the details."""
+    """A claim of the paper; claims.toml says what the fields mean."""
 
     claim: str
-    short: str  # its name in a figure
+    short: str
     section: str
     says: str
+    population: str
+    general: bool
+    edge: str
+    changes: str
     notebooks: list[str]
 
 
-class Test(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One test of a claim; claims.toml says what the fields mean."""
+class Evidence(msgspec.Struct, frozen=True):
+    """One test of a claim: an estimate, and the range in which it would bear the claim out."""
 
     claim: str
     measured: str
-    of: str
-    minus: str = ""
-    each: tuple[str, ...] = ("",)
-    score: str
+    source: str  # PAPER, TACRED, or the name of a text
+    origin: str  # the table, predictions or corpus that it is from
+    estimate: Estimate
     above: float = -math.inf
     below: float = math.inf
-    source: str
-    published: bool = False
-    context: bool = False
-    kbp37: bool = False
+    reasons: tuple[str, ...] = ()  # why it decides nothing; a test without any decides
+
+    @property
+    def missing(self) -> bool:
+        return math.isnan(self.estimate.value)
+
+    @property
+    def decides(self) -> bool:
+        return not self.reasons and not self.missing
+
+    @property
+    def p_value(self) -> float:
+        """Against the nearer edge: how easily the estimate would lie on the other side of it."""
+        edges = [edge for edge in (self.above, self.below) if math.isfinite(edge)]
+        return max((self.estimate.p_value(edge) for edge in edges), default=0.0)
+
+    @property
+    def exact(self) -> bool:
+        """Whether it is a count or a printed figure: no chance to correct for."""
+        return self.estimate.unit in ("", "rounding")
+
+    def edged(self, factor: float) -> "Evidence":
+        """The same with its edges times a factor."""
+        return msgspec.structs.replace(self, above=self.above * factor, below=self.below * factor)
 
 
-class Evidence(msgspec.Struct, frozen=True):
-    """One measurement: an estimate with its interval, and the range in which it would bear the claim out."""
+class Verdict(msgspec.Struct, frozen=True):
+    """What the evidence comes to, and why, in one sentence."""
 
-    claim: str
-    measured: str
-    origin: str  # PRINTED (the interval is then that of rounding), TACRED (its published counts), or a corpus of runs
-    value: float
-    low: float
-    high: float
-    needs: Range
-    source: str
-    decides: bool = True  # False: shown, without a verdict
-    n: float = math.nan  # test rows, or classes; none for what is printed
+    verdict: str
+    reason: str
+
+    @property
+    def kind(self) -> str:
+        """One of `VERDICTS`."""
+        return self.verdict if self.verdict in VERDICTS else ELSEWHERE
 
 
 @cache
-def load_claims() -> tuple[list[Claim], list[Test]]:
-    """The claims, C1 to C19, and the tests of claims.toml."""
+def load_claims() -> dict[str, Claim]:
+    """C1 to C19 by name, from claims.toml."""
     text = tomllib.loads((PACKAGE / "paper" / "claims.toml").read_text(encoding="utf-8"))
-    return msgspec.convert(text["claim"], list[Claim]), msgspec.convert(text["test"], list[Test])
+    return {name: msgspec.convert({"claim": name} | fields, Claim) for name, fields in text.items()}
 
 
 # The rules
 
 
-def verdict(low: float, high: float, needs: Range, printed: bool = False) -> str:
-    """What one interval says: all of it inside the range, all of it outside, or across an edge (undecided).
+def without_room(found: Estimate, above: float, below: float) -> tuple[str, ...]:
+    """Why a difference between two systems cannot decide: no room for it at the ceiling, or at the floor."""
+    edge = max((abs(edge) for edge in (above, below) if math.isfinite(edge)), default=0.0)
+    if found.parts and min(found.parts) > CEILING:
+        return (f"both above {CEILING}",)
+    if found.parts and max(found.parts) < edge + ROOM:
+        return (f"neither above {edge + ROOM:.2g}: an edge of {edge:.2g} leaves no room",)
+    return ()
 
-    Of the paper's own figures the interval is the rounding, so that one outside is the paper's contradiction.
+
+def outcomes(tests: Sequence[Evidence]) -> list[str]:
+    """For, against or open, test by test, for the tests of one claim that decide."""
+    chance = [test for test in tests if not test.exact]
+    corrected = dict(zip(map(id, chance), holm([test.p_value for test in chance]), strict=True))
+    return [
+        OPEN if corrected.get(id(test), test.p_value) >= LEVEL
+        else FOR if test.above < test.estimate.value < test.below else AGAINST
+        for test in tests
+    ]  # fmt: skip
+
+
+def by_source(tests: Sequence[Evidence]) -> dict[str, str]:
+    """What each source says: against if one of its tests is, for if all are, else open."""
+    found: dict[str, set[str]] = {}
+    for test, outcome in zip(tests, outcomes(tests), strict=True):
+        found.setdefault(test.source, set()).add(outcome)
+    return {source: AGAINST if AGAINST in said else FOR if said == {FOR} else OPEN for source, said in found.items()}
+
+
+def judge(claim: Claim, evidence: Iterable[Evidence]) -> Verdict:
+    """The verdict on a claim.
+
+    The claim's own setting, the paper and TACRED, refutes it; so do two independent corpora where the claim is a
+    general one. One corpus alone, or other corpora on a claim about TACRED, give "not supported on …". It is supported
+    where its own setting or two corpora bear it out, all that were asked for, and nothing speaks against it.
     """
-    if math.isnan(low) or math.isnan(high):
-        return NOT_TESTABLE
-    if needs[0] < low and high < needs[1]:
-        return SUPPORTED
-    if high < needs[0] or needs[1] < low:
-        return CONTRADICTED if printed else NOT_SUPPORTED
-    return UNDECIDED
+    evidence = [test for test in evidence if test.claim == claim.claim]
+    tests = [test for test in evidence if test.decides]
+    if not tests:
+        return Verdict(NOT_TESTABLE, f"No test of it can decide: {_why_not(evidence)}.")
+    said = by_source(tests)
+    own = {source: said[source] for source in (PAPER, TACRED) if source in said}
+    others = {source: outcome for source, outcome in said.items() if source not in own}
+    against = [source for source, outcome in others.items() if outcome == AGAINST]
+    refuting = [test for test, outcome in zip(tests, outcomes(tests), strict=True) if outcome == AGAINST]
+    if AGAINST in own.values():
+        printed = [test for test in refuting if test.source == PAPER and test.exact]
+        worst = _least_in_range(printed or [test for test in refuting if test.source in own])
+        return Verdict(CONTRADICTED if printed else NOT_SUPPORTED, _sentence(worst))
+    worst = _least_in_range(refuting)
+    if claim.general and len(against) > 1 and FOR not in own.values():
+        return Verdict(NOT_SUPPORTED, f"{_sentence(worst)[:-1]}; so say {_and(against)}.")
+    if against and not own:
+        return Verdict(f"not supported on {_and(against)}", _sentence(worst))
+    bearing = [source for source, outcome in said.items() if outcome == FOR]
+    enough = own or claim.general and len(bearing) > 1
+    if enough and not against and OPEN not in said.values() and not any(test.missing for test in evidence):
+        return Verdict(SUPPORTED, f"{_sentence(_least_in_range(tests))[:-1]}; for it: {_and(bearing)}.")
+    return Verdict(UNDECIDED, _undecided(claim, evidence, said))
 
 
-def judge(verdicts: Iterable[str]) -> str:
-    """The verdict on a claim from those of its tests, the missing ones (not testable) among them.
+def _undecided(claim: Claim, evidence: Sequence[Evidence], said: dict[str, str]) -> str:
+    sides = {outcome: [source for source, each in said.items() if each == outcome] for outcome in (AGAINST, OPEN, FOR)}
+    words = {AGAINST: "against it", OPEN: "open", FOR: "for it"}
+    parts = [f"{words[outcome]}: {_and(names)}" for outcome, names in sides.items() if names]
+    if not {PAPER, TACRED} & set(said):
+        parts.append("one corpus is not enough" if claim.general else "it is about TACRED")
+    if missing := [test for test in evidence if test.missing]:
+        parts.append(f"missing: {_and(list(dict.fromkeys(test.measured for test in missing)))}")
+    text = "; ".join(filter(None, parts))
+    return f"{text[:1].upper()}{text[1:]}."
 
-    Contradicted or not supported if any test is, in this order; supported if all are; not testable here if none could
-    be made; else undecided. So a claim is borne out only if every test of it was made and bears it out.
+
+def _why_not(evidence: Sequence[Evidence]) -> str:
+    reasons = [test.measured for test in evidence if test.missing]
+    reasons += [f"{reason} ({test.origin})" for test in evidence for reason in test.reasons]
+    return "; ".join(dict.fromkeys(reasons)) or "nothing was measured"
+
+
+def _least_in_range(tests: Sequence[Evidence]) -> Evidence | None:
+    """The test that lies least far inside its range, or farthest outside it."""
+    return min(tests, key=lambda t: min(t.estimate.value - t.above, t.below - t.estimate.value), default=None)
+
+
+def _sentence(test: Evidence) -> str:
+    value = test.estimate.value
+    shown = f"{value:,.0f}" if test.exact and value % 1 == 0 else str(test.estimate)
+    return f"{test.measured} is {shown} ({test.origin}), where the claim needs {in_words(test)}."
+
+
+def in_words(test: Evidence) -> str:
+    """`above 0.2`, `below −0.05`, `106,264`: the range that a test needs."""
+    least, most = test.above, test.below
+    if math.isinf(most):
+        text = f"above {least:.4g}"
+    elif math.isinf(least):
+        text = f"below {most:.4g}"
+    else:
+        text = f"{(least + most) / 2:,.6g}" if most - least < 1e-4 else f"{least:.4g} to {most:.4g}"
+    return text.replace("-", "−")
+
+
+def _and(names: Sequence[str]) -> str:
+    return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else "".join(names)
+
+
+# Tables
+
+
+def table(evidence: Iterable[Evidence]) -> pd.DataFrame:
+    """Evidence as a frame: columns claim, measured, origin, source, value, low, high, n, unit, needed, outcome, why.
+
+    `outcome` is empty where a test decides nothing, and `why` then says so. Margins (value, low, high) are how far each
+    lies inside the needed range in widths of the interval: comparable over scores, counts and ratios.
     """
-    found = set(verdicts)
-    for grave in (CONTRADICTED, NOT_SUPPORTED):
-        if grave in found:
-            return grave
-    if found <= {NOT_TESTABLE}:
-        return NOT_TESTABLE
-    return SUPPORTED if found == {SUPPORTED} else UNDECIDED
-
-
-def table(rows: Iterable[Evidence]) -> pd.DataFrame:
-    """Evidence as a frame, with the needed range in words, the verdict (empty where a row decides nothing), margins.
-
-    A margin is how far value, low or high lies inside the needed range: negative outside it.
-    """
-    frame = pd.DataFrame([msgspec.structs.asdict(row) for row in rows], columns=Evidence.__struct_fields__)
-    cells = zip(frame.low, frame.high, frame.needs, frame.origin == PRINTED, strict=True)
-    frame["verdict"] = [verdict(*cell) for cell in cells]
-    frame["verdict"] = frame.verdict.where(frame.decides | frame.value.isna(), "")
-    frame["needed"] = [_in_words(*needs) for needs in frame.needs]
-    for name in ("value", "low", "high"):
-        edges = zip(frame[name], frame.needs, strict=True)
-        frame[f"{name}_margin"] = [min(value - least, most - value) for value, (least, most) in edges]
-    return frame
-
-
-def verdicts(frame: pd.DataFrame) -> pd.DataFrame:
-    """The claims with their verdict, the number of tests by outcome, and what is missing, from a frame of `table`."""
-    tests = frame[frame.decides]
-    rows = []
-    for claim in load_claims()[0]:
-        found = tests.verdict[tests.claim == claim.claim]
-        lacking = frame.measured[(frame.claim == claim.claim) & frame.value.isna()]
-        counts = {"supporting": [SUPPORTED], "open": [UNDECIDED], "against": [NOT_SUPPORTED, CONTRADICTED]}
-        outcome = {name: int(found.isin(kinds).sum()) for name, kinds in counts.items()}
-        about = {"claim": claim.claim, "section": claim.section, "says": claim.says, "name": claim.short}
-        rows.append(about | {"verdict": judge(found)} | outcome | {"missing": "; ".join(dict.fromkeys(lacking))})
+    evidence, rows = list(evidence), []
+    tests = {name: [t for t in evidence if t.claim == name and t.decides] for name in load_claims()}
+    said = {id(t): o for name, part in tests.items() for t, o in zip(part, outcomes(part), strict=True)}
+    for test in evidence:
+        found = test.estimate
+        rows.append({
+            "claim": test.claim, "measured": test.measured, "origin": test.origin, "source": test.source,
+            "value": found.value, "low": found.low, "high": found.high, "n": found.n, "unit": found.unit,
+            "needed": in_words(test) if not test.reasons or test.missing else "",
+            "outcome": said.get(id(test), ""), "why": "; ".join(test.reasons),
+        } | _margins(test))  # fmt: skip
     return pd.DataFrame(rows)
 
 
-def view(frame: pd.DataFrame, names: Sequence[str] = (), origins: Sequence[str] = ()) -> pd.DataFrame:
-    """The evidence as it is shown: that of some claims, and of some origins, or all.
+def _margins(test: Evidence) -> dict[str, float]:
+    found, width = test.estimate, max((test.estimate.high - test.estimate.low) / 2, 1e-9)
 
-    What is missing is left out, as are the interval of an exact figure and the range of what decides nothing.
+    def inside(value: float) -> float:
+        return min(value - test.above, test.below - value) / width
+
+    return {f"{name}_margin": inside(getattr(found, name)) for name in ("value", "low", "high")}
+
+
+def verdicts(evidence: Iterable[Evidence]) -> pd.DataFrame:
+    """The claims: columns claim, short, section, says, population, edge, changes, verdict, kind, reason, and for,
+    against and open, the numbers of sources."""
+    evidence, rows = list(evidence), []
+    for name, claim in load_claims().items():
+        found = judge(claim, evidence)
+        said = list(by_source([t for t in evidence if t.claim == name and t.decides]).values())
+        about = msgspec.structs.asdict(claim) | {"verdict": found.verdict, "kind": found.kind, "reason": found.reason}
+        rows.append(about | {outcome: said.count(outcome) for outcome in (FOR, OPEN, AGAINST)})
+    return pd.DataFrame(rows)
+
+
+def overview(evidence: Iterable[Evidence]) -> pd.DataFrame:
+    """What a README needs of each claim: columns claim (its number), short, verdict, reason (one sentence)."""
+    return verdicts(evidence)[["claim", "short", "verdict", "reason"]]
+
+
+def sensitivity(evidence: Sequence[Evidence], resampled: dict[str, Sequence[Evidence]]) -> pd.DataFrame:
+    """How each verdict changes: columns claim, verdict, changes (a sentence; empty where nothing changes it).
+
+    Edges are halved and doubled, each source is left out, and `resampled` brings the evidence with other units.
     """
-    shown = frame[frame.value.notna()]
-    shown = shown[shown.claim.isin(names)] if names else shown
-    shown = shown[shown.origin.isin(origins)] if origins else shown
-    columns = ["claim", "measured", "origin", "value", "low", "high", "n", "needed", "verdict", "source"]
-    shown = shown[columns].sort_values("claim", key=lambda claims: claims.str[1:].astype(int), kind="stable")
-    exact, context = shown.low == shown.high, shown.verdict == ""
-    if (whole := exact & (shown.value % 1 == 0)).any():  # counts
-        shown = shown.assign(value=shown.value.astype(object).mask(whole, shown.value[whole].astype(int)))
-    shown = shown.assign(low=shown.low.mask(exact), high=shown.high.mask(exact), needed=shown.needed.mask(context, ""))
-    return shown.astype({"n": "Int64"}).rename(columns={"origin": "data"})
+    ways: dict[str, Sequence[Evidence]] = {
+        "edge halved": [test.edged(0.5) for test in evidence if not _is_exact(test)] + _exact(evidence),
+        "edge doubled": [test.edged(2) for test in evidence if not _is_exact(test)] + _exact(evidence),
+    }
+    ways |= {f"{unit} resampled": part for unit, part in resampled.items()}
+    for source in dict.fromkeys(test.source for test in evidence if test.decides):
+        ways[f"without {source}"] = [test for test in evidence if test.source != source]
+    rows = []
+    for name, claim in load_claims().items():
+        verdict = judge(claim, evidence).verdict
+        other = {way: judge(claim, part).verdict for way, part in ways.items()}
+        changes = "; ".join(f"{way}: {found}" for way, found in other.items() if found != verdict)
+        rows.append({"claim": name, "verdict": verdict, "changes": changes})
+    return pd.DataFrame(rows)
 
 
-def quote(frame: pd.DataFrame, claim: str, measured: str, origin: str = "", decimals: int = 3) -> str:
-    """`−0.030 [−0.036, −0.023]`: the first evidence whose text begins so; says so where there is none."""
+def _is_exact(test: Evidence) -> bool:
+    """Whether its range is one number or a count, which has no edge of ours to move."""
+    return math.isfinite(test.above) and math.isfinite(test.below)
+
+
+def _exact(evidence: Sequence[Evidence]) -> list[Evidence]:
+    return [test for test in evidence if _is_exact(test)]
+
+
+def view(frame: pd.DataFrame, *names: str) -> pd.DataFrame:
+    """Evidence of a `table` as it is shown, that of some claims or all, by source; what is missing is left out.
+
+    Columns claim, source, origin, measured, estimate, rests on, needed, outcome (or why it decides nothing).
+    """
+    shown = frame[frame.value.notna() & (frame.claim.isin(names) if names else True)]
+    order = [*dict.fromkeys(shown.claim)]
+    shown = shown.sort_values(
+        ["claim", "source"],
+        key=lambda column: column.map(order.index) if column.name == "claim" else column,
+        kind="stable",
+    )
+    numbers = [Estimate(*row) for row in shown[["value", "low", "high"]].itertuples(index=False)]
+    return pd.DataFrame({
+        "claim": shown.claim, "source": shown.source, "origin": shown.origin, "measured": shown.measured,
+        "estimate": [f"{e.value:,.0f}" if e.low == e.high and e.value % 1 == 0 else str(e) for e in numbers],
+        "rests on": [f"{n:,} {unit}" if unit not in ("", "rounding") else unit for n, unit in zip(shown.n, shown.unit, strict=True)],
+        "needed": shown.needed, "outcome": shown.outcome.where(shown.outcome != "", shown.why),
+    }).reset_index(drop=True)  # fmt: skip
+
+
+def quote(frame: pd.DataFrame, claim: str, measured: str, origin: str = "", form: Callable = "{:.3f}".format) -> str:
+    """`−0.030 [−0.036, −0.023]`: the first evidence of a `table` whose text begins so; says so where there is none."""
     found = frame[(frame.claim == claim) & frame.measured.str.startswith(measured) & frame.value.notna()]
     found = found[found.origin == origin] if origin else found
     if found.empty:
         return "(not measured here)"
-    value, low, high = (f"{found[name].iloc[0]:.{decimals}f}" for name in ("value", "low", "high"))
+    value, low, high = (form(found[name].iloc[0]) for name in ("value", "low", "high"))
     return (value if low == high else f"{value} [{low}, {high}]").replace("-", "−")
 
 
-def sentences(answers: pd.DataFrame, names: Sequence[str]) -> str:
-    """Claims with their verdicts as a list in Markdown, each with links to the notebooks that hold the details."""
-    about = {claim.claim: claim for claim in load_claims()[0]}
+def links(claim: Claim) -> str:
+    """Links to the notebooks that hold the details, in Markdown."""
     there = {path.name[:2]: path.name for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))}
-    items = []
-    for row in answers[answers.claim.isin(names)].itertuples():
-        links = ", ".join(f"[{there[n][:-6]}]({there[n]})" for n in about[row.claim].notebooks if n in there)
-        links = f" Details: {links}." if links else ""
-        counted = f"tests: {row.supporting} for, {row.open} open, {row.against} against"
-        missing = f" Missing: {row.missing}." if row.missing else ""
-        what = f"**{row.claim}** ({row.section}), {row.says}"
-        items.append(f"- {what}: **{row.verdict}** ({counted}).{missing}{links}")
-    return "\n".join(items)
-
-
-def _in_words(least: float, most: float) -> str:
-    if math.isinf(most):
-        return f"above {least:.4g}"
-    if most - least < 1e-4:
-        return f"{(least + most) / 2:,.6g}"
-    return (f"below {most:.4g}" if math.isinf(least) else f"{least:.6g} to {most:.6g}").replace("-", "−")
-
-
-def measured_as(
-    claim: str, measured: str, origin: str, found: Estimate, needs: Range, source: str, decides: bool = True
-) -> Evidence:
-    """An estimate as evidence."""
-    return Evidence(claim, measured, origin, found.value, found.low, found.high, needs, source, decides, found.n)
-
-
-# Evidence that is declared: published predictions and our runs
-
-
-def from_predictions(frame: pd.DataFrame | None, draws: int = 1000) -> Iterator[Evidence]:
-    """Evidence from published systems on TACRED's test split; `frame` is that of `published.system_predictions`.
-
-    Without a frame every test on them is one that is missing.
-    """
-    if frame is None:
-        for test, name in _tests(published=True):
-            yield _of_test(test, name, TACRED, None, note="published predictions on TACRED")
-        return
-    gold = frame.gold.to_numpy()
-    support = counts.per_class(gold, gold).set_index("label").support
-    trained = published.table_12() - support  # train and dev together: the paper prints no counts of train alone
-    labels = list(support.index)
-    systems = {name: SystemAnswers(name, gold, [frame[name].to_numpy()], labels, [], trained) for name in published.SYSTEMS}
-    for test, name in _tests(published=True):
-        found = measures.measure(test.score, [systems[spec] for spec in _specs(test, name)], None, draws)
-        yield _of_test(test, name, TACRED, found)
-
-
-def from_runs(catalogs: Mapping[str, RunCatalog], draws: int = 1000) -> Iterator[Evidence]:
-    """Evidence from finished runs, corpus by corpus; what rests on `sample`, or on part of a corpus, decides nothing.
-
-    What is missing is said once, of CoNLL04: the open corpus with as few relations as TACRED.
-    """
-    for corpus, (test, name) in product({**catalogs, MAIN: catalogs.get(MAIN)}, _tests(published=False)):
-        catalog = catalogs.get(corpus) or RunCatalog(corpus)
-        try:
-            systems = [catalog.system(spec) for spec in _specs(test, name)]
-            found = measures.measure(test.score, systems, catalog, draws)
-        except Missing as what:
-            if corpus == MAIN:
-                yield _of_test(test, name, corpus, None, note=str(what))
-            continue
-        speaks = not catalog.stamp and (corpus in DECISIVE or (test.kbp37 and corpus == "kbp37"))
-        full = bool(test.minus) and min(found.parts) > CEILING
-        yield _of_test(test, name, corpus, found, speaks and not full, f"both above {CEILING}" if full else "")
-
-
-def _tests(published: bool) -> Iterator[tuple[Test, str]]:
-    """The tests on published predictions or on runs, each with every name that `each` gives it."""
-    for test in load_claims()[1]:
-        if test.published == published:
-            yield from ((test, name) for name in test.each)
-
-
-def _specs(test: Test, name: str) -> list[str]:
-    return [spec.replace("{}", name) for spec in (test.of, test.minus) if spec]
-
-
-def _of_test(
-    test: Test, name: str, origin: str, found: Estimate | None, speaks: bool = True, note: str = ""
-) -> Evidence:
-    """The test's evidence; without an estimate, `note` says what is missing."""
-    measured = f"{' − '.join(_specs(test, name))}: {test.measured}" if found else note
-    measured = f"{measured}; {note}" if found and note else measured
-    needs, decides = (test.above, test.below), speaks and not test.context
-    return measured_as(test.claim, measured, origin, found or NOTHING, needs, test.source, decides)
+    return ", ".join(f"[{there[n][:-6]}]({there[n]})" for n in claim.notebooks if n in there)

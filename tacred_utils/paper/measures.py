@@ -1,39 +1,41 @@
-"""What a claim is weighed with: systems (finished runs, published predictions), and scores with intervals.
+"""What claims are weighed with: scores of finished runs on one corpus, with intervals and with what speaks against them.
 
-Runs are read from run.json, history and predictions; nothing is trained, and sentences are asked for only where a
-measure is about them. Two systems measured together are scored on the same draws of rows: their difference is paired.
+Runs are read from run.json, history and predictions; nothing is trained. Two systems measured together are scored on
+the same draws of test texts: their difference is paired.
 """
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import ceil
 
 import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from tacred_utils.corpora.example import Corpus, Example
-from tacred_utils.corpora.registry import corpus_files
+from tacred_utils.corpora.example import Corpus
 from tacred_utils.ground.labels import NO_RELATION, SCORED
-from tacred_utils.metrics import counts
+from tacred_utils.metrics import counts, groups
 from tacred_utils.metrics.counts import ConfusionCounts, mean_where
-from tacred_utils.metrics.estimates import SEED, Clusters, Estimate, Score
-from tacred_utils.metrics.estimates import estimates as estimated
-from tacred_utils.metrics.groups import entity_distance, sentence_length
+from tacred_utils.metrics.estimates import SEED, Clusters, Estimate, Score, clusters_of, single_rows
+from tacred_utils.metrics.estimates import estimates as estimates_of
+from tacred_utils.metrics.groups import Bins, entity_distance, sentence_length
 from tacred_utils.metrics.postprocessing import cut_at
 from tacred_utils.runs.catalog import Missing, RunCatalog, SystemAnswers, predictions_of
-from tacred_utils.runs.data import load_corpus
 from tacred_utils.runs.store import Run
 
-
-def open_texts(data_dir: Path) -> list[Corpus]:
-    """The complete open corpora whose files are below the data folder: measures of sentences need them."""
-    return [
-        load_corpus(name, data_dir)
-        for name in ("conll04", "kbp37") if all(path.exists() for path in corpus_files(name, data_dir))
-    ]  # fmt: skip
+FEWEST_ROWS = 100  # gold relations in the rows measured: with fewer, an F1 of 0.5 is known to no better than 0.1
+FEWEST_RELATIONS = 10  # that an average, spread or rank is over: with fewer, one relation can turn it
+MOSTLY_NONE = 0.5  # share of no_relation from which on a corpus can speak of imbalance and of detection
+PRECISE = 0.9  # what an automatic system is asked for
 
 
-# Scores with intervals
+@dataclass(frozen=True)
+class Measured:
+    """An estimate and the reasons why no verdict may rest on it; without a reason, one may."""
+
+    estimate: Estimate
+    against: tuple[str, ...] = ()
 
 
 def estimates(
@@ -47,71 +49,227 @@ def estimates(
     gold, labels = systems[0].gold, systems[0].labels
     assert all([np.array_equal(system.gold, gold) for system in systems]), "systems must answer the same rows"
     rows = np.ones(len(gold), bool) if rows is None else rows
-    answers = [[answer[rows] for answer in system.answers] for system in systems]
-    return estimated(gold[rows], answers, score, labels, clusters[rows] if clusters else None, draws, seed)
+    answers = [[np.asarray(answer)[rows] for answer in system.answers] for system in systems]
+    return estimates_of(gold[rows], answers, score, labels, clusters[rows] if clusters else None, draws, seed)
 
 
-def measure(
-    score: str, systems: Sequence[SystemAnswers], catalog: RunCatalog | None = None, draws: int = 1000
-) -> Estimate:
-    """One of `MEASURES` or of counts.SCORES, of one system or as the first minus the second; raises `Missing`."""
-    if score in MEASURES:
-        return MEASURES[score](systems, catalog, draws)
-    return _difference(estimates(systems, COUNTED.get(score, score), draws=draws))
+@dataclass(frozen=True)
+class Measures:
+    """The measures that can be taken of the runs on one corpus; all raise `Missing` for what is not there.
+
+    Systems are named as `RunCatalog.system` reads them. `unit` resamples "rows" or "sentences" in place of the
+    study's own unit.
+    """
+
+    catalog: RunCatalog
+    draws: int = 1000
+    unit: str = ""
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """The rows, with or without their text."""
+        if self.catalog.text is None:
+            raise Missing(f"the rows of {self.catalog.corpus}")
+        return self.catalog.text
+
+    @cached_property
+    def clusters(self) -> Clusters:
+        """What is resampled of the test split."""
+        if self.unit == "rows":
+            return single_rows(len(self.corpus.test))
+        if self.unit == "sentences":
+            return Clusters.of([" ".join(row.token) for row in self.corpus.test])
+        return clusters_of(self.corpus.test)
+
+    @cached_property
+    def gold(self) -> np.ndarray:
+        return np.array([row.relation for row in self.corpus.test], object)
+
+    @cached_property
+    def trained(self) -> pd.Series:
+        """Training rows by label."""
+        return pd.Series([row.relation for row in self.corpus.train]).value_counts()
+
+    def score(self, score: str, of: str, minus: str = "", imbalance: bool = False) -> Measured:
+        """One of counts.SCORES or `COUNTED` of a system, or of it less another; `imbalance`: needs a corpus that has it."""
+        systems = self._systems(of, minus)
+        over_relations = score.startswith("macro") or score == "unevenness"
+        found = self._estimate(systems, COUNTED.get(score, score))
+        if score in COUNTED:
+            found = replace(found, parts=())  # no F1: it has neither floor nor ceiling
+        against = self._against(systems, self.gold, over_relations)
+        share = (self.gold == NO_RELATION).mean()
+        if imbalance and share < MOSTLY_NONE:
+            against += (f"only {share:.0%} of its rows are no_relation",)
+        return Measured(found, against)
+
+    def like_for_like(self, of: str, minus: str = "") -> Measured:
+        """What training on relations alone gains in macro F1 on gold relations, over the joint model confined to them.
+
+        `of` is "family variant settings", without a task; `minus` another, whose gain is taken off.
+        """
+        names = [name for name in (of, minus) if name]
+        systems = [
+            self.catalog.system(" ".join([family, task, *rest]))
+            for family, *rest in map(str.split, names) for task in ("relation_only", "restricted")
+        ]  # fmt: skip
+        found = self._estimate(systems, "macro_f1", all_of=True)
+        gains = [alone - joint for alone, joint in zip(found[::2], found[1::2], strict=True)]
+        against = self._against(systems, self.gold, over_relations=True)
+        gain = gains[0] if not minus else gains[0] - gains[1]
+        return Measured(replace(gain, parts=tuple(each.value for each in found)), against)
+
+    def by_frequency(self, of: str) -> Measured:
+        """F1 of the half of the relations with most training rows, less that of the others."""
+        systems = self._systems(of)
+        return Measured(
+            self._estimate(systems, frequency_gap(self.trained)), self._against(systems, self.gold, over_relations=True)
+        )
+
+    def by_support(self, of: str) -> Measured:
+        """Rank correlation of a relation's F1 (mean over seeds) with its training rows; relations are resampled."""
+        [system] = self._systems(of)
+        f1 = np.mean([_f1_of(system, answer) for answer in system.answers], axis=0)
+        relations = [label for label in system.labels if label != NO_RELATION]
+        rows = self.trained.reindex(relations).fillna(0)
+        there = np.isin(relations, self.gold)
+        found = rank_correlation(f1[there], rows[there], self.draws)
+        return Measured(found, self._against([system], self.gold, over_relations=True))
+
+    def longest_fifth(self, of: str) -> Measured:
+        """Micro F1 in the longest fifth of the test rows by words less that in the others, at one mix of labels."""
+        systems = self._systems(of)
+        words = np.array([sentence_length(row) for row in self.corpus.test])
+        longest = words > np.quantile(words, 0.8)
+        bins = Bins(["others", "longest"], longest.astype(int))
+        weights = groups.same_mix(bins, self.gold)
+        parts = []
+        for answer in systems[0].answers:
+            drawn = groups.drawn_scores(
+                systems[0].gold, {of: answer}, bins, systems[0].labels, self.draws, weights, self.clusters
+            )
+            values = drawn[of]["micro_f1"]
+            parts.append(values[:, 1] - values[:, 0])
+        return Measured(self._over_seeds(np.array(parts)), self._against(systems, self.gold[longest]))
+
+    def over_distance(self, of: str, minus: str) -> Measured:
+        """What the first gains over the second in micro F1 where entities are far apart, less its gain elsewhere."""
+        systems = self._systems(of, minus)
+        words = np.array([entity_distance(row) for row in self.corpus.test])
+        far = words > np.median(words)
+        effects = []
+        for rows, seed in ((far, SEED), (~far, SEED + 1)):
+            one, other = estimates(systems, "micro_f1", rows, self.draws, seed, self.clusters)
+            effects.append(one - other)
+        found = replace(effects[0] - effects[1], parts=effects[0].parts + effects[1].parts)
+        return Measured(found, self._against(systems, self.gold[far]))
+
+    def after_the_best(self, of: str) -> Measured:
+        """Dev F1 in the last quarter of training less that in the best quarter: below 0, going on cost something.
+
+        Means over epochs, since the best of many noisy scores is too good. The interval is over seeds alone.
+        """
+        [system] = self._systems(of)
+        falls = np.array([_fall(run) for run in system.runs])
+        found = self._over_seeds(np.repeat(falls[:, None], self.draws + 1, axis=1), "seeds")
+        against = self._against([system], self.gold)
+        return Measured(found, against if len(falls) > 1 else (*against, "one seed"))
+
+    def coverage(self, of: str) -> Measured:
+        """Share of relations found when only answers above a confidence count: the lowest with 90 % precision on dev."""
+        [system] = self._systems(of)
+        answers = [at_precision(run, PRECISE) for run in system.runs]
+        sure = SystemAnswers(system.name, system.gold, answers, system.labels, system.runs)
+        return Measured(self._estimate([sure], "micro_r"), self._against([system], self.gold))
+
+    def _systems(self, *names: str) -> list[SystemAnswers]:
+        return [self.catalog.system(name) for name in names if name]
+
+    def _estimate(self, systems: Sequence[SystemAnswers], score: Score, all_of: bool = False):
+        clusters = self.clusters if len(systems[0].gold) == len(self.gold) else self.clusters[self.gold != NO_RELATION]
+        found = estimates(systems, score, None, self.draws, clusters=clusters)
+        return found if all_of else found[0] if len(found) == 1 else found[0] - found[1]
+
+    def _over_seeds(self, values: np.ndarray, unit: str = "") -> Estimate:
+        """The mean over seeds of (seeds, 1 + draws), first as observed."""
+        seeds, exact = len(values), values[:, 0]
+        spread = ((float(exact.var(ddof=1)) / seeds, seeds - 1),) if seeds > 1 else ()
+        n, unit = (seeds, unit) if unit else (self.clusters.size, self.clusters.unit)
+        return Estimate.drawn(exact.mean(), values[:, 1:].mean(axis=0), n, unit, spread)
+
+    def _against(
+        self, systems: Sequence[SystemAnswers], gold: np.ndarray, over_relations: bool = False
+    ) -> tuple[str, ...]:
+        """Why nothing may rest on these systems and on rows with this gold; no reason, if something may."""
+        found, relations = [self.catalog.stamp] if self.catalog.stamp else [], gold[gold != NO_RELATION]
+        if len(relations) < FEWEST_ROWS:
+            found.append(f"{len(relations)} rows with a relation, fewer than {FEWEST_ROWS}")
+        if over_relations and len(set(relations)) < FEWEST_RELATIONS:
+            found.append(f"{len(set(relations))} relations, fewer than {FEWEST_RELATIONS}")
+        runs = [run for system in systems for run in system.runs]
+        if any(is_stand_in(run) for run in runs):
+            found.append("a stand-in for a pre-trained model")
+        if any(run.dev_still_rose for run in runs):
+            found.append("a run that was stopped while dev still rose")
+        return tuple(found)
 
 
-def _difference(found: Sequence[Estimate]) -> Estimate:
-    return found[0] if len(found) == 1 else found[0] - found[1]
+def is_stand_in(run: Run) -> bool:
+    """Whether the study pre-trained the run's model itself, for minutes: it speaks for no model of its kind."""
+    return str(run.info["settings"].get("model", "")).startswith("own_")
 
 
-def no_relation_share(counts: ConfusionCounts) -> np.ndarray:
+def no_relation_share(counted: ConfusionCounts) -> np.ndarray:
     """Share of rows answered `no_relation`."""
-    return counts.predicted[..., counts.labels.index(NO_RELATION)] / counts.gold.sum(-1)
+    return counted.predicted[..., counted.labels.index(NO_RELATION)] / counted.gold.sum(-1)
 
 
-def no_relation_excess(counts: ConfusionCounts) -> np.ndarray:
+def no_relation_excess(counted: ConfusionCounts) -> np.ndarray:
     """Share of rows answered `no_relation` minus its share in gold: above 0, the system leans on it."""
-    return no_relation_share(counts) - counts.gold[..., counts.labels.index(NO_RELATION)] / counts.gold.sum(-1)
+    return no_relation_share(counted) - counted.gold[..., counted.labels.index(NO_RELATION)] / counted.gold.sum(-1)
 
 
-def unevenness(counts: ConfusionCounts) -> np.ndarray:
+def unevenness(counted: ConfusionCounts) -> np.ndarray:
     """Standard deviation of F1 over relations."""
-    f1, there = _relation_f1(counts)
+    f1, there = _relation_f1(counted)
     return np.sqrt(mean_where((f1 - mean_where(f1, there)[..., None]) ** 2, there))
 
 
-def _relation_f1(counts: ConfusionCounts) -> tuple[np.ndarray, np.ndarray]:
-    """F1 (..., relations), and whether a relation occurs: one that a draw has lost has no F1."""
-    return counts.f1[..., counts.relation], (counts.gold + counts.predicted > 0)[..., counts.relation]
+COUNTED = {
+    "no_relation_share": no_relation_share, "no_relation_excess": no_relation_excess, "unevenness": unevenness,
+}  # fmt: skip
 
 
-def _frequent_minus_rare(systems: Sequence[SystemAnswers], catalog: RunCatalog | None, draws: int) -> Estimate:
-    """Mean F1 of the half of the relations with most rows minus that of the others; a middle one is rare."""
-    relations = [label for label in systems[0].labels if label != NO_RELATION]
-    order = np.argsort(-_counts(systems[0])[relations].to_numpy(), kind="stable")
-    frequent, rare = np.split(order, [len(order) // 2])
+def frequency_gap(trained: pd.Series) -> Callable[[ConfusionCounts], np.ndarray]:
+    """A score: mean F1 of the half of the relations with most training rows minus that of the others.
 
-    def gap(counts: ConfusionCounts) -> np.ndarray:
-        f1, there = _relation_f1(counts)
+    `trained` gives rows by label; a relation in the middle is rare, and one that a draw has lost has no F1.
+    """
+
+    def gap(counted: ConfusionCounts) -> np.ndarray:
+        f1, there = _relation_f1(counted)
+        rows = trained.reindex(counted.labels).fillna(0).to_numpy()[counted.relation]
+        frequent, rare = np.split(np.argsort(-rows, kind="stable"), [len(rows) // 2])
         common, other = (mean_where(f1[..., half], there[..., half]) for half in (frequent, rare))
         return common - other
 
-    return _difference(estimates(systems, gap, draws=draws))
+    return gap
 
 
-def _counts(system: SystemAnswers) -> pd.Series:
-    test = pd.Series(system.gold).value_counts().reindex(system.labels, fill_value=0)
-    return test if system.counts is None else system.counts
+def _relation_f1(counted: ConfusionCounts) -> tuple[np.ndarray, np.ndarray]:
+    """F1 (..., relations), and whether a relation occurs: one that a draw has lost has no F1."""
+    return counted.f1[..., counted.relation], (counted.gold + counted.predicted > 0)[..., counted.relation]
 
 
-def _rank_correlation(systems: Sequence[SystemAnswers], catalog: RunCatalog | None, draws: int) -> Estimate:
-    """Spearman's rho between F1 of a relation and its rows, with a bootstrap over relations."""
-    system, rng = systems[0], np.random.default_rng(SEED)
-    classes = counts.per_class(system.gold, system.answers[0], system.labels).set_index("label")
-    f1 = classes.f1.drop(NO_RELATION, errors="ignore")
-    pairs = np.stack([f1, _counts(system)[f1.index]])  # (2, relations)
-    drawn = _spearman(pairs[:, rng.integers(len(f1), size=(draws, len(f1)))])
-    return Estimate.drawn(_spearman(pairs), drawn, len(f1), "relations")
+def _f1_of(system: SystemAnswers, answer: np.ndarray) -> np.ndarray:
+    return _relation_f1(counts.count(system.gold, answer, system.labels))[0]
+
+
+def rank_correlation(f1: np.ndarray, trained: Sequence[float], draws: int = 1000) -> Estimate:
+    """Spearman's rho between the F1 of relations and their training rows, both (relations,); relations are resampled."""
+    pairs = np.stack([np.asarray(f1, float), np.asarray(trained, float)])  # (2, relations)
+    chosen = np.random.default_rng(SEED).integers(pairs.shape[1], size=(draws, pairs.shape[1]))
+    return Estimate.drawn(_spearman(pairs), _spearman(pairs[:, chosen]), pairs.shape[1], "relations")
 
 
 def _spearman(pairs: np.ndarray) -> np.ndarray:
@@ -122,70 +280,14 @@ def _spearman(pairs: np.ndarray) -> np.ndarray:
     return np.divide((one * other).sum(-1), spread, out=np.zeros_like(spread), where=spread > 0)
 
 
-def _longest_fifth(systems: Sequence[SystemAnswers], catalog: RunCatalog, draws: int) -> Estimate:
-    """Macro F1 over relations in the longest fifth minus that in the other rows (drawn apart)."""
-    longest = _longest_rows(catalog)
-    parts = ((longest, SEED), (~longest, SEED + 1))
-    one, other = (estimates(systems[:1], "macro_f1_relations", rows, draws, seed)[0] for rows, seed in parts)
-    return one - other
-
-
-def _distant(systems: Sequence[SystemAnswers], catalog: RunCatalog, draws: int) -> Estimate:
-    return _difference(estimates(systems, "macro_f1", _far_apart(catalog), draws))
-
-
-def _far_apart(catalog: RunCatalog) -> np.ndarray:
-    """Test rows (bool) with more words between the entities than half of them have; raises `Missing`."""
-    words = np.array([entity_distance(row) for row in _sentences(catalog)])
-    return words > np.median(words)
-
-
-def _longest_rows(catalog: RunCatalog) -> np.ndarray:
-    """Test rows (bool) in the longest fifth of sentences by words; raises `Missing`."""
-    words = np.array([sentence_length(row) for row in _sentences(catalog)])
-    return words > np.quantile(words, 0.8)
-
-
-def _sentences(catalog: RunCatalog) -> list[Example]:
-    if catalog.text is None:
-        raise Missing(f"the sentences of {catalog.corpus}")
-    return catalog.text.test
-
-
-def _train_minus_dev(systems: Sequence[SystemAnswers], catalog: RunCatalog, draws: int) -> Estimate:
-    """Macro F1 on training rows, at the epoch whose weights are kept, minus that on dev, drawn over dev's rows."""
-    runs, trained = systems[0].runs, []
-    for run in runs:
-        epochs = run.history.set_index("epoch").train_macro_f1
-        trained.append(epochs[run.info.get("epoch_restored") or epochs.index[-1]])
-    frames = [predictions_of(run, "dev") for run in runs]
-    dev = SystemAnswers("", frames[0].label_true.to_numpy(), [f.label_pred.to_numpy() for f in frames], runs[0].classes)
-    found = estimates([dev], "macro_f1", draws=draws)[0]
-    return Estimate.drawn(np.mean(trained), np.full(draws, np.mean(trained)), found.n, found.unit) - found
-
-
-def _gain_by_features(systems: Sequence[SystemAnswers], catalog: RunCatalog, draws: int) -> Estimate:
-    """What joint → relation-only gains in macro F1, of the first minus of the second (tasks drawn apart)."""
-    alone = [catalog.system(system.name.replace("joint", "relation_only")) for system in systems]
-    gains = [_difference(estimates(pair, "macro_f1", None, draws, SEED + i)) for i, pair in enumerate((alone, systems))]
-    return gains[0] - gains[1]
-
-
-def _coverage(systems: Sequence[SystemAnswers], catalog: RunCatalog, draws: int) -> Estimate:
-    """Share of relations found when only answers above a confidence count: the lowest with 90 % precision on dev."""
-    system = systems[0]
-    sure = SystemAnswers(system.name, system.gold, [at_precision(run, 0.9) for run in system.runs], system.labels)
-    return estimates([sure], "micro_r", draws=draws)[0]
-
-
-COUNTED = {
-    "no_relation_share": no_relation_share, "no_relation_excess": no_relation_excess, "unevenness": unevenness,
-}  # fmt: skip
-MEASURES = {
-    "frequent_minus_rare": _frequent_minus_rare, "rank_correlation": _rank_correlation, "longest_fifth": _longest_fifth,
-    "macro_f1_distant": _distant, "train_minus_dev": _train_minus_dev, "gain_by_features": _gain_by_features,
-    "coverage": _coverage,
-}  # fmt: skip
+def _fall(run: Run) -> float:
+    """Mean dev score of the last quarter of a run's epochs minus that of its best quarter (consecutive epochs)."""
+    column = f"dev_{run.info['settings'].get('select')}"
+    if column not in run.history:
+        raise Missing(f"the history of {run.folder.name} by epoch")
+    dev = run.history[column]
+    means = dev.rolling(ceil(len(dev) / 4)).mean()
+    return float(means.iloc[-1] - means.max())
 
 
 def at_precision(run: Run, precision: float) -> np.ndarray:

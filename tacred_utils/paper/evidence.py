@@ -1,0 +1,297 @@
+"""What the study has computed from data that it may not ship, kept as small tables in data/evidence.
+
+Others have published what their systems answered on TACRED's test split, and two groups annotated it again. From these
+files (`write` asks for all of them) come scores with intervals, paired differences, confusion counts and what became of
+the labels: no id and no sentence. Pages and verdicts read the tables; where the files are at hand, `differences` says
+whether they still give the same. The unit of resampling is the row: TACRED's sentences are licensed.
+"""
+
+import csv
+import hashlib
+from collections.abc import Callable
+from functools import cache
+from itertools import combinations
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pandas as pd
+from scipy.stats import mode
+from sklearn.metrics import cohen_kappa_score
+
+from tacred_utils.corpora.revisions import read_patch
+from tacred_utils.ground.errors import UserError
+from tacred_utils.ground.files import atomic_path, read_bytes, write_text
+from tacred_utils.ground.labels import NO_RELATION
+from tacred_utils.ground.paths import DATA
+from tacred_utils.metrics import counts
+from tacred_utils.metrics.estimates import ROWS, Estimate, resample
+from tacred_utils.paper import measures, published
+from tacred_utils.paper.published import PAPER_BERT
+
+FOLDER = DATA / "evidence"
+TRIVIAL, OTHERS = "always no_relation", "mean of the eight others"
+LABELS = ("TACRED", "TACREV", "Re-TACRED, matched", "Re-TACRED, as it stands")
+PAIRED = ("micro_p", "micro_r", "micro_f1", "macro_f1", "weighted_f1", "detection_f1", "classification_accuracy")
+NEW = "per:identity"  # Re-TACRED's own relation
+DIGITS = 6
+
+
+@cache
+def _table(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path, keep_default_na=False, na_values=["nan"])
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); fetch it again from the repository.") from None
+
+
+def table(name: str, folder: Path = FOLDER) -> pd.DataFrame:
+    """One of the tables, by its name without .csv. Raises `UserError` if it is missing or damaged."""
+    return _table(folder / f"{name}.csv").copy()
+
+
+def estimate(score: str, system: str, minus: str = "", labels: str = "TACRED") -> Estimate:
+    """A score of a published system, or of it minus another, on TACRED's test split; raises `KeyError` if unknown."""
+    frame = table("scores")
+    for one, other, sign in ((system, minus, 1), (minus, system, -1)):
+        row = frame[(frame.labels == labels) & (frame.score == score) & (frame.system == one) & (frame.minus == other)]
+        if len(row) and (minus or sign > 0):
+            value, low, high, n, unit = row.iloc[0][["value", "low", "high", "n", "unit"]]
+            low, high = (low, high) if sign > 0 else (-high, -low)
+            parts = tuple(estimate(score, name, labels=labels).value for name in (system, minus) if minus)
+            return Estimate(sign * float(value), float(low), float(high), int(n), unit, parts=parts)
+    raise KeyError(f"{score} of {system}{f' minus {minus}' if minus else ''} under {labels}'s labels")
+
+
+def compute(data_dir: Path) -> dict[str, pd.DataFrame]:
+    """Every table by name, from the published files below a data folder. Raises `UserError` where one is missing."""
+    if absent := published.missing_files(data_dir):
+        raise UserError(absent)
+    systems = published.system_predictions(data_dir)
+    truth = _label_sets(systems, data_dir)
+    renamed = _renamed(truth)
+    makers: dict[str, Callable[[], pd.DataFrame]] = {
+        "scores": lambda: _scores(systems, truth, renamed),
+        "confusion": lambda: _confusion(systems),
+        "labels": lambda: truth.apply(pd.Series.value_counts).fillna(0).astype(int).rename_axis("label").reset_index(),
+        "label_changes": lambda: _label_changes(truth),
+        "renamed": lambda: pd.DataFrame(sorted(renamed.items()), columns=["TACRED", "Re-TACRED"]),
+        "difficulty": lambda: _difficulty(systems, truth, renamed),
+        "agreement": lambda: _agreement(systems),
+        "errors_alone": lambda: _errors_alone(systems),
+        "facts": lambda: _facts(systems, truth),
+    }
+    return {name: make().round(DIGITS) for name, make in makers.items()}
+
+
+def write(data_dir: Path, commit: str, folder: Path = FOLDER) -> list[Path]:
+    """Write all tables, and sources.json with the digest of each file that they come from and the study's commit.
+
+    All files have to be there (else `UserError`), so that no table is ever replaced by one that knows less.
+    """
+    tables, files = compute(data_dir), {*published.SYSTEMS.values(), *published.PATCHES.values()}
+    paths = []
+    for name, frame in tables.items():
+        with atomic_path(folder / f"{name}.csv") as temporary:
+            frame.to_csv(temporary, index=False, quoting=csv.QUOTE_MINIMAL, lineterminator="\n")
+        paths.append(folder / f"{name}.csv")
+    digests = {file: hashlib.sha256(read_bytes(data_dir / file)).hexdigest() for file in sorted(files)}
+    sources = {
+        "tacrev": "https://github.com/DFKI-NLP/tacrev (Alt et al. 2020; MIT)",
+        "retacred": "https://github.com/gstoica27/Re-TACRED (Stoica et al. 2021)",
+        "authors": "https://github.com/analystuom/Relation-Extraction-on-TACRED-Dataset, notebooks/BERT.ipynb",
+    }
+    facts = {"commit": commit, "sources": sources, "sha256": digests}
+    write_text(folder / "sources.json", msgspec.json.format(msgspec.json.encode(facts), indent=1).decode() + "\n")
+    _table.cache_clear()
+    return [*paths, folder / "sources.json"]
+
+
+def differences(data_dir: Path, folder: Path = FOLDER) -> list[str]:
+    """The names of tables that the files below a data folder do not give as they are kept."""
+    return [name for name, frame in compute(data_dir).items() if not _same(frame, table(name, folder))]
+
+
+def _same(one: pd.DataFrame, other: pd.DataFrame) -> bool:
+    if one.shape != other.shape or list(one.columns) != list(other.columns):
+        return False
+    pairs = [(one[column].to_numpy(), other[column].to_numpy()) for column in one]
+    numbers = [np.issubdtype(a.dtype, np.number) and np.issubdtype(b.dtype, np.number) for a, b in pairs]
+    return all(
+        np.allclose(a, b, atol=10 ** (1 - DIGITS), equal_nan=True) if number else a.tolist() == b.tolist()
+        for (a, b), number in zip(pairs, numbers, strict=True)
+    )
+
+
+def said_of(data_dir: Path) -> str:
+    """One sentence on where what is shown of TACRED's test split comes from."""
+    if absent := published.missing_files(data_dir):
+        return f"Of TACRED's test split, what this study has computed and keeps in data/evidence is shown. ({absent})"
+    changed = differences(data_dir)
+    same = f"but for {', '.join(changed)}, which differ" if changed else "and are the same"
+    return f"The tables in data/evidence were recomputed from the published files, {same}."
+
+
+# The tables
+
+
+def _label_sets(systems: pd.DataFrame, data_dir: Path) -> pd.DataFrame:
+    """TACRED's labels, TACREV's, and Re-TACRED's (missing where it dropped the row)."""
+    patches = {name: read_patch(data_dir / file, systems.id) for name, file in published.PATCHES.items()}
+    return pd.DataFrame({
+        "TACRED": systems.gold,
+        "TACREV": systems.id.map(patches["TACREV"]).fillna(systems.gold),
+        "Re-TACRED": systems.id.map(patches["Re-TACRED"]),
+    })  # fmt: skip
+
+
+def _renamed(truth: pd.DataFrame) -> dict[str, str]:
+    """Relations that are gone from Re-TACRED, each with the label that most of its rows now carry.
+
+    `per:country_of_birth` is kept in Re-TACRED's other splits, but has no test row.
+    """
+    again = truth["Re-TACRED"]
+    gone = set(truth.TACRED) - set(again.dropna()) - {"per:country_of_birth"}
+    return {label: again[label == truth.TACRED].mode()[0] for label in gone}
+
+
+def _scores(systems: pd.DataFrame, truth: pd.DataFrame, renamed: dict[str, str]) -> pd.DataFrame:
+    """Scores and differences: columns labels, system, minus, score, value, low, high, n, unit."""
+    again = truth["Re-TACRED"]
+    matched = again.notna() & (again != NEW)  # what no system could answer is left out
+    sets = zip(
+        LABELS,
+        (truth.TACRED, truth.TACREV, again[matched], again[again.notna()]),
+        ({}, {}, renamed, {}),
+        strict=True,
+    )
+    rows = []
+    for labels, gold, new in sets:
+        answers = {name: systems[name][gold.index].replace(new) for name in published.SYSTEMS}
+        answers[TRIVIAL] = pd.Series(counts.always_no_relation(gold), index=gold.index)
+        rows += [{"labels": labels} | row for row in _scored(gold, answers, whole=labels == "TACRED")]
+    return pd.DataFrame(rows)
+
+
+def _scored(gold: pd.Series, answers: dict[str, pd.Series], whole: bool) -> list[dict[str, object]]:
+    """The rows of one label set; `whole`: every score, and the differences of all pairs of systems."""
+    drawn = dict(zip(answers, resample(gold, list(answers.values())), strict=True))
+    exact = {name: counts.count(gold, answer, drawn[name].labels) for name, answer in answers.items()}
+    scores = [*counts.SCORES[:-1], *measures.COUNTED] if whole else ["micro_f1", "macro_f1", "detection_f1"]
+    values = {name: (_values(exact[name]), _values(drawn[name])) for name in answers}
+    found: dict[tuple[str, str, str], Estimate] = {}
+    for score in scores:
+        for name, (value, draws) in values.items():
+            found[name, "", score] = Estimate.drawn(value[score], draws[score], len(gold), ROWS)
+        for one, other in combinations(published.SYSTEMS if whole and score in PAIRED else (), 2):
+            found[one, other, score] = found[one, "", score] - found[other, "", score]
+    if whole:
+        found |= _by_support({name: exact[name] for name in published.SYSTEMS}, drawn)
+    keys = ("value", "low", "high", "n", "unit")
+    return [
+        {"system": one, "minus": other, "score": score} | {key: each.row[key] for key in keys}
+        for (one, other, score), each in found.items()
+    ]
+
+
+def _values(counted: counts.ConfusionCounts) -> dict[str, np.ndarray]:
+    return counted.scores() | {name: function(counted) for name, function in measures.COUNTED.items()}
+
+
+def _by_support(exact: dict, drawn: dict) -> dict[tuple[str, str, str], Estimate]:
+    """How F1 goes with the rows that a class has in train and dev: the paper prints no counts of train alone."""
+    of_test = pd.Series(next(iter(exact.values())).gold, index=next(iter(exact.values())).labels)
+    trained = (published.table_12() - of_test).reindex(of_test.index)
+    found: dict[tuple[str, str, str], Estimate] = {}
+    for name, each in exact.items():
+        gap = measures.frequency_gap(trained)
+        found[name, "", "frequent_minus_rare"] = Estimate.drawn(gap(each), gap(drawn[name]), int(each.gold.sum()), ROWS)
+        found[name, "", "rank_correlation"] = measures.rank_correlation(each.f1[each.relation], trained[each.relation])
+    others = np.mean([each.f1[each.relation] for name, each in exact.items() if name != PAPER_BERT], axis=0)
+    found[OTHERS, "", "rank_correlation"] = measures.rank_correlation(others, trained.drop(NO_RELATION))
+    return found
+
+
+def _confusion(systems: pd.DataFrame) -> pd.DataFrame:
+    """Rows by gold label and answer: columns gold, answer, then one for each system."""
+    cells = {name: systems.groupby(["gold", name]).size().rename_axis(["gold", "answer"]) for name in published.SYSTEMS}
+    return pd.DataFrame(cells).fillna(0).astype(int).reset_index()
+
+
+def _label_changes(truth: pd.DataFrame) -> pd.DataFrame:
+    """What became of TACRED's relations and of its `no_relation`, in rows, by revision."""
+    relation, rows = truth.TACRED != NO_RELATION, []
+    for name in published.PATCHES:
+        new = truth[name]
+        cases = {"dropped": new.isna(), "kept": new == truth.TACRED, "now no_relation": new == NO_RELATION}
+        cases["now a relation"] = ~relation  # the first case that holds counts
+        fate = pd.Series(np.select(list(cases.values()), list(cases), "other relation"))
+        for side, part in (("relations", relation), ("no_relation", ~relation)):
+            rows.append({"revision": name, "of": side} | fate[part].value_counts().to_dict())
+    order = ["kept", "other relation", "now no_relation", "now a relation", "dropped"]
+    frame = pd.DataFrame(rows).set_index(["revision", "of"])[order]
+    return frame.fillna(0).astype(int).reset_index()
+
+
+def _difficulty(systems: pd.DataFrame, truth: pd.DataFrame, renamed: dict[str, str]) -> pd.DataFrame:
+    """By how many of the nine agree with TACRED's label: rows, and the shares that either revision changed.
+
+    A relation that Re-TACRED only renamed counts as unchanged, and rows of its own relation are left out.
+    """
+    agree = systems[list(published.SYSTEMS)].eq(systems.gold, axis=0).sum(axis=1)
+    again = truth["Re-TACRED"]
+    kept = again.notna() & (again != NEW)
+    changed = {
+        "rows": agree.value_counts(),
+        "TACREV": (truth.TACREV != truth.TACRED).groupby(agree).mean(),
+        "Re-TACRED": (again != truth.TACRED.replace(renamed))[kept].groupby(agree).mean(),
+    }
+    return pd.DataFrame(changed).rename_axis("agree").reset_index()
+
+
+def _agreement(systems: pd.DataFrame) -> pd.DataFrame:
+    """Cohen's kappa of every two systems, and of each with the gold label."""
+    places = {label: place for place, label in enumerate(sorted(set(systems.gold)))}
+    answers = systems[[*published.SYSTEMS, "gold"]].apply(lambda column: column.map(places))
+    rows = {one: {other: cohen_kappa_score(answers[one], answers[other]) for other in answers} for one in answers}
+    return pd.DataFrame(rows).rename_axis("system").reset_index()
+
+
+def _errors_alone(systems: pd.DataFrame) -> pd.DataFrame:
+    """The errors of the paper's BERT in rows that all eight others get right: columns gold, answer, rows."""
+    alone = systems[_alone(systems)]
+    pairs = alone.groupby(["gold", PAPER_BERT]).size().sort_values(ascending=False, kind="stable")
+    return pairs.rename("rows").rename_axis(["gold", "answer"]).reset_index()
+
+
+def _alone(systems: pd.DataFrame) -> pd.Series:
+    right = systems[list(published.SYSTEMS)].eq(systems.gold, axis=0)
+    return right.drop(columns=PAPER_BERT).all(axis=1) & ~right[PAPER_BERT]
+
+
+def _facts(systems: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
+    """Single numbers: columns fact, value."""
+    gold, alone = systems.gold, _alone(systems)
+    right = systems[list(published.SYSTEMS)].eq(gold, axis=0)
+    others = right.drop(columns=PAPER_BERT)
+    facts = {
+        "rows": len(systems),
+        "rows that all eight others get right": others.all(axis=1).sum(),
+        "of these, errors of the paper's BERT": alone.sum(),
+        "of these errors, false alarms": (alone & (gold == NO_RELATION)).sum(),
+        "rows that only the paper's BERT gets right": (right[PAPER_BERT] & ~others.any(axis=1)).sum(),
+        "micro F1 of the paper's BERT with these errors mended": _micro(gold, systems[PAPER_BERT].where(~alone, gold)),
+        "micro F1 of the majority vote of the eight": _micro(gold, _vote(systems[others.columns])),
+        "micro F1 of TACRED's labels under TACREV's": _micro(truth.TACREV, gold),
+    }
+    return pd.DataFrame(facts.items(), columns=["fact", "value"])
+
+
+def _vote(answers: pd.DataFrame) -> np.ndarray:
+    """The most frequent answer of each row; of equals the first by name."""
+    names = np.unique(answers)
+    return names[mode(np.searchsorted(names, answers.to_numpy(str)), axis=1).mode]
+
+
+def _micro(gold: pd.Series, answers: pd.Series) -> float:
+    return counts.scores(gold, answers)["micro_f1"]
