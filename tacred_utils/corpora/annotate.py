@@ -4,7 +4,6 @@ One sentence at a time, as it was split into words: so neither batches nor threa
 is imported only here, and only when something is to be predicted.
 """
 
-import hashlib
 import importlib.metadata
 import importlib.util
 import os
@@ -18,7 +17,7 @@ from tqdm import tqdm
 
 from tacred_utils.corpora.example import COLUMNS, Corpus, Example
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import read_bytes, write_bytes
+from tacred_utils.ground.files import digest, read_bytes, write_bytes
 from tacred_utils.ground.labels import SPLITS
 from tacred_utils.ground.paths import DATA
 
@@ -80,13 +79,14 @@ def with_columns(corpus: Corpus, folder: Path, make: bool) -> Corpus:
     missing = [column for column in COLUMNS if getattr(corpus.train[0], column) is None]
     if not missing:
         return corpus
-    sentences = _sentences(corpus)
+    # the distinct sentences of all splits, in order
+    sentences = [*{tuple(row.token): row.token for split in SPLITS for row in corpus.split(split)}.values()]
     places = _places(folder, sentences)
-    columns = next(filter(None, (_read(place, sentences) for place in places)), None)
-    if columns is None and make and (lack := lacking()):
-        return corpus.noting(f"without {', '.join(missing)}: {lack}")
+    columns = next(filter(None, map(_read, places)), None)
     if columns is None and not make:
         return corpus
+    if columns is None and (lack := lacking()):
+        return corpus.noting(f"without {', '.join(missing)}: {lack}")
     if columns is None:
         annotate = annotator()
         bar = tqdm(sentences, desc=f"{corpus.name}: {ANNOTATOR}", unit=" sentences", disable=None)
@@ -108,25 +108,18 @@ def _filled(corpus: Corpus, missing: list[str], columns: dict[tuple[str, ...], C
     return replace(corpus, annotator=ANNOTATOR, **splits).noting(note)
 
 
-def _sentences(corpus: Corpus) -> list[list[str]]:
-    """The distinct sentences of all splits, in order."""
-    return [*{tuple(example.token): example.token for split in SPLITS for example in corpus.split(split)}.values()]
-
-
 def _places(folder: Path, sentences: Sequence[list[str]]) -> list[Path]:
-    """Where the columns of these sentences by this model may lie: beside the corpus if it can be written to, and here."""
-    key = hashlib.sha256(msgspec.json.encode([ANNOTATOR, SHA256, sentences])).hexdigest()
-    may_write = os.access(folder, os.W_OK) and folder.stat().st_mode & 0o222  # root may write anywhere
-    folders = [folder, DATA / "columns"] if may_write else [DATA / "columns"]
-    return [place / f"columns-{key[:16]}.json" for place in folders]
+    """Where the columns of these sentences by this model may lie: beside the corpus, or here if it is read-only."""
+    key = digest(msgspec.json.encode([ANNOTATOR, SHA256, sentences]))
+    return [place / f"columns-{key[:16]}.json" for place in (folder, DATA / "columns")]
 
 
-def _read(path: Path, sentences: Sequence[list[str]]) -> list[Columns] | None:
+def _read(path: Path) -> list[Columns] | None:
     """The columns in a file, or None if there is none or it is not whole."""
     if not path.is_file():
         return None
-    digest, _, body = read_bytes(path).partition(b"\n")
-    if digest.decode(errors="replace") != hashlib.sha256(body).hexdigest():
+    checksum, _, body = read_bytes(path).partition(b"\n")
+    if checksum != digest(body).encode():
         return None
     return [
         ([*map(intern, tags)], [*map(intern, kinds)], heads, [*map(intern, names)])
@@ -135,8 +128,10 @@ def _read(path: Path, sentences: Sequence[list[str]]) -> list[Columns] | None:
 
 
 def _write(places: Sequence[Path], columns: list[Columns]) -> None:
+    beside, here = places
+    may_write = os.access(beside.parent, os.W_OK) and beside.parent.stat().st_mode & 0o222  # root may write anywhere
     body = msgspec.json.encode(columns)
-    write_bytes(places[0], hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+    write_bytes(beside if may_write else here, digest(body).encode() + b"\n" + body)
 
 
 def _model_folder() -> Path | None:
@@ -152,7 +147,4 @@ def _model_folder() -> Path | None:
 def _digest_of_model(folder: Path) -> str:
     """One SHA-256 of all files that are read, by name."""
     files = sorted(file for part in PARTS for file in [folder / part, *(folder / part).rglob("*")] if file.is_file())
-    digests = [
-        (str(file.relative_to(folder).as_posix()), hashlib.sha256(read_bytes(file)).hexdigest()) for file in files
-    ]
-    return hashlib.sha256(msgspec.json.encode(digests)).hexdigest()
+    return digest(msgspec.json.encode([(file.relative_to(folder).as_posix(), digest(file)) for file in files]))

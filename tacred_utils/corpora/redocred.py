@@ -131,15 +131,14 @@ def _note(name: str, file: _File) -> str:
 
 
 def _read_file(path: Path) -> _File:
-    records, left_out = split_records(path), Counter()
-    if len(records) != DOCUMENTS[path.name]:
+    documents = [_decode(path, index, raw) for index, raw in enumerate(split_records(path))]
+    if len(documents) != DOCUMENTS[path.name]:
         raise UserError(
-            f"{path}: holds {len(records):,} documents, the published file has {DOCUMENTS[path.name]:,}: it is cut or "
+            f"{path}: holds {len(documents):,} documents, the published file has {DOCUMENTS[path.name]:,}: it is cut or "
             "another split's; fetch it again."
         )
-    pairs, blank = [], 0
-    for index, raw in enumerate(records):
-        document = _decode(path, index, raw)
+    pairs, left_out, blank = [], Counter(), 0
+    for index, document in enumerate(documents):
         pairs.append([*_document_pairs(f"redocred-{path.name.partition('_')[0]}-{index}", document, left_out)])
         blank += sum(not word.strip() for sentence in document.sents for word in sentence)
     return _File(pairs, left_out, blank)

@@ -107,6 +107,11 @@ def test_a_folder_that_may_not_be_written_to_stays_as_it_is(tmp_path, counted, m
     annotate.with_columns(bare(), tmp_path / "corpus", make=True)
     assert not [*(tmp_path / "corpus").iterdir()] and len([*(tmp_path / "data" / "columns").iterdir()]) == 1
     assert annotate.with_columns(bare(), tmp_path / "corpus", make=False).annotator
+    [path] = (tmp_path / "data" / "columns").iterdir()
+    (tmp_path / "given").mkdir()
+    path.rename(tmp_path / "given" / path.name)
+    (tmp_path / "given").chmod(0o555)
+    assert annotate.with_columns(bare(), tmp_path / "given", make=False).annotator  # as somebody has put it there
 
 
 def test_without_spacy_or_its_model_the_corpus_says_what_is_missing(tmp_path, monkeypatch):
