@@ -249,12 +249,14 @@ def data_get(options: argparse.Namespace) -> None:
 
 def runs_list(options: argparse.Namespace) -> None:
     """List the finished runs below a results folder."""
+    from tacred_utils.runs.experiments import name_of
     from tacred_utils.runs.store import find_runs
 
     for run in find_runs(options.results, options.corpus):
+        name = name_of(run)
         test = run.metrics["test"]  # empty for relation_only where the test split has no relation
         shown = [f"{name} {test[name]:.3f}" for name in ("micro_f1", "macro_f1") if name in test]
-        print(f"{run.folder.parent.name}/{run.folder.name}", *shown)
+        print(f"{run.folder.parent.name}/{run.folder.name}", *([f"({name})"] if name else []), *shown)
 
 
 def runs_publish(options: argparse.Namespace) -> None:

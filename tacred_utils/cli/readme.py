@@ -9,8 +9,8 @@ from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.files import write_text
 from tacred_utils.ground.paths import FIGURES, PUBLISHED_RUNS, ROOT
 from tacred_utils.metrics.estimates import over_seeds
+from tacred_utils.models.settings import FAMILIES
 from tacred_utils.notebook.tables import markdown
-from tacred_utils.runs import experiments
 from tacred_utils.runs.catalog import RunCatalog, load_catalogs
 from tacred_utils.runs.store import Run
 
@@ -22,7 +22,6 @@ PUBLISHED_SCORES = {
 SCORES = {  # the official score of a corpus with directions comes first, where it has them
     "directional_macro_f1": "official macro F1", "micro_f1": "micro F1", "macro_f1_relations": "macro F1",
 }  # fmt: skip
-KINDS = ("the paper's recipe", "ours")
 ORDER = ("conll04", "kbp37", "sample")  # real text first; any other published corpus stands between
 
 
@@ -56,39 +55,38 @@ def _rank(corpus: str) -> float:
 
 
 def _ours(corpora: dict[str, RunCatalog]) -> str:
-    """One table: of each family the paper's recipe and the best of ours, by corpus; below it, which one that is."""
-    table: dict[str, dict[str, str]] = defaultdict(dict)
-    best = []
+    """One table: of each family the paper's recipe and the best of ours, by corpus."""
+    table: dict[tuple[int, bool, str], dict[str, str]] = defaultdict(dict)
     for corpus, catalog in corpora.items():
         directed = any("directional_macro_f1" in run.metrics["test"] for run in catalog.frame.run)
         scores = [score for score in SCORES if score in (("directional_macro_f1", "micro_f1") if directed else SCORES)]
         stamp = ", SYNTHETIC" if catalog.facts["synthetic"] else ""
-        for row, (system, group) in _systems(catalog).items():
+        for row, group in _systems(catalog).items():
             means = over_seeds([run.metrics["test"] for run in group])
             table[row] |= {f"{corpus}{stamp}: {SCORES[key]}": _cell(means, key) for key in scores if key in means.index}
-            best += [f"{system} ({corpus})"] if row.endswith(KINDS[1]) and " " in system else []
-    order = [f"{title}, {what}" for title in experiments.FAMILY_NAMES.values() for what in KINDS]
-    frame = pd.DataFrame.from_dict(table, orient="index").reindex([row for row in order if row in table]).fillna("")
-    text = markdown(frame.rename_axis("system").reset_index())
-    return f"**Ours, test splits, joint** (macro F1 over relations)\n\n{text}\nOurs are: {'; '.join(best)}.\n"
+    text = markdown(pd.DataFrame([{"system": row[-1]} | table[row] for row in sorted(table)]).fillna(""))
+    return (
+        f"**Ours, test splits, joint** (macro F1 over relations)\n\n{text}\nOf each family the paper's recipe, and the "
+        "system of ours that is best by dev micro F1.\n"
+    )
 
 
-def _systems(catalog: RunCatalog) -> dict[str, tuple[str, list[Run]]]:
-    """By row of the table: the name and runs of each family's recipe of the paper, and of ours with the best dev micro F1."""
-    recipes, others = defaultdict(list), defaultdict(lambda: defaultdict(list))
+def _systems(catalog: RunCatalog) -> dict[tuple[int, bool, str], list[Run]]:
+    """Joint runs of each family's recipe of the paper and of ours with the best dev micro F1, by the family's place,
+    whether it is ours, and name.
+    """
+    shown, others = defaultdict(list), defaultdict(lambda: defaultdict(list))
     frame = catalog.frame
     for row in frame[(frame.system != "") & (frame.task == "joint")].itertuples():
         if row.variant != "controlled":  # one half of a comparison, not a system
+            place = list(FAMILIES).index(row.family)
             if row.changed == "{}" and row.variant == ("paper" if row.family == "svm" else ""):
-                recipes[row.family].append(row.run)
+                shown[place, False, row.system].append(row.run)
             else:
-                others[row.family][row.system].append(row.run)
-    shown = {}
-    for family, title in experiments.FAMILY_NAMES.items():
-        if recipes[family]:
-            shown[f"{title}, {KINDS[0]}"] = title, recipes[family]
-        if others[family]:
-            shown[f"{title}, {KINDS[1]}"] = max(others[family].items(), key=lambda item: _dev(item[1]))
+                others[place][row.system].append(row.run)
+    for place, systems in others.items():
+        name, best = max(systems.items(), key=lambda item: _dev(item[1]))
+        shown[place, True, name] = best
     return shown
 
 

@@ -38,7 +38,7 @@ from tacred_utils.ground.files import expanded
 from tacred_utils.inputs.vectors import minilm_folder
 from tacred_utils.models import processes
 from tacred_utils.models.scoring import compute_dtype
-from tacred_utils.models.settings import OwnModel
+from tacred_utils.models.settings import LONGEST, OwnModel
 from tacred_utils.models.weights import HUB_SECONDS, MODELS, model_folder
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
@@ -53,7 +53,6 @@ OWN = ("own_encoder", "own_decoder")
 SPECIAL = {
     "pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]",
 }  # fmt: skip
-LONGEST = 256  # pieces that an own model can read
 
 
 @dataclass(frozen=True)

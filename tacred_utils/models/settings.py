@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+LONGEST = 256  # pieces that an own model can read
 Channel = Literal["entities", "mean", "max", "between", "attention"]  # what one of several heads reads
 
 
@@ -112,6 +113,11 @@ class OwnModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     steps: Annotated[int, Meta(ge=0)]  # batches of training sentences; 0 leaves the weights random
     learning_rate: Annotated[float, Meta(gt=0)]
     batch_size: Annotated[int, Meta(ge=1)]
+
+    @property
+    def parameters(self) -> int:
+        """Of the decoder with a full vocabulary; the encoder has an embedding of two token types besides."""
+        return self.width * (self.pieces + LONGEST + 2 + self.layers * (12 * self.width + 13))
 
     def __post_init__(self) -> None:
         if self.width % self.heads:

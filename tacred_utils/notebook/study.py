@@ -216,7 +216,7 @@ class Study:
 
     def answering(self, task: str = "joint") -> dict[str, SystemAnswers]:
         """The study's systems that are here, ablations left out, by name; trained on this task, or put together for it."""
-        named = {entry.system: entry for entry in load_experiments() if not entry.ablation}
+        named = {entry.name(self.profile, task): entry for entry in load_experiments() if not entry.ablation}
         self.families |= {name: entry.family for name, entry in named.items()}
         systems = {name: self._find(spec_of(entry, task)) for name, entry in named.items()}
         return {name: system for name, system in systems.items() if not isinstance(system, str)}

@@ -18,6 +18,7 @@ from tacred_utils.metrics.estimates import over_seeds
 from tacred_utils.models.settings import FAMILIES
 from tacred_utils.paper import published
 from tacred_utils.runs.catalog import RunCatalog, predictions_of
+from tacred_utils.runs.names import FAMILY_NAMES
 
 
 def system_table(catalog: RunCatalog, scores: Sequence[str]) -> pd.DataFrame:
@@ -66,13 +67,18 @@ def beside_the_paper(catalogs: Mapping[str, RunCatalog], score: str) -> pd.DataF
     """A score as the paper prints it, of TACRED, and of our runs of its recipes on each corpus."""
     rows = []
     for family, task in product(FAMILIES, TASKS):
-        row = {"family": family, "task": task, "the paper, TACRED": published.paper_scores(family, task).get(score)}
+        row = {
+            "family": FAMILY_NAMES[family],
+            "task": task,
+            "the paper, TACRED": published.paper_scores(family, task).get(score),
+        }
         for corpus, catalog in catalogs.items():
             recipe = {"family": family, "task": task, "variant": "paper" if family == "svm" else "", "changed": "{}"}
             part = catalog.frame[(catalog.frame[list(recipe)] == pd.Series(recipe)).all(axis=1)]
             table = over_seeds([run.metrics["test"] for run in part.run])
             name = f"{corpus}{', ' if catalog.stamp else ''}{catalog.stamp}"
-            row[name] = _cells(table, [score]).get(score, "")
+            ours = "; ".join(part.system.unique()) if family in ("bert", "gpt2") else ""
+            row[name] = ": ".join(filter(None, [ours, _cells(table, [score]).get(score, "")]))
         rows.append(row)
     frame = pd.DataFrame(rows)
     return frame[frame.drop(columns=["family", "task"]).replace("", None).notna().any(axis=1)].reset_index(drop=True)

@@ -19,7 +19,8 @@ from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.labels import NO_RELATION, SCORED, order_labels
 from tacred_utils.metrics.composed import both_answers, compose, p_relation
 from tacred_utils.metrics.counts import as_scored
-from tacred_utils.runs.experiments import experiment_of, settings_under
+from tacred_utils.runs.experiments import changed_settings, experiment_of, settings_under
+from tacred_utils.runs.names import system_name
 from tacred_utils.runs.profile import parse_overrides
 from tacred_utils.runs.store import Run, find_runs
 
@@ -136,22 +137,25 @@ def _runs(folders: Iterable[tuple[Path, str | None]]) -> list[Run]:
 
 def _row(run: Run, profile: str | None) -> dict[str, object] | None:
     """A run's row of the catalogue; None for a family, variant or setting that is not known."""
+    if run.settings is None:
+        return None
     try:
-        usual = msgspec.to_builtins(settings_under(profile or run.profile, run.corpus, run.family, run.variant))
+        changed = changed_settings(run, profile or run.profile)
         experiment = experiment_of(run, profile or run.profile, run.corpus)
     except UserError:
         return None
-    if run.settings is None:
-        return None
-    settings = msgspec.to_builtins(run.settings)
-    changed = {key: value for key, value in settings.items() if usual[key] != value}
+    named = (
+        (run.family, run.variant, run.settings, experiment.set, run.task)
+        if experiment and not experiment.ablation
+        else None
+    )
     data = run.info["corpus"]
     return {
         "corpus": run.folder.parent.name, "data": _digests(data["sha256"]), "rows": sum(data["rows"].values()),
         "version": run.info["version"], "profile": run.profile, "family": run.family, "variant": run.variant or "",
         "task": run.task, "seed": run.seed, "changed": json.dumps(changed, sort_keys=True), "run": run,
         "experiment": experiment,
-        "system": experiment.system if experiment and not experiment.ablation else "",
+        "system": system_name(*named) if named else "",
     }  # fmt: skip
 
 

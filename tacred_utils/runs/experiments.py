@@ -8,12 +8,12 @@ from pathlib import Path
 import msgspec
 
 from tacred_utils.corpora.example import Corpus
+from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.labels import TASKS
 from tacred_utils.ground.paths import PACKAGE
+from tacred_utils.runs.names import system_name
 from tacred_utils.runs.profile import Profile, load_profile
 from tacred_utils.runs.store import Run, Spec, is_done
-
-FAMILY_NAMES = {"svm": "SVM", "bilstm": "BiLSTM", "bert": "BERT", "gpt2": "GPT-2"}  # as tables write them
 
 
 class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -51,11 +51,10 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         possible = self.possible_tasks(corpus, profile)
         return [task for task in possible if not further or task == "joint" and self.further and not self.ablation]
 
-    @property
-    def system(self) -> str:
-        """`BiLSTM pa_lstm, words=minilm`: how tables and figures name it."""
-        title = f"{FAMILY_NAMES[self.family]}{f' {self.variant}' if self.variant else ''}"
-        return ", ".join([title, *(f"{key}={value}" for key, value in self.set.items() if value is not False)])
+    def name(self, profile: Profile, task: str | None = None) -> str:
+        """`PA-LSTM, MiniLM's vectors`: how tables and figures name it under a profile (see `names.system_name`)."""
+        settings = profile.settings(self.family, self.variant, self.changed(profile))
+        return system_name(self.family, self.variant, settings, self.set, task)
 
 
 @cache
@@ -129,6 +128,21 @@ def _under(
         (each, each.tasks_under(rules), rules.settings(family, variant, each.changed(rules)))
         for each in load_experiments() if (each.family, each.variant) == (family, variant)
     ]  # fmt: skip
+
+
+def changed_settings(run: Run, profile: str) -> dict[str, object]:
+    """What a finished run sets otherwise than a profile; raises `UserError` for a family or variant that is not known."""
+    usual = msgspec.to_builtins(settings_under(profile, run.corpus, run.family, run.variant))
+    return {key: value for key, value in msgspec.to_builtins(run.settings).items() if usual[key] != value}
+
+
+def name_of(run: Run) -> str:
+    """The name of a finished run's system, with all that it sets otherwise; empty where its settings are not known."""
+    try:
+        changed = {} if run.settings is None else changed_settings(run, run.profile)
+    except UserError:
+        return ""
+    return system_name(run.family, run.variant, run.settings, changed, run.task) if run.settings else ""
 
 
 def is_headline(run: Run) -> bool:

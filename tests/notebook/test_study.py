@@ -86,8 +86,9 @@ def test_systems_are_those_that_are_here_over_their_seeds_without_ablations(smok
         smoke.run("svm", "joint", "paper", seed=seed)
     smoke.run("svm", "joint", seed=5, c=3.0)
     reader = Study("06", "smoke", results=str(tmp_path), seeds=[5, 7])
-    assert list(reader.answering()) == ["SVM paper"] and len(reader.answering()["SVM paper"].answers) == 2
-    assert reader.families["SVM paper"] == "svm" and not reader.answering("detection")
+    name = "SVM, paper's features, joint (not in the paper)"
+    assert list(reader.answering()) == [name] and len(reader.answering()[name].answers) == 2
+    assert reader.families[name] == "svm" and not reader.answering("detection")
     assert reader.system("svm joint c=3.0").runs[0].info["seed"] == 5
     capsys.readouterr()
     gain = reader.estimate("micro_f1", "svm joint paper", "bert joint")
@@ -103,7 +104,7 @@ def test_a_notebook_trains_what_is_declared_for_it_and_reads_what_is_published(s
     smoke.train()
     smoke.train()
     assert said[0].startswith("0 runs re-used") and said[1].endswith(", 0 trained.")
-    assert "SVM" in smoke.answering(), "what was just trained is read"
+    assert "SVM, our features" in smoke.answering(), "what was just trained is read"
     monkeypatch.setattr(study, "PUBLISHED_RUNS", tmp_path)
     Study("02", "smoke", results=str(tmp_path), seeds=[99]).train()
     assert said[-1].endswith(", 0 trained.")

@@ -42,7 +42,7 @@ def runs(trained, tmp_path):
 def test_a_summary_has_every_task_its_scores_and_the_trivial_systems(runs, trained):
     catalog = load_catalogs([(runs, None)], [trained[1]])["sample"]
     table = summaries.system_table(catalog, ["micro_f1", "macro_f1", "directional_macro_f1"])
-    named = ["SVM", "always no_relation", "majority per type pair"]
+    named = ["SVM, our features", "always no_relation", "majority per type pair"]
     assert table.groupby("task", sort=False).system.apply(list).to_dict() == dict.fromkeys(TASKS, named)
     joint = next(run for run in catalog.frame.run if run.info["task"] == "joint")
     assert table.micro_f1[0] == f"{joint.metrics['test']['micro_f1']:.3f}" and "directional_macro_f1" not in table
@@ -59,7 +59,7 @@ def test_deviations_are_of_seeds_and_the_paper_stands_beside_them(runs):
     first = summaries.system_table(catalogs["sample"], ["micro_f1"]).iloc[0]
     assert first.seeds == 2 and re.fullmatch(r"0\.(\d{3}) \(0\.\1–0\.\1\)", first.micro_f1)
     beside = summaries.beside_the_paper(catalogs, "macro_f1").set_index(["family", "task"])
-    assert beside["the paper, TACRED"]["bert", "joint"] == 0.41 and "sample, SYNTHETIC" in beside
+    assert beside["the paper, TACRED"]["encoder", "joint"] == 0.41 and "sample, SYNTHETIC" in beside
 
 
 def test_stricter_counts_of_published_runs():
