@@ -30,7 +30,7 @@ RECIPES = {
         "spans": "BiLSTM, spans",
     },
     "bert": {None: "paper's head", "spans": "spans", "heads": "five heads", "controlled": "equal terms"} | MARKS,
-    "gpt2": {None: "paper's recipe", "controlled": "equal terms"},
+    "gpt2": {None: "paper's recipe", "spans": "spans", "controlled": "equal terms"},
 }  # fmt: skip
 SAID = {"model", "layers", "own", "marks", "words", "tune_words", "glove"}  # settings that a name tells in words
 
