@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pandas as pd
 

@@ -73,7 +73,7 @@ def test_both_ends_show_errors_and_doubts_but_nothing_of_a_licensed_text(study):
 def test_calibration_is_of_systems_with_probabilities(study):
     table, points = reports.calibration(study, study.answering())
     assert (
-        table.system.tolist() == ["SVM", "SVM paper"]
+        table.system.tolist() == ["SVM, our features", "SVM, paper's features, joint (not in the paper)"]
         and (table.ECE >= 0).all()
         and set(points) >= {"confidence", "right"}
     )
