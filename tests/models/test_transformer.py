@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 import shutil
 import signal
@@ -14,7 +15,7 @@ import pytest
 import torch
 from msgspec.structs import replace
 from planted import answers, corpus, rows
-from transformers import AutoConfig, AutoModel, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoTokenizer, BertModel
 
 from tacred_utils.corpora.example import Corpus, Example
 from tacred_utils.ground.errors import UserError
@@ -26,7 +27,7 @@ from tacred_utils.models.optimization import Loss
 from tacred_utils.models.pooling import CHANNELS, POOLINGS, FeatureHeads, largest_over, pooling
 from tacred_utils.models.pretrained import load_pretrained
 from tacred_utils.models.sampling import LengthGrouped, upsample
-from tacred_utils.models.scoring import compute_dtype, score
+from tacred_utils.models.scoring import SCORED_AT_ONCE, compute_dtype, score
 from tacred_utils.models.settings import Channel, OwnModel, TransformerSettings
 from tacred_utils.models.transformer import (
     Classifier,
@@ -127,6 +128,28 @@ def test_pairs_of_a_sentence_share_a_pass_and_answer_as_alone(pooling: str, tmp_
     )  # fmt: skip
     assert np.allclose(score(model, encoded), score(model, apart), atol=2e-6)
     assert model(**tensors(encoded, [0, 1, 2]))["logits"].std(0).max() > 1e-4 or pooling in ("first", "last", "mean")
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_sentence_is_passed_once_for_all_its_pairs(frozen: bool, tmp_path, monkeypatch) -> None:
+    """In training, in the scores of epochs, in the answers, in frozen states; one that a batch of scoring ends in the
+    midst of is passed once more.
+    """
+    passes, forward = {True: 0, False: 0}, BertModel.forward
+
+    def counted(self, input_ids=None, **more):
+        passes[self.training] += len(input_ids)
+        return forward(self, input_ids=input_ids, **more)
+
+    monkeypatch.setattr(BertModel, "forward", counted)
+    parts = [pairs_of_sentences(count) for count in (20, 12, 90)]
+    train, dev, test = (len({tuple(row.token) for row in part}) for part in parts)
+    settings = replace(SPANS, frozen=frozen, whole_texts=True, batch_size=4, tags=False, type_dim=0, epochs=2)
+    fit(Corpus("pairs", *parts), "joint", settings, 13, tmp_path / "run" / "checkpoints")
+    split = math.ceil(len(parts[2]) / SCORED_AT_ONCE["cpu"]) - 1
+    assert split == 2 and passes[True] == (0 if frozen else 2 * train)
+    once = train + dev + test if frozen else 2 * (train + dev) + dev + test
+    assert once <= passes[False] <= once + split
 
 
 def test_each_channel_is_read_by_a_head_of_its_own() -> None:
