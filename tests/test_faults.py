@@ -124,7 +124,7 @@ def test_what_stops_between_notebooks_is_told_with_the_command_that_resumes(
 START = "from tacred_utils.notebook.study import Study\nstudy = Study('{}', profile, corpus, data_dir, labels, seeds, results)"
 SVM = ("runs = [study.run('svm', 'joint')]",)
 NETWORK = (
-    "from tacred_utils import training\ntraining.SAVE_EVERY, training.SAVE_AFTER = 3, 0",
+    "from tacred_utils.models import training\ntraining.SAVE_EVERY, training.SAVE_AFTER = 3, 0",
     "sizes = dict(hidden=8, word_dim=8, batch_size=32, epochs=36, patience=0)",
     "runs = [study.run('bilstm', 'joint', **sizes)]",
 )
