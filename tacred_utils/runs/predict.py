@@ -186,18 +186,13 @@ class _Reader:
         for spans, types in pairs:
             kinds = [self._kind(at, types, spans, tags, "types" in needed) for at in (0, 1)]
             rows.append(Example(question.id, NO_RELATION, question.token, *spans, *kinds, **columns))
-        unchecked = [
-            f"this older run keeps no list of its types: --{role}-type {kind!r} is not checked"
-            for role, kind in zip(ROLES, question.types, strict=True)
-            if kind and not self.trained.known(role)
-        ]
-        return [(row, unchecked + notes) for row in rows]
+        return [(row, notes) for row in rows]
 
     def _as_learned(self, column: str, values: list) -> list:
         """Entity types under the names that training had, where it had others than spaCy's."""
         if column != "stanford_ner" or self.trained.annotator == ANNOTATOR:
             return values
-        known = {kind for role in ROLES for kind in self.trained.known(role)}
+        known = {kind for role in ROLES for kind in self.trained.types[role]}
         return [_named(tag, known) or "O" for tag in values]
 
     def _note(self, what: list[str]) -> str:
@@ -227,20 +222,22 @@ class _Reader:
             entities += [(start, end, tag)] * (tag != "O")
             start = end + 1
         for one, other in permutations(entities, 2):
-            types = tuple(_named(e[2], self.trained.known(role)) for role, e in zip(ROLES, (one, other), strict=True))
+            types = tuple(_named(e[2], self.trained.types[role]) for role, e in zip(ROLES, (one, other), strict=True))
             if not self.trained.typed or all(types):
                 yield (*one[:2], *other[:2]), types
 
     def _kind(self, at: int, types: tuple, spans: tuple, tags: Sequence[str] | None, needed: bool) -> str:
         """The type of the subject (0) or the object (1): as given, or as its words are tagged."""
-        known, role = self.trained.known(ROLES[at]), ROLES[at]
+        role = ROLES[at]
+        known = self.trained.types[role]
         if not self.trained.typed:
             return types[at] or known[0]  # an untyped corpus has one type for all
         within = (tags or [])[spans[2 * at] : spans[2 * at + 1] + 1]
         kind = types[at] or next(filter(None, (_named(tag, known) for tag in within)), None)
         if kind is None and needed:
-            listed = ", ".join(known) or "the corpus' types, which this older run does not list"
-            raise UserError(f"--{role}-type: the model reads entity types; give one of {listed}{_or_install()}.")
+            raise UserError(
+                f"--{role}-type: the model reads entity types; give one of {', '.join(known)}{_or_install()}."
+            )
         return kind or UNTYPED
 
 

@@ -23,13 +23,13 @@ ROLES = ("subject", "object")
 
 
 class Trained(msgspec.Struct):
-    """What run.json says of the corpus; `types` (known ones by role) and `annotator` are not in older runs."""
+    """What run.json says of the corpus."""
 
     name: str
     synthetic: bool
     columns: list[str]
-    types: dict[str, list[str]] = {}
-    annotator: str = ""
+    types: dict[str, list[str]]  # that training had, by role
+    annotator: str = ""  # older runs have no predicted columns
 
     @property
     def typed(self) -> bool:
@@ -39,10 +39,6 @@ class Trained(msgspec.Struct):
     def named(self) -> bool:
         """Whether brackets and quotes have names, as Stanford's tools give them."""
         return "stanford_pos" in self.columns and not self.annotator
-
-    def known(self, role: str) -> list[str]:
-        """The types that a role had in training; empty where an older run does not say."""
-        return self.types.get(role, [] if self.typed else [UNTYPED])
 
 
 @dataclass(frozen=True)
@@ -156,9 +152,9 @@ def _read(
 
 def _check_types(trained: Trained, types: Types) -> None:
     for role, kind in zip(ROLES, types, strict=True):
-        known = trained.known(role)
-        if kind and known and kind not in known:
-            raise UserError(f"--{role}-type {kind!r}: the run has never seen it; known are {', '.join(known)}.")
+        if kind and kind not in trained.types[role]:
+            known = ", ".join(trained.types[role])
+            raise UserError(f"--{role}-type {kind!r}: the run has never seen it; known are {known}.")
 
 
 def _columns(given: Mapping[str, str]) -> dict[str, list]:

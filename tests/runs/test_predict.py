@@ -270,7 +270,7 @@ def test_answering_a_sentence_imports_no_trainer(trained):
 @pytest.mark.parametrize("content, expected", [
     (None, "is no folder of a run"), ("", "is damaged"), ('{"status": "do', "is damaged"), ("[]", "is damaged"), ("{}", "is damaged"),
     ({"status": "running"}, "is not finished (status 'running')"), ({"status": "failed"}, "is not finished"),
-    ({"family": "crf"}, "family 'crf' is unknown"), ({"corpus": "sample"}, "is damaged"), ({"classes": ["a"]}, "has other classes"),
+    ({"family": "crf"}, "family 'crf' is unknown"), ({"corpus": "sample"}, "is damaged"), ({"corpus": {"name": "x", "synthetic": False, "columns": []}}, "field `types`"), ({"classes": ["a"]}, "has other classes"),
 ])  # fmt: skip
 def test_a_run_json_that_does_not_fit_is_one_sentence(content, expected, copied, capsys):
     run = copied("svm")
@@ -316,15 +316,6 @@ def test_weights_that_are_no_numbers_are_told(copied, capsys):
     save_file({name: weight * float("nan") for name, weight in load_file(place).items()}, place)
     assert ask(run) == 2
     one_sentence(capsys, "do not add up to 1")
-
-
-def test_an_older_run_takes_types_as_they_are_and_says_so(copied, capsys):
-    run = copied("svm")
-    info = run.info
-    del info["corpus"]["types"]
-    (run.folder / "run.json").write_text(json.dumps(info))
-    assert ask(run, "--subject-type", "CITY", "--object-type", "PERSON") == 0
-    assert "--subject-type 'CITY' is not checked" in capsys.readouterr().out
 
 
 def test_a_model_of_tags_alone_says_what_it_needs(trained, tmp_path):
