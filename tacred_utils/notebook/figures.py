@@ -32,7 +32,8 @@ Families = Mapping[str, str]
 
 
 def use_style() -> None:
-    """Set Matplotlib to the study's style for the rest of the process."""
+    """Set Matplotlib to the study's style for the rest of the process, whatever the user's matplotlibrc says."""
+    matplotlib.rcdefaults()
     matplotlib.style.use(PACKAGE / "notebook" / "study.mplstyle")
 
 

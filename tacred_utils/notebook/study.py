@@ -5,6 +5,7 @@ import os
 import shlex
 import shutil
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,9 +20,10 @@ from IPython.display import HTML, Image, Markdown, display
 from matplotlib.figure import Figure
 
 from tacred_utils.corpora.example import Corpus, Example
-from tacred_utils.corpora.registry import corpus_files, data_folder
+from tacred_utils.corpora.registry import corpora, corpus_files
 from tacred_utils.corpora.rows import ROWS, read_rows
 from tacred_utils.ground.errors import UserError
+from tacred_utils.ground.files import expanded
 from tacred_utils.ground.labels import NO_RELATION, SPLITS
 from tacred_utils.ground.paths import DATA, PUBLISHED_RUNS, RESULTS, ROOT
 from tacred_utils.inputs.encoding import window
@@ -34,7 +36,7 @@ from tacred_utils.runs.catalog import Missing, RunCatalog, SystemAnswers, load_c
 from tacred_utils.runs.data import load_corpus
 from tacred_utils.runs.experiments import Experiment, arguments, experiment_of, load_experiments
 from tacred_utils.runs.profile import checked_seeds, load_profile
-from tacred_utils.runs.store import Run, Spec, git_commit, is_done
+from tacred_utils.runs.store import Run, Spec, find_runs, git_commit, is_done
 from tacred_utils.runs.train import train
 
 SCREEN = 140  # pixels an inch of a figure on a screen: 8 pt type then reads like the prose around it
@@ -57,10 +59,10 @@ class Study:
         self.profile = load_profile(profile)
         self.profile = self.profile.for_corpus(corpus or self.profile.corpus)
         self.seeds = checked_seeds(seeds) if seeds else self.profile.seeds
-        self.data = ROOT / data_folder(data_dir)
-        self.results = ROOT / (results or (RESULTS / "smoke" if profile == "smoke" else RESULTS))
+        self.data = _place(data_dir or DATA)
+        self.results = _place(results or (RESULTS / "smoke" if profile == "smoke" else RESULTS))
         self.labels, self.negative = labels, negative or None
-        self._name = corpus or self.profile.corpus
+        self._name = str(_place(corpus)) if corpus and corpus not in corpora() else corpus or self.profile.corpus
         self._runs: set[str] = set()
         self._gathered: set[str] = set()
         self._lead: Lead | None = None
@@ -116,7 +118,9 @@ class Study:
         return self._used(Run(folder))
 
     def _train(self, spec: Spec, folder: Path) -> None:
-        """Here, or in as many processes as the runner was told to start."""
+        """Here, or in as many processes as the runner was told to start; nothing is trained among published runs."""
+        if self.results == PUBLISHED_RUNS:
+            raise UserError(self.lacking)
         experiment = experiment_of(spec, self.profile.name, self.corpus.name)
         keep_model = not (experiment and experiment.ablation) or (folder / "model").is_dir()
         together = int(os.environ.get("TACRED_STUDY_PROCESSES", "1"))
@@ -144,8 +148,19 @@ class Study:
         given = " ".join(f"--{name} {shlex.quote(str(value))}" for name, value in options.items() if value)
         return (
             f"Runs that it reads are missing below {self.results}: `python -m tacred_utils plan {given}` prints, "
-            "one a line, the commands that train them."
+            f"one a line, the commands that train them.{self._others}"
         )
+
+    @property
+    def _others(self) -> str:
+        """Where runs lie there of another corpus or profile, a sentence on those that are most."""
+        runs = [run.info for run in find_runs(self.results)] if self.results.is_dir() else []
+        there = Counter((info["profile"], info["corpus"]["name"]) for info in runs)
+        del there[self.profile.name, self.corpus.name]
+        if not there:
+            return ""
+        [((profile, corpus), number)] = there.most_common(1)
+        return f" {number} others lie there: profile = {json.dumps(profile)} and corpus = {json.dumps(corpus)} read them."
 
     @property
     def _options(self) -> dict[str, object]:
@@ -365,6 +380,11 @@ def same_seeds(*systems: SystemAnswers) -> list[SystemAnswers]:
 
 def _run_name(run: Run) -> str:
     return f"{run.folder.parent.name}/{run.folder.name}"
+
+
+def _place(path: str | Path) -> Path:
+    """A path of the parameters: from the root of the study, ~ is the user's home."""
+    return Path(os.path.normpath(ROOT / expanded(path)))
 
 
 def _no_markup(text: str) -> str:

@@ -105,10 +105,11 @@ def load_profile(name: str) -> Profile:
     return profile
 
 
-def checked_seeds(seeds: Sequence[int]) -> list[int]:
-    """The seeds themselves; raises `UserError` for one out of range and for one given twice."""
+def checked_seeds(seeds: Sequence[int] | int) -> list[int]:
+    """The seeds as a list, a single one too; raises `UserError` for one that cannot be and for one given twice."""
+    seeds = [seeds] if isinstance(seeds, int) else seeds
     for seed in seeds:
-        if not 0 <= seed < 2**32:
+        if not isinstance(seed, int) or not 0 <= seed < 2**32:
             raise UserError(f"seed {seed}: must be a whole number from 0 to {2**32 - 1}.")
     if len(set(seeds)) < len(seeds):
         raise UserError(f"seeds {', '.join(map(str, seeds))}: one is given twice; each run needs its own.")

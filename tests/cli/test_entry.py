@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tacred_utils.cli import commands
+from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.paths import NOTEBOOKS, PACKAGE, ROOT
 
 EXECUTED = NOTEBOOKS / "executed"
@@ -190,6 +192,65 @@ def test_an_active_environment_that_lacks_a_pin_is_not_used(script: Path, tmp_pa
     assert result.returncode == 2 and "lacks" in result.stdout
 
 
+HOME = {"VIRTUAL_ENV": sys.prefix}  # an environment that is complete
+
+
+def test_the_root_is_the_scripts_own_whatever_the_shell_stands_in(script: Path, tmp_path: Path):
+    """With CDPATH set, by its bare name, and through a symbolic link to it: --help comes from its own package."""
+    (script.parent / "tacred_utils" / "cli" / "options.py").write_text("print('its own')\nraise SystemExit\n")
+    (tmp_path / "link.sh").symlink_to(script)
+    (tmp_path / "cdpath" / script.parent.name).mkdir(parents=True)
+    for command in (
+        f"cd '{tmp_path}' && bash '{script.parent.name}/run_all.sh' --help",
+        f"'{tmp_path / 'link.sh'}' --help",
+    ):
+        environment = os.environ | HOME | {"CDPATH": str(tmp_path / "cdpath")}
+        shown = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True, timeout=60)
+        assert shown.stdout.splitlines()[-1] == "its own" and not shown.stderr, shown
+
+
+def test_a_closed_output_is_no_trouble(script: Path):
+    for closed in (">&-", "2>&-", ">&- 2>&- <&-"):
+        shown = subprocess.run(
+            ["bash", "-c", f"'{script}' --seeds x {closed}"], env=os.environ | HOME, capture_output=True, text=True
+        )
+        assert shown.returncode == 2 and "Traceback" not in shown.stderr and "rror: " not in shown.stdout, shown
+
+
+def test_packages_on_an_inherited_path_complete_no_environment(script: Path, tmp_path: Path):
+    """A pin that only PYTHONPATH offers is lacking: kernels and shells started elsewhere would not have it."""
+    (script.parent / "requirements.txt").write_text("no-such-package==1.0\n")
+    held = tmp_path / "held" / "no_such_package-1.0.dist-info"
+    held.mkdir(parents=True)
+    (held / "METADATA").write_text("Metadata-Version: 2.1\nName: no-such-package\nVersion: 1.0\n")
+    (script.parent / ".venv").write_text("in the way")
+    result = call(script, "--setup", PYTHONPATH=str(tmp_path / "held"), PIP_TARGET=str(tmp_path), **HOME)
+    assert "lacks no-such-package==1.0" in result.stdout
+
+
+def test_an_environment_is_checked_by_importing(tmp_path: Path, monkeypatch):
+    (tmp_path / "requirements.txt").write_text("msgspec==0.0.1  # why\n")
+    monkeypatch.setattr(commands, "ROOT", tmp_path)
+    with pytest.raises(UserError, match=r"holds msgspec .*, not 0\.0\.1"):
+        commands.check_environment()
+    (tmp_path / "requirements.txt").write_text("no-such-package==1.0  # why\n")
+    with pytest.raises(UserError, match="no-such-package cannot be imported"):
+        commands.check_environment()
+
+
+def test_a_moved_checkout_has_its_own_package_found(script: Path):
+    """The file that leads notebooks opened by hand to the package is written again where the study lies now."""
+    venv = script.parent / ".venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
+    (script.parent / "requirements.txt").write_text("# no pins\n")
+    (venv / ".study").write_text("# no pins\n")
+    (venv / ".encoder-tried").touch()
+    packages = next(venv.glob("lib/python*/site-packages"))
+    (packages / "tacred_study.pth").write_text("/where/it/lay/before")
+    assert call(script, "--seeds", "x").returncode == 2
+    assert (packages / "tacred_study.pth").read_text() == str(script.parent)
+
+
 @pytest.mark.long
 def test_report_renders_the_executed_notebooks(tmp_path: Path):
     """In the real environment, below another folder; what the command does not take is told."""
@@ -199,8 +260,8 @@ def test_report_renders_the_executed_notebooks(tmp_path: Path):
         ROOT / "run_all.sh", "--report", "--out", str(folder), "--results", str(folder), "--data-dir=x", **active
     )
     assert result.returncode == 0 and f"{folder}/index.html" in result.stdout, result
-    pages = {path.name for path in (folder / "sample").glob("*.html")}
-    assert pages == {"errors.html", *(path.with_suffix(".html").name for path in (EXECUTED / "sample").glob("*.ipynb"))}
+    pages = {path.name for path in folder.rglob("*.html")}
+    assert pages >= {path.with_suffix(".html").name for path in EXECUTED.glob("*.ipynb")}
     assert "--force: does not go with --report" in one_sentence(
         call(ROOT / "run_all.sh", "--report", "--force", **active), 2
     )

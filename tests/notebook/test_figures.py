@@ -1,6 +1,9 @@
 """Figures: fonts, bytes, and that what is drawn is what the frames say."""
 
+import os
 import re
+import subprocess
+import sys
 from functools import cache
 
 import numpy as np
@@ -9,6 +12,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from tacred_utils.ground.paths import ROOT
 from tacred_utils.notebook import charts, figures
 
 LABELS = ["no_relation", "per:title", "org:top_members/employees", "per:cause_of_$death$"]
@@ -237,3 +241,19 @@ def test_groups_that_are_points_in_time_are_not_pulled_apart():
     together, apart = (charts.by_bin({"": frame}, FAMILIES, apart=width).axes[0].lines for width in (0, 0.3))
     assert all([line.get_xdata().tolist() == [0, 1] for line in together])
     assert len({line.get_xdata()[0] for line in apart}) == len(SYSTEMS)
+
+
+def test_a_users_own_style_changes_nothing(tmp_path):
+    """Not even one that draws white on black and wants LaTeX."""
+    (tmp_path / "matplotlibrc").write_text(
+        "text.usetex: True\naxes.facecolor: black\nfont.family: cursive\nsavefig.bbox: tight"
+    )
+    code = (
+        "import sys; from pathlib import Path; import pandas as pd; from tacred_utils.notebook import charts, figures\n"
+        "frame = pd.DataFrame({'train': [9, 1], 'dev': [1, 1], 'test': [2, 1]}, index=['a', 'b'])\n"
+        "figures.save_figure(charts.class_frequencies(frame), Path(sys.argv[1]), 'x')"
+    )
+    for name in ("plain", "styled"):
+        environment = os.environ | ({"MATPLOTLIBRC": str(tmp_path / "matplotlibrc")} if name == "styled" else {})
+        subprocess.run([sys.executable, "-c", code, str(tmp_path / name)], cwd=ROOT, env=environment, check=True)
+    assert (tmp_path / "plain" / "x.png").read_bytes() == (tmp_path / "styled" / "x.png").read_bytes()

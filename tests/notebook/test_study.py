@@ -155,3 +155,27 @@ def test_the_readme_holds_what_the_published_runs_say(tmp_path):
     (tmp_path / "none.md").write_text("no markers")
     with pytest.raises(UserError, match="pair of markers"):
         readme.refresh(tmp_path / "none.md")
+
+
+def test_a_single_seed_is_a_list_of_one_and_text_is_none():
+    assert Study("02", "smoke", seeds=13).seeds == [13]
+    with pytest.raises(UserError, match="seed 1"):
+        Study("02", "smoke", seeds="13")
+
+
+def test_paths_of_parameters_are_meant_from_the_root_and_from_home(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    reader = Study("02", "smoke", data_dir="~/data", results="../data/{x}")
+    assert str(reader.data) == "/home/me/data" and reader.results == study.ROOT.parent / "data" / "{x}"
+
+
+def test_runs_of_another_profile_are_told_where_those_asked_for_are_missing(smoke):
+    smoke.run("svm", "joint")
+    assert 'profile = "smoke" and corpus = "sample" read them' in Study("06", results=str(smoke.results)).lacking
+    assert "others" not in Study("06", "smoke", results=str(smoke.results)).lacking
+
+
+def test_nothing_is_trained_among_published_runs(smoke, monkeypatch):
+    monkeypatch.setattr(study, "PUBLISHED_RUNS", smoke.results)
+    with pytest.raises(UserError, match="Runs that it reads are missing"):
+        smoke.run("svm", "joint", seed=99)

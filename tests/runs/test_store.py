@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -433,3 +434,15 @@ def test_files_that_settings_name_are_part_of_a_runs_identity(tmp_path):
         assert identity() == seen[-1]  # what it holds counts, not when it was written
     (model / "README.md").write_text("anything")
     assert identity() == seen[-1]
+
+
+def test_a_commit_is_recorded_in_a_checkout_of_its_own_only(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "ROOT", tmp_path / "unpacked")
+    (tmp_path / "unpacked").mkdir()
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=x", "-c", "user.email=x@x"]
+    assert store.git_commit.__wrapped__() is None
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "another project"], check=True)
+    assert store.git_commit.__wrapped__() is None
+    monkeypatch.setattr(store, "ROOT", tmp_path)
+    assert re.fullmatch("[0-9a-f]{40}", store.git_commit.__wrapped__())
