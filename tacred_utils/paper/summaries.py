@@ -15,7 +15,6 @@ from tacred_utils.ground.labels import NO_RELATION, TASKS, task_label
 from tacred_utils.metrics import counts
 from tacred_utils.metrics.counts import task_scores
 from tacred_utils.metrics.estimates import over_seeds
-from tacred_utils.models.settings import FAMILIES
 from tacred_utils.paper import published
 from tacred_utils.runs.catalog import RunCatalog, predictions_of
 from tacred_utils.runs.names import FAMILY_NAMES
@@ -66,7 +65,7 @@ def _trivial(catalog: RunCatalog, task: str, scores: Sequence[str]) -> list[dict
 def beside_the_paper(catalogs: Mapping[str, RunCatalog], score: str) -> pd.DataFrame:
     """A score as the paper prints it, of TACRED, and of our runs of its recipes on each corpus."""
     rows = []
-    for family, task in product(FAMILIES, TASKS):
+    for family, task in product(FAMILY_NAMES, TASKS):
         row = {
             "family": FAMILY_NAMES[family],
             "task": task,

@@ -6,10 +6,11 @@ runs, corpus by corpus. Which of them decide is told by the rules in `claims` an
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 
+from tacred_utils.corpora.example import Corpus
 from tacred_utils.corpora.rows import ROWS as ROWS_FILE
 from tacred_utils.corpora.rows import read_rows
 from tacred_utils.ground.labels import NO_RELATION
@@ -36,10 +37,10 @@ WORDS_ONLY = "bilstm ner_dim=0 pos_dim=0 position_dim=0 type_dim=0"
 NEURAL = ("bilstm", "bert", "gpt2")
 
 
-def load_finished(*folders: tuple[Path, str | None]) -> dict[str, RunCatalog]:
-    """The finished runs below these folders and the published ones, by corpus, with the rows that lie beside those."""
-    texts = [read_rows(path) for path in sorted(PUBLISHED_RUNS.glob(f"*/{ROWS_FILE}"))]
-    return load_catalogs([*folders, (PUBLISHED_RUNS, None)], texts)
+def load_finished(*folders: tuple[Path, str | None], texts: Iterable[Corpus] = ()) -> dict[str, RunCatalog]:
+    """The finished runs below these folders and the published ones, by corpus, with these texts or the published rows."""
+    rows = [read_rows(path) for path in sorted(PUBLISHED_RUNS.glob(f"*/{ROWS_FILE}"))]
+    return load_catalogs([*folders, (PUBLISHED_RUNS, None)], [*texts, *rows])
 
 
 def weigh(catalogs: Mapping[str, RunCatalog], draws: int = 1000, unit: str = "") -> list[Evidence]:

@@ -96,6 +96,7 @@ def test_a_missing_run_keeps_a_claim_from_being_supported_and_refutes_nothing():
     verdict = judge(planted(), [on(FOR, TACRED), missing])
     assert verdict.verdict == UNDECIDED and "missing: a run of gpt2 spans joint" in verdict.reason
     assert judge(planted(), [on(AGAINST, TACRED), missing]).verdict == NOT_SUPPORTED
+    assert judge(planted(general=False), [on(FOR, TACRED), missing]).verdict == SUPPORTED  # it is about TACRED
     assert claims.view(claims.table([missing])).empty
 
 
@@ -128,7 +129,7 @@ def test_sensitivity_names_what_turns_a_verdict():
 def test_edges_are_moved_but_not_exact_ones():
     exact = Evidence("C1", "rows", PAPER, "Table 12", Estimate(42, 42, 42), 41.9, 42.1)
     frame = claims.sensitivity([exact], {}).set_index("claim")
-    assert frame.verdict["C1"] == SUPPORTED and frame.changes["C1"] == "without the paper: not testable here"
+    assert frame.verdict["C1"] == SUPPORTED and frame.changes["C1"] == ""
 
 
 def test_nineteen_claims_say_all_that_a_claim_has_to():
