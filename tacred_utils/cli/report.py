@@ -28,6 +28,8 @@ from tacred_utils.ground.labels import TASKS, order_labels
 from tacred_utils.ground.paths import PACKAGE
 from tacred_utils.metrics.counts import as_scored
 from tacred_utils.metrics.groups import type_pair
+from tacred_utils.notebook.findings import Finding
+from tacred_utils.notebook.manifest import STUDY
 from tacred_utils.runs.catalog import RunCatalog, load_catalogs
 from tacred_utils.runs.data import load_corpus
 from tacred_utils.runs.profile import load_profile
@@ -47,6 +49,7 @@ class Page:
     title: str
     body: str = ""
     sections: tuple[tuple[str, str, str], ...] = ()  # anchor, heading, text
+    findings: tuple[str, ...] = ()  # its answer, a finding each, as HTML
 
     @property
     def contents(self) -> list[tuple[str, str]]:
@@ -68,15 +71,17 @@ class Chapter:
 def build(out: Path, executed: Path, results: Iterable[Path], data: Path) -> Path:
     """Write the site of all corpora below `out` and return its first page.
 
-    `executed` holds a folder of notebooks for each corpus, `results` are folders of runs, `data` is where corpora lie.
+    `executed` holds the notebooks of the study's own corpus and a folder of them for each other one, `results` are folders
+    of runs, `data` is where corpora lie.
     Raises `UserError` where there is neither a notebook nor a run, for a notebook that cannot be read, and if `out` is
     a file.
     """
     if out.exists() and not out.is_dir():  # told before a minute's work
         raise UserError(f"--out {out}: is a file; name a folder.")
-    books = {folder.name: sorted(folder.glob("*.ipynb")) for folder in executed.glob("*/")}
+    books = {name: sorted(folder.glob("*.ipynb")) for name, folder in [(STUDY, executed), *_folders(executed)]}
     runs = load_catalogs([(folder, None) for folder in results])
-    chapters = [_chapter(name, books.get(name, []), runs.get(name), data) for name in sorted(runs | books)]
+    names = sorted(runs | books, key=lambda name: (name != STUDY, name))
+    chapters = [_chapter(name, books.get(name, []), runs.get(name), data) for name in names]
     chapters = [chapter for chapter in chapters if chapter.pages]
     if not chapters:
         raise UserError(
@@ -86,8 +91,12 @@ def build(out: Path, executed: Path, results: Iterable[Path], data: Path) -> Pat
     return out / "index.html"
 
 
+def _folders(executed: Path) -> list[tuple[str, Path]]:
+    return [(folder.name, folder) for folder in executed.glob("*/")]
+
+
 def _chapter(name: str, notebooks: list[Path], catalog: RunCatalog | None, data: Path) -> Chapter:
-    pages, content, note = [_page(path) for path in notebooks], None, ""
+    pages, content, note = [_page(path, name) for path in notebooks], None, ""
     if catalog is not None and (catalog.frame.system != "").any():
         corpus = _corpus(catalog, data)
         content, note = errors(catalog, corpus), _note(catalog, corpus)
@@ -156,23 +165,32 @@ def _note(catalog: RunCatalog, corpus: Corpus | None) -> str:
     return "" if corpus else "The sentences are not at hand (--data-dir names their place): rows are named by ids."
 
 
-def _page(path: Path) -> Page:
-    body = _rendered(path)
-    sections = _sections(body)
-    title = sections[0][1] if sections else path.stem
-    return Page(f"{path.parent.name}/{path.stem}.html", path.stem.replace("_", " "), title, body, sections)
-
-
-def _rendered(path: Path) -> str:
-    """The notebook as HTML; links to notebooks lead to their pages."""
+def _page(path: Path, corpus: str) -> Page:
     import nbformat
 
     try:
         notebook = nbformat.read(path, as_version=4)
         body, _ = _exporter().from_notebook_node(notebook)
-    except (ValueError, KeyError, AttributeError, nbformat.ValidationError) as error:
+        answer = _answer(notebook)
+    except (ValueError, KeyError, AttributeError, nbformat.ValidationError, msgspec.ValidationError) as error:
         raise UserError(f"{path}: is no readable notebook ({error}); execute it again.") from error
-    return re.sub(r'(<a href="[^":/]+)\.ipynb(?=["#])', r"\1.html", body)
+    body = re.sub(r'(<a href="[^":/]+)\.ipynb(?=["#])', r"\1.html", body)  # links to notebooks lead to their pages
+    sections = _sections(body)
+    title = sections[0][1] if sections else path.stem
+    return Page(f"{corpus}/{path.stem}.html", path.stem.replace("_", " "), title, body, sections, answer)
+
+
+def _answer(notebook) -> tuple[str, ...]:
+    """The findings at the top of a notebook, which its outputs hold beside their text, with what became of each."""
+    from nbconvert.filters import markdown2html
+
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    kept = [
+        msgspec.convert(output.metadata["finding"], Finding)
+        for output in outputs
+        if "finding" in output.get("metadata", {})
+    ]
+    return tuple(markdown2html(found.markdown) for found in kept if found.lead)
 
 
 @lru_cache

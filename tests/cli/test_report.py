@@ -18,6 +18,8 @@ from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.labels import NO_RELATION, SPLITS
 from tacred_utils.ground.paths import ROOT
 from tacred_utils.notebook import tables
+from tacred_utils.notebook.findings import finding
+from tacred_utils.notebook.manifest import STUDY
 from tacred_utils.runs.catalog import load_catalogs
 from tacred_utils.runs.data import load_corpus
 
@@ -47,6 +49,14 @@ def write_notebooks(folder: Path) -> None:
         new_output("display_data", {"text/html": table, "text/plain": ""}),
         new_output("display_data", {"text/markdown": f"**{SCRIPT.replace('<', '&lt;')}**", "text/plain": ""}),
         new_output("stream", text=SCRIPT),
+        new_output(
+            "display_data",
+            {"text/markdown": "", "text/plain": ""},
+            metadata=finding(f"**Zebras** say {SCRIPT}.", True, lead=True).metadata,
+        ),
+        new_output(
+            "display_data", {"text/markdown": "", "text/plain": ""}, metadata=finding("A detail.", True).metadata
+        ),
     ]
     tame = [
         new_markdown_cell("# What is told?\n\nA zebra, $$\\frac{c}{b}$$ and [the next](02_wild.ipynb)."),
@@ -124,6 +134,23 @@ def test_pages_need_no_network_and_hold_no_markup_of_the_corpus(study):
     assert "<script>" not in pages["01_tame.html"] and html.escape(SCRIPT) in pages["01_tame.html"]
     assert 'class="formula"' in pages["01_tame.html"] and "<code>$code$</code>" in pages["01_tame.html"]
     assert 'href="02_wild.html"' in pages["01_tame.html"]
+
+
+def test_the_first_page_says_what_was_found_under_each_question(study):
+    front = (study / "site" / "index.html").read_text()
+    assert "<strong>Zebras</strong> say &lt;script&gt;" in front and "A detail" not in front
+    assert front.index("01_tame.html") < front.index("Zebras") < front.rindex("02_wild.html")
+
+
+def test_notebooks_beside_the_folders_are_the_studys_own(tmp_path):
+    write_notebooks(tmp_path / "executed")
+    write_notebooks(tmp_path / "executed" / "another")
+    report.build(tmp_path / "site", tmp_path / "executed", [], tmp_path)
+    assert (tmp_path / "site" / STUDY / "01_tame.html").exists() and (
+        tmp_path / "site" / "another" / "01_tame.html"
+    ).exists()
+    front = (tmp_path / "site" / "index.html").read_text()
+    assert front.index(f"<h2>{STUDY}") < front.index("<h2>another")
 
 
 def test_where_there_is_nothing_to_report_it_is_one_sentence(tmp_path, study):
