@@ -95,3 +95,14 @@ def test_modules_functions_and_the_whole_stay_small():
         if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno + 1 > LONGEST_FUNCTION
     }
     assert long == {}
+
+
+def test_the_sample_takes_only_the_row_from_corpora():
+    taken = {target for path in MODULES if room(path) == "sample" for target in imports(path)}
+    assert all(
+        [
+            target.startswith("tacred_utils.corpora.example.")
+            for target in taken
+            if target.startswith("tacred_utils.corpora")
+        ]
+    )

@@ -4,10 +4,7 @@ The format is TACRED's own (https://nlp.stanford.edu/projects/tacred/): a folder
 test.json, each one list of records; spans are inclusive; the four Stanford columns are optional.
 """
 
-import gc
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from sys import intern
 
@@ -67,8 +64,7 @@ def read_split(path: Path) -> list[Example]:
 
     Raises `UserError` naming file, record index (from 0), id, field and remedy.
     """
-    with no_collection():
-        return _read_records(Path(path), split_records(path), _RECORD)
+    return _read_records(Path(path), split_records(path), _RECORD)
 
 
 def read_unlabelled(path: Path, records: list[msgspec.Raw]) -> list[Example]:
@@ -107,18 +103,6 @@ def assemble(name: str, splits: dict[str, list[Example]], folder: str, **facts: 
     known = {example.relation for example in corpus.train}
     unseen = [label for label in corpus.labels if label not in known]
     return corpus.noting(f"labels that training lacks: {', '.join(unseen)}") if unseen else corpus
-
-
-@contextmanager
-def no_collection() -> Iterator[None]:
-    """Pause the cyclic garbage collector: it would walk millions of new lists, none of which can be garbage."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _decode(path: Path, index: int, raw: msgspec.Raw, words: _Words, decoder: msgspec.json.Decoder) -> Example:

@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from msgspec.structs import replace
 
 from tacred_utils.corpora.example import SYNTHETIC_PREFIX, Example
-from tacred_utils.corpora.reader import no_collection
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.labels import NO_RELATION, SPLITS, TACRED_SPLIT_SIZES
+from tacred_utils.sample.entities import FAMILY
 from tacred_utils.sample.grammar import load
-from tacred_utils.sample.sentence import FAMILY, Mention, Story
+from tacred_utils.sample.sentence import Mention, Sentence
 
 NOISE_RATE = 0.04  # share of rows whose label is wrong on purpose
 NOISE_AMONG_RELATIONS = 0.2  # share of the exchanges that are between two relations, else with no_relation
@@ -79,8 +79,7 @@ def apportion(parts: Mapping[str, int], total: int) -> dict[str, int]:
 def _build(scales: Mapping[str, float], seed: int) -> dict[str, list[tuple[Example, str]]]:
     """(row, its true label) by split; no sentence twice."""
     written: set[str] = set()
-    with no_collection():
-        return {split: _split(split, quota, seed, written) for split, quota in quotas(scales).items()}
+    return {split: _split(split, quota, seed, written) for split, quota in quotas(scales).items()}
 
 
 def _split(split: str, quota: Mapping[str, int], seed: int, written: set[str]) -> list[tuple[Example, str]]:
@@ -92,7 +91,7 @@ def _split(split: str, quota: Mapping[str, int], seed: int, written: set[str]) -
     for wanted in wishes[::-1] + [NO_RELATION] * quota[NO_RELATION]:
         found: list[Example] = []
         while left[wanted] > 0 and not found:
-            found = _rows(rng, _story(rng, split != "train", wanted), wanted, left, written)
+            found = _rows(rng, _sentence(rng, split != "train", wanted), wanted, left, written)
         left.subtract(row.relation for row in found)
         rows += found
     rng.shuffle(rows)
@@ -102,23 +101,25 @@ def _split(split: str, quota: Mapping[str, int], seed: int, written: set[str]) -
     ]
 
 
-def _story(rng: random.Random, held_out: bool, wanted: str) -> Story:
+def _sentence(rng: random.Random, held_out: bool, wanted: str) -> Sentence:
     """A sentence that states `wanted`; for no_relation one that may state anything, or deny it."""
-    story, true = Story(rng, held_out), True
+    sentence, true = Sentence(rng, held_out), True
     if wanted == NO_RELATION:
-        names, weights = story.grammar.frequent
+        names, weights = sentence.grammar.frequent
         wanted = "" if rng.random() < PLAIN_RATE else rng.choices(names, cum_weights=weights)[0]
         true = rng.random() >= UNTRUE_RATE
-    story.begin(wanted, true)
-    story.finish(min(max(rng.lognormvariate(LENGTH_LOG_MEAN, LENGTH_LOG_SD), SHORTEST), LONGEST - 6))
-    return story
+    sentence.begin(wanted, true)
+    sentence.finish(min(max(rng.lognormvariate(LENGTH_LOG_MEAN, LENGTH_LOG_SD), SHORTEST), LONGEST - 6))
+    return sentence
 
 
-def _rows(rng: random.Random, story: Story, wanted: str, left: Mapping[str, int], written: set[str]) -> list[Example]:
+def _rows(
+    rng: random.Random, sentence: Sentence, wanted: str, left: Mapping[str, int], written: set[str]
+) -> list[Example]:
     """The rows that a sentence gives while labels are wanted; none if it is unfit or lacks what it was made for."""
-    columns = story.columns()
+    columns = sentence.columns()
     text = " ".join(columns["token"])
-    stated, free = pairs(story)
+    stated, free = pairs(sentence)
     if len(columns["token"]) > LONGEST or text in written or wanted not in (NO_RELATION, *stated):
         return []
     chosen = [relation for relation in stated if relation == wanted or left[relation] > 0 and rng.random() < 0.5]
@@ -143,7 +144,7 @@ def _rows(rng: random.Random, story: Story, wanted: str, left: Mapping[str, int]
     ]  # fmt: skip
 
 
-def pairs(story: Story) -> tuple[dict[str, list[Pair]], dict[Pair, int]]:
+def pairs(sentence: Sentence) -> tuple[dict[str, list[Pair]], dict[Pair, int]]:
     """The pairs of mentions of which a sentence states something, by relation; those without, with their weights.
 
     Of two relatives of the same person something can be inferred: they are in neither.
@@ -151,14 +152,14 @@ def pairs(story: Story) -> tuple[dict[str, list[Pair]], dict[Pair, int]]:
     stated: dict[str, list[Pair]] = defaultdict(list)
     free: dict[Pair, int] = {}
     kin: dict[str, set[str]] = defaultdict(set)
-    for (one, other), relation in story.facts.items():
+    for (one, other), relation in sentence.facts.items():
         if relation in FAMILY:
             kin[one].add(other)
-    for subj, obj in story.pairs():
+    for subj, obj in sentence.pairs():
         one, other = subj.entity, obj.entity
-        relation = story.facts.get((one.key, other.key))
+        relation = sentence.facts.get((one.key, other.key))
         same = one.key == other.key
-        weight = story.grammar.negatives[one.type].get(other.type, 0)
+        weight = sentence.grammar.negatives[one.type].get(other.type, 0)
         if relation and (not same or subj.name and one.sort != other.sort):
             stated[relation].append((subj, obj))
         elif weight and not relation and not same and not kin[one.key] & kin[other.key]:

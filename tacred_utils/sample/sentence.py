@@ -1,4 +1,4 @@
-"""One invented sentence: a story about one topic that grows with its dependency tree.
+"""One invented sentence about one topic, which grows with its dependency tree.
 
 It starts with a clause that states facts (grammar/relations.toml) or one that only brings names together
 (grammar/clauses.toml), and grows to its length by additions to names, further clauses and reports. Tags,
@@ -12,37 +12,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from tacred_utils.sample.grammar import EVENTS, Node, Place, Template, load, sort_of
+from tacred_utils.sample.entities import Casting, Entity
+from tacred_utils.sample.grammar import EVENTS, Node, Template, load, sort_of
 
 LURE_RATE = 0.5  # share of the untrue first clauses that are lures; the others are denied or questioned
 GIVEN_RATE = 0.25  # how often the topic stands as a pronoun only, known from an earlier sentence
 REPORT_RATE = 0.5  # share of sentences that somebody reports
 PRONOUN_RATE = 0.6  # of later mentions that cannot be misread
-NICKNAMES = ("alias", "acronym")  # sorts of other names for the same
-PLACE_SORTS = ("city", "state", "country", "nationality")
 SUBJECT_TYPES = ("PERSON", "ORGANIZATION")
-FAMILY = frozenset(("per:spouse", "per:siblings", "per:parents", "per:children", "per:other_family"))
-OPPOSITE = {"male": "female", "female": "male", "": ""}
 CASES = ("he", "him", "his", "himself")
 PRONOUNS = {"male": CASES, "female": ("she", "her", "her", "herself"), "": ("it", "it", "its", "itself")}
 PRONOUN_PREPOSITIONS = frozenset(("to", "with", "for", "by", "from", "against", "about", "on"))
 FREE_PLACES = frozenset(("nsubj", "nsubjpass", "dobj", "nmod"))  # for a pronoun, or a name with additions
 AN = re.compile(r"(?!uni|one|euro|Eu)[aeiouAEIO]|8|11\b|18\b")  # what stands after "an"
-
-
-@dataclass(slots=True, eq=False)
-class Entity:
-    """A person, an organisation or a value. Facts are between keys; an alias has the key of whom it names."""
-
-    sort: str
-    type: str  # as TACRED has it
-    key: str
-    words: list[str]
-    short: list[str]  # for later mentions
-    article: str = ""
-    gender: str = ""
-    named: bool = False
-    life: str = ""
 
 
 @dataclass(slots=True, eq=False)
@@ -62,11 +44,13 @@ class Mention:
         return self.name and bare and self.node.relation in FREE_PLACES
 
 
-class Story:
+class Sentence:
     """A sentence under construction: its tree, its mentions, and what it states."""
 
     def __init__(self, rng: random.Random, held_out: bool):
         self.rng, self.held_out, self.grammar = rng, held_out, load()
+        self.casting = Casting(rng, self.grammar)
+        self.chance, self.choose = self.casting.chance, self.casting.choose
         self.size = 0
         self.mentions: list[Mention] = []
         self.facts: dict[tuple[str, str], str] = {}
@@ -77,99 +61,13 @@ class Story:
         self.topic: Entity
         self.event = False  # whether that clause tells an event
 
-    def chance(self, rate: float) -> bool:
-        return self.rng.random() < rate
-
-    def choose(self, options):
-        return options[int(self.rng.random() * len(options))]
-
     def clause(self, kind: str) -> Template:
         return self.choose(self.grammar.clauses[kind])
-
-    # ---- the cast
-
-    def cast(self, template: Template, given: Mapping[str, Entity]) -> dict[str, Entity]:
-        """An entity for every slot of a template; a city, its state and its country belong together."""
-        roles, places = dict(given), {}
-        for slot in template.slots:
-            sort = sort_of(slot)
-            if slot in roles or sort in NICKNAMES:
-                continue
-            if sort in PLACE_SORTS:
-                number = slot.removeprefix(sort)
-                if number not in places:
-                    places[number] = self.place([part for part in PLACE_SORTS if part + number in template.slots])
-                name = places[number][sort]
-                roles[slot] = Entity(sort, self.grammar.sorts[sort]["type"], name, name.split(), [])
-            elif sort == "per":
-                roles[slot] = self.person(*self.relative(template, slot, roles))
-            else:
-                roles[slot] = self.thing(sort)
-        nicknames = {obj: roles[subj] for _, subj, obj in template.holds if sort_of(obj) in NICKNAMES}
-        return roles | {slot: self.alias(entity, sort_of(slot)) for slot, entity in nicknames.items()}
-
-    def relative(self, template: Template, slot: str, roles: Mapping[str, Entity]) -> tuple[str, str]:
-        """Gender and last name of a person where they depend: spouses differ, relatives often share their name.
-
-        Nobody else has the gender of a topic without a name, against misreading.
-        """
-        gender, last = OPPOSITE[self.given.gender] if self.given else "", ""
-        for relations, *pair in template.holds:
-            other = roles.get(pair[slot == pair[0]]) if slot in pair else None
-            if "per:spouse" in relations and slot in pair:
-                gender = OPPOSITE[other.gender] if other else ""
-            if other and slot == pair[1] and not last and FAMILY.intersection(relations) and self.chance(0.5):
-                last = other.words[-1]
-        return gender, last
-
-    def person(self, gender: str = "", last: str = "") -> Entity:
-        gender = gender or ("female" if self.chance(0.4) else "male")
-        names = self.choose(self.grammar.names)
-        first, last = self.choose(names[gender]), last or self.choose(names["last"])
-        middle = [self.choose("ABCDEFGHJKLMNPRSTW") + "."] if self.chance(0.08) else []
-        return Entity("per", "PERSON", f"{first} {last}", [first, *middle, last], [last], gender=gender)
-
-    def place(self, sorts: list[str]) -> Place:
-        """A place of which all these are known: its city, its state, its country or its nationality."""
-        place: Place = {}
-        while not all(place.get(sort) for sort in sorts):
-            place = self.choose(self.grammar.places)
-        small_town = place["state"] and self.chance(0.5)
-        return place | {"city": self.choose(self.grammar.pools["town"])} if small_town else place
-
-    def thing(self, sort: str) -> Entity:
-        """A person; an organisation or a value, drawn from the patterns of its sort."""
-        if sort == "per":
-            return self.person()
-        if sort == "org":
-            sorts = self.grammar.organisations
-            sort = self.rng.choices(list(sorts), list(sorts.values()))[0]
-        known = self.grammar.sorts[sort]
-        words = re.sub(r"\{([^}]+)\}", self.draw, self.choose(known["patterns"])).split()
-        article = words.pop(0) if words[0] in ("the", "a", "an") else ""
-        short = words[: words.index("|")] if "|" in words else words
-        words = [word.lower() if sort == "url" else word for word in words if word != "|"]
-        return Entity(sort, known["type"], " ".join(words), words, short, article)
-
-    def draw(self, found: re.Match) -> str:
-        """What fills a place in a pattern: a word of a pool, or a number of a range."""
-        low, dash, high = found[1].partition("-")
-        return str(self.rng.randint(int(low), int(high))) if dash else self.choose(self.grammar.pools[low])
-
-    def alias(self, entity: Entity, sort: str) -> Entity:
-        """Another name of the same one: a stage name of a person, an acronym of an organisation."""
-        if sort == "alias":
-            other = self.person(entity.gender)
-            words = other.words if self.chance(0.5) else [entity.words[0], other.words[-1]]
-        else:
-            initials = "".join(word[0] for word in entity.words if word[0].isupper())
-            words = [initials if len(initials) > 1 else entity.words[0][:3].upper()]
-        return Entity(sort, entity.type, entity.key, words, words, entity.article, entity.gender)
 
     # ---- from templates to trees
 
     def fits(self, template: Template, host: Entity | None = None) -> bool:
-        """Whether the split may have it, the story lacks it, and it agrees with what is known of its host."""
+        """Whether the split may have it, the sentence lacks it, and it agrees with what is known of its host."""
         if template.held_out and not self.held_out or template in self.used:
             return False
         if host is None:
@@ -182,7 +80,10 @@ class Story:
         self, template: Template, given: Mapping[str, Entity], *holes: Node, true: bool = True, wanted: str = ""
     ) -> Node:
         """Cast a template, note what it states (if ambiguous, `wanted` where it can) and grow its tree."""
-        roles, implies = self.cast(template, given), self.grammar.implies
+        roles, implies = (
+            self.casting.fill(template, given, self.given.gender if self.given else ""),
+            self.grammar.implies,
+        )
         self.used.add(template)
         self.used.update((topic, role, roles[slot].key) for topic, role, slot in template.topics)
         if template.life and template.host in given:
@@ -278,11 +179,11 @@ class Story:
     def begin(self, wanted: str, true: bool) -> None:
         """The first clause: with words for `wanted` (which it states if `true`), or any if that is empty."""
         if not wanted:
-            return self.scene(self.thing("per" if self.chance(0.55) else "org"))
+            return self.scene(self.casting.thing("per" if self.chance(0.55) else "org"))
         options = [t for t in self.grammar.by_relation[wanted] if self.fits(t) and (true or t.kind != "graft")]
         lure = not options or not true and self.chance(LURE_RATE)
         template = self.choose(self.grammar.clauses["lure"] if lure else options)
-        host = self.thing(sort_of(template.host))
+        host = self.casting.thing(sort_of(template.host))
         if template.kind == "graft":
             self.scene(host)
             return self.hang(template, next(m for m in self.mentions if m.entity is host), wanted)

@@ -41,7 +41,7 @@ class Node:
     slot: str = ""  # of a slot, a pronoun or a gender
     optional: bool = False
     ner: str = "O"
-    mention: int = -1  # of a story
+    mention: int = -1  # of a sentence
     before: list["Node"] = field(default_factory=list)  # dependents, in order
     after: list["Node"] = field(default_factory=list)
 
