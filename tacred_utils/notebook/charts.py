@@ -120,16 +120,16 @@ def intervals(
 
 def by_bin(
     panels: Mapping[str, pd.DataFrame], families: Families, title: str = "", xlabel: str = "", ylabel: str = "",
-    apart: float = 0.3,
+    apart: float = 0.3, columns: int = 1,
 ) -> Figure:  # fmt: skip
-    """A score by groups of rows, a line a system with intervals, panels below each other.
+    """A score by groups of rows, a line a system with intervals, panels in rows of `columns`, which share their scale.
 
     A panel's frame has columns bin (in order), system, value, low, high; a group without a value leaves a gap.
     Systems stand up to `apart` beside the place of their group, so that intervals do not cover each other.
     """
-    height = 1.1 + 1.75 * len(panels)
+    height = 1.1 + 1.75 * -(-len(panels) // columns)
     drawn = looks(pd.concat(panels)["system"].unique(), families)  # the same in all panels, as the legend is
-    figure, axes = canvas(len(panels), PAGE, height, title, columns=1)
+    figure, axes = canvas(len(panels), PAGE, height, title, columns=columns, sharey="row")
     for axis, (name, frame) in zip(axes, panels.items(), strict=True):
         bins, systems = frame["bin"].unique(), frame["system"].unique()
         reach = min(apart, 0.06 * (len(systems) - 1))
@@ -142,9 +142,11 @@ def by_bin(
         axis.set_xticks(range(len(bins)), [plain(group) for group in bins])
         if frame["value"].max() <= 1:  # a score, not a loss
             axis.set_ylim(top=min(axis.get_ylim()[1], 1.02))
-        axis.set(xlim=(-0.5, len(bins) - 0.5), ylabel=ylabel, title=plain(name) if len(panels) > 1 else "")
+        axis.set(xlim=(-0.5, len(bins) - 0.5), title=plain(name) if len(panels) > 1 else "")
         axis.grid(axis="y")
-    axes[-1].set_xlabel(xlabel)
+    for axis in axes[::columns]:
+        axis.set_ylabel(ylabel)
+    axes[-columns].set_xlabel(xlabel, loc="left")
     handles = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside lower left", ncols=min(3, len(handles)))
     return figure

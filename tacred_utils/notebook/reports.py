@@ -14,7 +14,7 @@ from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.labels import NO_RELATION, SCORED
 from tacred_utils.inputs import features
 from tacred_utils.inputs.encoding import entity_marks, span_distance
-from tacred_utils.metrics import counts, estimates, postprocessing
+from tacred_utils.metrics import counts, estimates, groups, postprocessing
 from tacred_utils.metrics.composed import compose, p_relation
 from tacred_utils.metrics.estimates import Estimate
 from tacred_utils.metrics.groups import type_pair
@@ -41,6 +41,20 @@ def trivial(study: Study) -> dict[str, SystemAnswers]:
         name: SystemAnswers(name, gold, [np.array(answer, dtype=object)], study.corpus.labels)
         for name, answer in answers.items()
     }
+
+
+def on_dev(system: SystemAnswers) -> float:
+    """Micro F1 on dev, the mean over seeds: systems are chosen by it, never by a test score."""
+    frames = [run.predictions("dev") for run in system.runs]
+    each = [counts.scores(f.label_true, f.label_pred, system.labels)["micro_f1"] for f in frames]
+    return float(np.mean(each))
+
+
+def best_of_family(study: Study, systems: Systems) -> dict[str, SystemAnswers]:
+    """One system a family, the best on dev."""
+    order = sorted(systems, key=lambda name: -on_dev(systems[name]))
+    best = {study.families[name]: name for name in reversed(order)}
+    return {name: system for name, system in systems.items() if name in best.values()}
 
 
 def scores(study: Study, systems: Systems, names: Mapping[str, str] = SCORES) -> pd.DataFrame:
@@ -170,6 +184,25 @@ def both_ends(study: Study, system: SystemAnswers, rows: int = 4) -> pd.DataFram
     return frame[["end", "relation", "answer", "p", "sentence", "types", "id"]]
 
 
+def grouped(
+    study: Study, systems: Systems, bins: groups.Bins, weights: np.ndarray | None = None
+) -> dict[str, dict[str, np.ndarray]]:
+    """System → score → (1 + draws, bins): each group's scores as `groups.drawn_scores` has them, means over seeds."""
+    if not systems:
+        return {}
+    first = next(iter(systems.values()))
+    each = {(name, n): answer for name, system in systems.items() for n, answer in enumerate(system.answers)}
+    clusters = study.clusters[study.scored_rows(first)]
+    drawn = groups.drawn_scores(first.gold, each, bins, first.labels, study.draws, weights, clusters)
+    return {
+        name: {
+            score: np.mean([drawn[name, n][score] for n in range(len(system.answers))], axis=0)
+            for score in drawn[name, 0]
+        }
+        for name, system in systems.items()
+    }
+
+
 def calibration(study: Study, systems: Systems) -> tuple[pd.DataFrame, pd.DataFrame]:
     """How far confidence can be trusted, of the first seed of systems with log-probabilities, before and after scaling.
 
@@ -224,7 +257,9 @@ def composed_pairs(study: Study) -> tuple[pd.DataFrame, dict[tuple[str, str], Sy
         rows.append({"detector": detector, "classifier": classifier, "threshold": two.threshold} | f1)
         answer = np.array(two.answers["test"], dtype=object)
         name = f"{detector} before {classifier}"
-        systems[detector, classifier] = SystemAnswers(name, np.array(gold["test"], object), [answer], study.corpus.labels)
+        systems[detector, classifier] = SystemAnswers(
+            name, np.array(gold["test"], object), [answer], study.corpus.labels
+        )
     return pd.DataFrame(rows, columns=["detector", "classifier", "threshold", *SCORED]), systems
 
 

@@ -6,7 +6,7 @@ import shlex
 import shutil
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -269,6 +269,8 @@ class Study:
 
         Where the frame is empty one sentence says so. `published`: it is not of this corpus.
         """
+        if isinstance(frame, Mapping):  # panels
+            frame = {panel: part for panel, part in frame.items() if len(part)}
         if not len(frame):
             self.say(f"*{title}*: left out, since the rows or runs that it needs are not here.")
             return
