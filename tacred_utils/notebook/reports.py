@@ -320,6 +320,25 @@ def as_subwords(study: Study, row: Example, family: str, variants: Mapping[str, 
     return pd.DataFrame(rows)
 
 
+def layers(study: Study, family: str, variant: str | None = None) -> pd.DataFrame:
+    """The layers of a network as it is built for this corpus, untrained: columns layer, kind, weights, parameters."""
+    from tacred_utils.models import bilstm
+
+    if not _readable(study):
+        return pd.DataFrame()
+    settings = study.profile.settings(family, variant)
+    encoder, _ = bilstm.make_encoder(study.corpus, "joint", settings)
+    network = bilstm.BilstmClassifier(
+        encoder, len(study.corpus.labels), settings, bilstm.word_vectors(encoder, settings)
+    )
+    rows = []
+    for name, part in network.named_modules():
+        if own := [weight for weight in part.parameters(recurse=False)]:
+            shapes = " ".join("×".join(map(str, weight.shape)) for weight in own)
+            rows.append((name, type(part).__name__, shapes, sum(weight.numel() for weight in own)))
+    return pd.DataFrame(rows, columns=["layer", "kind", "weights", "parameters"])
+
+
 def _readable(study: Study) -> bool:
     return study.corpus.has_text and not study.corpus.gated
 

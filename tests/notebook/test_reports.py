@@ -92,3 +92,14 @@ def test_one_row_is_read_as_each_family_reads_it(study):
     gated = Study("02", "smoke", results=str(study.results))
     gated.corpus = replace(study.corpus, gated=True)
     assert reports.as_features(gated, row).empty and reports.as_tokens(gated, row).empty
+
+
+def test_layers_are_those_of_the_network_with_all_its_parameters(study):
+    from tacred_utils.models import bilstm
+
+    table = reports.layers(study, "bilstm")
+    settings = study.profile.settings("bilstm")
+    encoder, _ = bilstm.make_encoder(study.corpus, "joint", settings)
+    network = bilstm.BilstmClassifier(encoder, len(study.corpus.labels), settings)
+    assert table.parameters.sum() == sum(weight.numel() for weight in network.parameters())
+    assert "PaddedLstm" in set(table.kind) and table.layer[0] == "word"
