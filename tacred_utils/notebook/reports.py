@@ -333,7 +333,7 @@ def layers(study: Study, family: str, variant: str | None = None) -> pd.DataFram
     )
     rows = []
     for name, part in network.named_modules():
-        if own := [weight for weight in part.parameters(recurse=False)]:
+        if own := list(part.parameters(recurse=False)):
             shapes = " ".join("×".join(map(str, weight.shape)) for weight in own)
             rows.append((name, type(part).__name__, shapes, sum(weight.numel() for weight in own)))
     return pd.DataFrame(rows, columns=["layer", "kind", "weights", "parameters"])
