@@ -8,6 +8,7 @@ import re
 import shlex
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -33,12 +34,17 @@ STATUS = {UserError: 2, NotebookFailed: 1, KeyboardInterrupt: 130}
 
 
 class Reads(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What makes a notebook out of date beside itself and its parameters: `reads` in its metadata, else everything."""
+    """What a notebook reads: an entry of reads.toml, which says what each field means."""
 
-    rooms: tuple[Literal[ROOMS], ...] = ROOMS
-    # Runs that it does not train: none, those of the study's systems, all of the corpus, or of all corpora as well.
-    runs: Literal["none", "systems", "corpus", "published"] = "published"
-    data: tuple[Literal[DATASETS], ...] = DATASETS
+    rooms: tuple[Literal[ROOMS], ...] = ()
+    families: tuple[Literal["svm", "bilstm", "bert", "gpt2"], ...] = ()
+    ablations: bool = False
+    published: bool = False
+    data: tuple[Literal[DATASETS], ...] = ()
+    once: bool = False
+
+
+EVERYTHING = Reads(ROOMS, ("svm", "bilstm", "bert", "gpt2"), True, True, DATASETS)  # a notebook that is not listed
 
 
 class _Tags(msgspec.Struct):
@@ -51,13 +57,8 @@ class _Cell(msgspec.Struct):
     source: str | list[str]
 
 
-class _Metadata(msgspec.Struct):
-    reads: Reads = Reads()
-
-
 class _Notebook(msgspec.Struct):
     cells: list[_Cell]
-    metadata: _Metadata
 
 
 class Stamp(msgspec.Struct):
@@ -94,12 +95,10 @@ class Job:
 
     def inputs(self) -> str:
         """The digest of all that it is made from; for a reader of runs it changes with the runs that are there."""
-        folders = {
-            "none": [], "systems": [self.results / self.corpus], "corpus": [self.results / self.corpus],
-            PUBLISHED: [self.results / self.corpus, *sorted(PUBLISHED_RUNS.glob("*/"))],
-        }[self.reads.runs]  # fmt: skip
+        folders = [self.results / self.corpus, *(sorted(PUBLISHED_RUNS.glob("*/")) if self.reads.published else [])]
         runs = [run for folder in folders for run in sorted(folder.glob("*/run.json"))]
-        if self.reads.runs == "systems":  # a later notebook may have trained others for its own sake
+        runs = [run for run in runs if run.parent.name.partition("-")[0] in self.reads.families]
+        if not self.reads.ablations:  # a later notebook may have trained others for its own sake
             from tacred_utils.runs.experiments import is_headline  # here: pandas takes a second
             from tacred_utils.runs.store import Run, is_done
 
@@ -150,10 +149,8 @@ def plan(options: argparse.Namespace) -> list[Job]:
     for corpus in [options.corpus] if options.corpus else [profile.corpus, *profile.further_corpora]:
         jobs += _jobs(sources, corpus, data, options)
     first = jobs[0].corpus
-    jobs = [job for job in jobs if job.corpus == first or job.reads.runs != PUBLISHED]
-    return sorted(
-        jobs, key=lambda job: job.corpus == first and job.reads.runs == PUBLISHED and len(jobs) > len(sources)
-    )
+    jobs = [job for job in jobs if job.corpus == first or not job.reads.once]
+    return sorted(jobs, key=lambda job: job.reads.once and len(jobs) > len(sources))
 
 
 def _jobs(sources: list[Path], corpus: str, data: Path, options: argparse.Namespace) -> Iterator[Job]:
@@ -166,16 +163,24 @@ def _jobs(sources: list[Path], corpus: str, data: Path, options: argparse.Namesp
         "results": _portable(options.results),
     }  # fmt: skip
     parameters |= {"negative": options.negative} if options.negative else {}
-    read = {source: _read(source, parameters) for source in sources}
-    if any(reads.runs == "none" for _, reads in read.values()) or not (options.results / name / ROWS).exists():
-        _fetch(corpus, data)
+    declared = load_reads()
+    reads = {source: declared.get(source.name[:2], EVERYTHING) for source in sources}
+    if any("inputs" in each.rooms for each in reads.values()) or not (options.results / name / ROWS).exists():
+        _fetch(corpus, data)  # what is inside the sentences is read, or there are no rows to do without them
     files = [ROOT / "requirements.txt", options.results / name / ROWS, *corpus_files(corpus, data)]
     shared = [parameters, sys.version_info[:2], *map(_file_digest, files)]
-    for source, (cells, reads) in read.items():
-        rooms = sorted({*ALWAYS, *reads.rooms, *(["sample"] if corpus == "sample" else [])})
-        folders = [PACKAGE / room for room in rooms] + [place / each for each in reads.data for place in (data, DATA)]
-        given = _digest([cells, *shared, *map(_folder_digest, folders)])
-        yield Job(source, name, options.results, parameters, given, reads)
+    for source in sources:
+        rooms = sorted({*ALWAYS, *reads[source].rooms, *(["sample"] if corpus == "sample" else [])})
+        folders = [PACKAGE / room for room in rooms]
+        folders += [place / each for each in reads[source].data for place in (data, DATA)]
+        given = _digest([_cells(source, parameters), *shared, *map(_folder_digest, folders)])
+        yield Job(source, name, options.results, parameters, given, reads[source])
+
+
+def load_reads() -> dict[str, Reads]:
+    """What each notebook reads, by its number: the entries of reads.toml."""
+    table = tomllib.loads((PACKAGE / "cli" / "reads.toml").read_text(encoding="utf-8"))
+    return msgspec.convert(table, dict[str, Reads])
 
 
 def _chosen(options: argparse.Namespace) -> list[Path]:
@@ -198,8 +203,8 @@ def _fetch(corpus: str, data: Path) -> None:
         get(corpus, data)
 
 
-def _read(source: Path, parameters: dict[str, object]) -> tuple[list[str], Reads]:
-    """Cells without outputs, and what the notebook reads. Raises `UserError` if it is damaged or lacks a parameter."""
+def _cells(source: Path, parameters: dict[str, object]) -> list[str]:
+    """The cells of a notebook without outputs. Raises `UserError` if it is damaged or does not take all parameters."""
     try:
         notebook = msgspec.json.decode(read_bytes(source), type=_Notebook)
     except UNDECODABLE as error:
@@ -208,7 +213,7 @@ def _read(source: Path, parameters: dict[str, object]) -> tuple[list[str], Reads
     missing = [name for name in parameters if not re.search(rf"^{name}\b.*=", code, re.MULTILINE)]
     if missing:
         raise UserError(f"{source}: its parameters cell does not set {', '.join(missing)}; set each there.")
-    return [f"{cell.cell_type} {''.join(cell.source)}" for cell in notebook.cells], notebook.metadata.reads
+    return [f"{cell.cell_type} {''.join(cell.source)}" for cell in notebook.cells]
 
 
 def run_jobs(jobs: list[Job], force: bool, arguments: list[str]) -> int:

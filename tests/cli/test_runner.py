@@ -54,23 +54,33 @@ def test_runs_then_skips_then_reruns_only_what_changed(study: Copy):
 @pytest.mark.parametrize(
     ("reads", "there", "again"),
     [
-        ("none", "results/mine/a-run", False),
-        ("systems", "results/mine/a-run", False),  # a run that is no system's
-        ("corpus", "results/mine/a-run", True),
-        ("corpus", "data/runs/conll04/a-run", False),
-        ("published", "data/runs/conll04/a-run", True),
+        ({}, "results/mine/svm-a-run", False),
+        ({"families": ("svm",)}, "results/mine/svm-a-run", False),  # a run that is no system's
+        ({"families": ("svm",), "ablations": True}, "results/mine/svm-a-run", True),
+        ({"families": ("bert",), "ablations": True}, "results/mine/svm-a-run", False),
+        ({"families": ("svm",), "ablations": True}, "data/runs/conll04/svm-a-run", False),
+        ({"families": ("svm",), "ablations": True, "published": True}, "data/runs/conll04/svm-a-run", True),
     ],
 )
 def test_a_notebook_is_run_again_when_there_are_other_runs_of_those_that_it_reads(
     tmp_path, monkeypatch, reads, there, again
 ):
     monkeypatch.setattr(runner, "PUBLISHED_RUNS", tmp_path / "data" / "runs")
-    parameters = {"profile": "sample"}
-    job = runner.Job(Path("06_x.ipynb"), "mine", tmp_path / "results", parameters, "", runner.Reads(runs=reads))
+    job = runner.Job(Path("06_x.ipynb"), "mine", tmp_path / "results", {}, "", runner.Reads(**reads))
     before = job.inputs()
     (tmp_path / there).mkdir(parents=True)
     (tmp_path / there / "run.json").write_text("{}")
     assert (job.inputs() != before) == again
+
+
+@pytest.fixture
+def planning(study: Copy, monkeypatch) -> Copy:
+    """A copy of the study of which `plan` in this process is."""
+    monkeypatch.setattr(runner, "NOTEBOOKS", study.root / "notebooks")
+    monkeypatch.setattr(runner, "PACKAGE", study.root / "tacred_utils")
+    monkeypatch.setattr(runner, "_fetch", lambda corpus, data: None)
+    yield study
+    runner._folder_digest.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -78,39 +88,28 @@ def test_a_notebook_is_run_again_when_there_are_other_runs_of_those_that_it_read
     [("metrics/counts.py", True), ("notebook/study.mplstyle", True), ("cli/site/style.css", False),
      ("models/svm.py", False), ("sample/grammar.py", False)],
 )  # fmt: skip
-def test_a_notebook_is_run_again_when_a_room_that_it_reads_changes(study: Copy, monkeypatch, changed, again):
-    study.notebook("01_one.ipynb", "x = 1", reads={"rooms": ["metrics"], "runs": "none", "data": []})
-    monkeypatch.setattr(runner, "NOTEBOOKS", study.root / "notebooks")
-    monkeypatch.setattr(runner, "PACKAGE", study.root / "tacred_utils")
-    monkeypatch.setattr(runner, "_fetch", lambda corpus, data: None)
+def test_a_notebook_is_run_again_when_a_room_that_it_reads_changes(planning: Copy, changed, again):
+    planning.notebook("01_one.ipynb", "x = 1")
+    (planning.root / "tacred_utils" / "cli" / "reads.toml").write_text('[01]\nrooms = ["metrics"]\n')
     given = []
     for text in ("", "# changed"):
-        file = study.root / "tacred_utils" / changed
-        file.write_text(text)
+        (planning.root / "tacred_utils" / changed).write_text(text)
         runner._folder_digest.cache_clear()
         given += [job.given for job in plan(parse(["run", "--corpus", "kbp37"]))]
-    runner._folder_digest.cache_clear()
     assert len(given) == 2 and (given[0] != given[1]) == again
-
-
-def test_a_misspelt_declaration_is_told(study: Copy):
-    study.notebook("01_one.ipynb", "x = 1", reads={"rooms": ["metric"]})
-    with pytest.raises(UserError, match=r"01_one.ipynb: is no readable notebook \(Invalid enum value 'metric'"):
-        runner._read(study.root / "notebooks" / "01_one.ipynb", {})
 
 
 @pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("[0-9]*.ipynb")), ids=lambda path: path.stem)
 def test_a_notebook_declares_every_room_that_it_imports(path: Path):
-    cells, reads = runner._read(path, {})
-    imported = set(re.findall(r"^(?:code )?(?:from|import) tacred_utils\.(\w+)", "\n".join(cells), re.MULTILINE))
-    assert imported <= {*runner.ALWAYS, *reads.rooms}
+    code = "\n".join(runner._cells(path, {}))
+    imported = set(re.findall(r"^(?:code )?(?:from|import) tacred_utils\.(\w+)", code, re.MULTILINE))
+    assert imported <= {*runner.ALWAYS, *runner.load_reads()[path.name[:2]].rooms}
 
 
-def test_what_a_profile_covers_is_run_corpus_by_corpus_and_what_is_said_of_all_once_at_the_end(study, monkeypatch):
-    monkeypatch.setattr(runner, "NOTEBOOKS", study.root / "notebooks")
-    monkeypatch.setattr(runner, "_fetch", lambda corpus, data: None)
-    study.notebook("02_one.ipynb", "x = 1", reads={"runs": "none"})
-    study.notebook("10_all.ipynb", "x = 1")
+def test_what_a_profile_covers_is_run_corpus_by_corpus_and_what_is_said_of_all_once_at_the_end(planning: Copy):
+    planning.notebook("02_one.ipynb", "x = 1")
+    planning.notebook("10_all.ipynb", "x = 1")
+    (planning.root / "tacred_utils" / "cli" / "reads.toml").write_text("[10]\nonce = true\n")
     options = parse(["run"])
     options.results = PUBLISHED_RUNS
     jobs = [(job.number, job.corpus, job.parameters["profile"]) for job in plan(options)]
@@ -304,7 +303,7 @@ def test_a_damaged_stamp_counts_for_nothing_and_other_damaged_files_are_named(st
     study.notebook("01_one.ipynb", "x = 1")
     source, stamp = study.root / "notebooks" / "01_one.ipynb", tmp_path / "stamps" / "x" / "01.json"
     stamp.parent.mkdir(parents=True)
-    job, whole = runner.Job(source, "x", tmp_path, {}, "", runner.Reads(runs="none")), source.read_text()
+    job, whole = runner.Job(source, "x", tmp_path, {}, "", runner.Reads()), source.read_text()
     good = {"inputs": job.inputs(), "outputs": {}, "seconds": 1.0}
     stamp.write_text(json.dumps(good))
     assert job.is_current()
@@ -314,7 +313,7 @@ def test_a_damaged_stamp_counts_for_nothing_and_other_damaged_files_are_named(st
     for content in ("[]", "{}", "null", whole[:100], '{"cells": [1]}'):
         source.write_text(content)
         with pytest.raises(UserError, match="01_one.ipynb: is no readable notebook"):
-            runner._read(source, {})
+            runner._cells(source, {})
     for content in (b"[]", b"null", b"{", b'{"a": 1}', b"\xff"):
         (tmp_path / "manifest.json").write_bytes(content)
         with pytest.raises(UserError, match=r"manifest\.json: is damaged"):
