@@ -262,19 +262,17 @@ def runs_list(options: argparse.Namespace) -> None:
 def runs_publish(options: argparse.Namespace) -> None:
     """Copy the runs that the notebooks show, without weights, to data/runs, and renew the README's results."""
     from tacred_utils.cli import readme
-    from tacred_utils.runs.experiments import experiment_of, publishes_log_probs
-    from tacred_utils.runs.publish import publish
-    from tacred_utils.runs.store import find_runs
+    from tacred_utils.runs.catalog import load_catalogs
+    from tacred_utils.runs.experiments import publishes_log_probs
+    from tacred_utils.runs.publish import publish, publish_rows
 
-    shown = [
-        run
-        for run in find_runs(options.results, options.corpus)
-        if run.profile != "smoke"
-        and not run.info["corpus"]["synthetic"]
-        and experiment_of(run, run.profile, run.corpus)
-    ]
-    for folder in publish(shown, options.to, publishes_log_probs):
-        print(folder)
+    for catalog in load_catalogs([(options.results, options.corpus)]).values():
+        frame = catalog.frame[catalog.frame.experiment.notna() & (catalog.frame.profile != "smoke")]
+        if not len(frame) or catalog.facts["synthetic"]:
+            continue
+        for folder in publish(frame.run.tolist(), options.to, publishes_log_probs):
+            print(folder)
+        print(publish_rows(frame.run.iloc[0], options.to, options.data_dir))
     if options.to == PUBLISHED_RUNS:
         readme.refresh()
 

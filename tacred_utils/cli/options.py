@@ -119,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     _score_options(_add(commands, "score", "Print every score of a file of predictions."))
     _predict_options(_add(commands, "predict", "Answer one sentence with the model that a run kept."))
     _data_commands(_group(commands, "data", "Check, make or get a corpus."), where, data_dir)
-    _runs_commands(_group(commands, "runs", "List or publish runs."), results)
+    _runs_commands(_group(commands, "runs", "List or publish runs."), results, data_dir)
     command = _add(commands, "report", "Write a static site of the executed notebooks.", results, data_dir)
     command.add_argument("--out", type=path, metavar="DIR", help="where the site goes (default: results/report/)")
     return parser
@@ -208,10 +208,10 @@ def _data_commands(data, where: argparse.ArgumentParser, data_dir: argparse.Argu
     command.add_argument("name")
 
 
-def _runs_commands(runs, results: argparse.ArgumentParser) -> None:
+def _runs_commands(runs, results: argparse.ArgumentParser, data_dir: argparse.ArgumentParser) -> None:
     command = _add(runs, "list", "List the finished runs below a results folder.", results, does="runs_list")
     command.add_argument("--corpus", metavar="NAME")
     about = "Copy the runs that the notebooks show, without weights, and renew the README's results."
-    command = _add(runs, "publish", about, results, does="runs_publish")
+    command = _add(runs, "publish", about, results, data_dir, does="runs_publish")
     command.add_argument("--corpus", metavar="NAME")
     command.add_argument("--to", type=path, default=PUBLISHED_RUNS, metavar="DIR", help="default: data/runs/")

@@ -5,7 +5,6 @@ import os
 import shlex
 import shutil
 import warnings
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -32,11 +31,11 @@ from tacred_utils.models import processes
 from tacred_utils.notebook import figures, manifest, tables
 from tacred_utils.notebook.findings import LEGEND, Lead, finding
 from tacred_utils.paper import measures
-from tacred_utils.runs.catalog import Missing, RunCatalog, SystemAnswers, load_catalogs
+from tacred_utils.runs.catalog import Missing, RunCatalog, SystemAnswers, elsewhere, load_catalogs
 from tacred_utils.runs.data import load_corpus
 from tacred_utils.runs.experiments import Experiment, arguments, experiment_of, load_experiments
 from tacred_utils.runs.profile import checked_seeds, load_profile
-from tacred_utils.runs.store import Run, Spec, find_runs, git_commit, is_done
+from tacred_utils.runs.store import Run, Spec, git_commit, is_done
 from tacred_utils.runs.train import train
 
 SCREEN = 140  # pixels an inch of a figure on a screen: 8 pt type then reads like the prose around it
@@ -142,25 +141,15 @@ class Study:
 
     @property
     def lacking(self) -> str:
-        """One sentence where runs are not there: the command that says how to get them."""
+        """Where runs are not there: the command that says how to get them, and which lie under another profile."""
         seeds = {"seeds": None if self.seeds == self.profile.seeds else ",".join(map(str, self.seeds))}
         options = self._options | seeds
         given = " ".join(f"--{name} {shlex.quote(str(value))}" for name, value in options.items() if value)
+        others = elsewhere(dict.fromkeys([self.results, PUBLISHED_RUNS]), self.corpus, self.profile.name)
         return (
             f"Runs that it reads are missing below {self.results}: `python -m tacred_utils plan {given}` prints, "
-            f"one a line, the commands that train them.{self._others}"
+            f"one a line, the commands that train them.{others}"
         )
-
-    @property
-    def _others(self) -> str:
-        """Where runs lie there of another corpus or profile, a sentence on those that are most."""
-        runs = [run.info for run in find_runs(self.results)] if self.results.is_dir() else []
-        there = Counter((info["profile"], info["corpus"]["name"]) for info in runs)
-        del there[self.profile.name, self.corpus.name]
-        if not there:
-            return ""
-        [((profile, corpus), number)] = there.most_common(1)
-        return f" {number} others lie there: profile = {json.dumps(profile)} and corpus = {json.dumps(corpus)} read them."
 
     @property
     def _options(self) -> dict[str, object]:

@@ -5,6 +5,7 @@ or on a corpus before and after an edit, stand in two catalogues.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -16,6 +17,7 @@ import pandas as pd
 from tacred_utils.corpora.example import Corpus
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.labels import NO_RELATION, SCORED, order_labels
+from tacred_utils.ground.paths import ROOT
 from tacred_utils.metrics.composed import both_answers, compose, p_relation
 from tacred_utils.metrics.counts import as_scored
 from tacred_utils.runs.experiments import changed_settings, experiment_of, settings_under
@@ -110,12 +112,12 @@ def load_catalogs(
 ) -> dict[str, RunCatalog]:
     """The finished runs below folders by corpus, of one corpus where the folder comes with its name.
 
-    Of a corpus that is given as text only the runs on that very data count; a subset of it stands under a name of its own,
-    such as `conll04-subset`. Of any other corpus the runs on the largest version count. A run that occurs twice counts
-    once: the newest version of its family, then the first folder. Runs are matched to experiments under `profile`, or
-    else each under its own; those of families and variants that this version of the study does not know are left out.
+    Of a corpus that is given as text only the runs on that very data count; a subset beside the whole stands as
+    `conll04-subset`. Of any other corpus the runs on the largest version count. A run that occurs twice counts once: the
+    newest version of its family, then the first folder. Runs are matched to experiments under `profile`, or else each
+    under its own; those of families and variants that this version of the study does not know are left out.
     """
-    given = {_digests(text.digests): text for text in reversed(list(texts))}
+    given = {_digests(text.digests): text for text in sorted(texts, key=lambda text: bool(text.subset))}
     names = {text.name for text in given.values()}
     rows = [row for run in _runs(folders) if (row := _row(run, profile)) is not None]
     frame, found = pd.DataFrame(rows), {}
@@ -123,11 +125,42 @@ def load_catalogs(
         largest = part.data[part["rows"].idxmax()]
         for data in [data for data in given if data in set(part.data)] if corpus in names else [largest]:
             text, kept = given.get(data), part[part.data == data]
-            name = f"{corpus}-subset" if text and text.subset else corpus
+            name = f"{corpus}-subset" if corpus in found and text.subset else corpus
+            if name in found:  # of two corpora of one name the first
+                continue
             kept = kept.sort_values(["version", "profile"], ascending=[False, True], kind="stable")
             kept = kept.drop_duplicates(IDENTITY).sort_values(IDENTITY).reset_index(drop=True)
             found[name] = RunCatalog(name, kept, text, int((part.data != data).sum()))
     return found
+
+
+def elsewhere(folders: Iterable[Path], corpus: Corpus, profile: str) -> str:
+    """Sentences on the runs of a folder that a study on this corpus under this profile does not read, and what does.
+
+    Of each folder those of one corpus and profile that are most, and those of other data under this corpus' name.
+    """
+    said = []
+    for place, folder in enumerate(folders):
+        others, outdated = Counter(), 0
+        for run in _runs([(folder, None)]):
+            if (run.profile, run.corpus) != (profile, corpus.name):
+                others[run.profile, run.corpus] += 1
+            else:
+                outdated += run.info["corpus"]["sha256"] != corpus.digests
+        if outdated:
+            said.append(f" {outdated} below {folder} are of other data than what is loaded, and not read.")
+        for (other, name), number in others.most_common(1):
+            parameters = {"profile": other, "corpus": name} | ({"results": portable(folder)} if place else {})
+            words = ", ".join(f"{key} = {json.dumps(value)}" for key, value in parameters.items())
+            said.append(
+                f" {number} others lie {f'below {portable(folder)}' if place else 'there'}: {words} reads them."
+            )
+    return "".join(said)
+
+
+def portable(path: Path) -> str:
+    """A path as parameters of a notebook write it: relative to the study's root where it lies below it."""
+    return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else str(path)
 
 
 def _runs(folders: Iterable[tuple[Path, str | None]]) -> list[Run]:
