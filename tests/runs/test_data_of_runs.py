@@ -77,7 +77,7 @@ def test_one_rule_says_which_experiment_a_run_belongs_to(tmp_path):
     assert experiments.experiment_of(plain, "open", "tiny") == experiments.load_experiments()[0]
     assert experiments.experiment_of(own, "open", "tiny") is None and not experiments.is_headline(own)
     frame = load_catalogs([(tmp_path, None)])["tiny"].frame.set_index("changed")
-    assert frame.system.to_dict() == {"{}": experiments.load_experiments()[0].system, '{"c": 7.0}': ""}
+    assert frame.system.to_dict() == {"{}": "SVM, our features", '{"c": 7.0}': ""}
     catalog = load_catalogs([(tmp_path, None)])["tiny"]
     assert catalog.system("svm joint c=7.0").runs == [own] and catalog.system("svm joint").runs == [plain]
     assert catalog.system("svm joint c=0.5").runs == [plain], "what the profile has anyway changes nothing"
