@@ -407,6 +407,22 @@ def test_every_pair_of_entities_is_answered_as_a_table_or_as_json(trained, tagge
         predict_pairs(trained("svm"), "Ann slept .")
 
 
+def test_a_run_without_types_is_asked_about_every_pair(trained, tagged):
+    gone = {"stanford_pos": None, "stanford_ner": None, "subj_type": UNTYPED, "obj_type": UNTYPED}
+    plain = Corpus("plain", *([replace(row, **gone) for row in CORPUS.split(s)] for s in SPLITS))
+    answers = predict_pairs(trained("svm", given=plain), "Ann of Oslo met Bob .")
+    assert len(answers) == 6 and {answer.example.subj_type for answer in answers} == {UNTYPED}
+
+
+@pytest.mark.parametrize("tag, known, name", [
+    ("PERSON", ["Loc", "Org", "Other", "Peop"], "Peop"), ("GPE", ["Loc", "Org"], "Loc"), ("NORP", ["Loc", "Other"], "Other"),
+    ("GPE", ["LOCATION", "PERSON"], "LOCATION"), ("GPE", ["CITY", "COUNTRY", "LOCATION"], "COUNTRY"),
+    ("CARDINAL", ["DATE", "NUMBER"], "NUMBER"), ("Peop", ["Peop"], "Peop"), ("GPE", ["TITLE"], None), ("O", ["MISC"], None),
+])  # fmt: skip
+def test_an_entity_is_called_as_the_corpus_calls_it(tag, known, name):
+    assert module._named(tag, known) == name
+
+
 def test_without_spacy_entities_have_to_be_named(trained, capsys):
     with pytest.raises(
         UserError, match="--subject, --object: are not named; name them; or install .* .spaCy is missing"
