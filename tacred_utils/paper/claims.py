@@ -133,7 +133,8 @@ def judge(claim: Claim, evidence: Iterable[Evidence]) -> Verdict:
     """The verdict on a claim.
 
     The claim's own setting, the paper and TACRED, refutes it; so do two independent corpora where the claim is a
-    general one. One corpus alone, or other corpora on a claim about TACRED, give "not supported on …". It is supported
+    general one. One corpus alone, or other corpora on a claim about TACRED, give "not supported on …", unless its own
+    setting bears the claim out. It is supported
     where its own setting or two corpora bear it out, no source speaks against it or leaves it open, and, if it is a
     general claim, no run that was asked for is missing.
     """
@@ -153,7 +154,7 @@ def judge(claim: Claim, evidence: Iterable[Evidence]) -> Verdict:
     worst = _least_in_range(refuting)
     if claim.general and len(against) > 1 and FOR not in own.values():
         return Verdict(NOT_SUPPORTED, f"{_sentence(worst)[:-1]}; so say {_and(against)}.")
-    if against and not own:
+    if against and FOR not in own.values():
         return Verdict(f"not supported on {_and(against)}", _sentence(worst))
     bearing = [source for source, outcome in said.items() if outcome == FOR]
     enough = own or claim.general and len(bearing) > 1

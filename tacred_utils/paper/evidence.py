@@ -22,12 +22,13 @@ from sklearn.metrics import cohen_kappa_score
 from tacred_utils.corpora.revisions import read_patch
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.files import atomic_path, read_bytes, write_text
-from tacred_utils.ground.labels import NO_RELATION
+from tacred_utils.ground.labels import NO_RELATION, order_labels
 from tacred_utils.ground.paths import DATA
 from tacred_utils.metrics import counts
 from tacred_utils.metrics.estimates import ROWS, Estimate, resample
 from tacred_utils.paper import measures, published
 from tacred_utils.paper.published import PAPER_BERT
+from tacred_utils.runs.store import git_commit
 
 FOLDER = DATA / "evidence"
 TRIVIAL, OTHERS = "always no_relation", "mean of the eight others"
@@ -63,6 +64,14 @@ def estimate(score: str, system: str, minus: str = "", labels: str = "TACRED") -
     raise KeyError(f"{score} of {system}{f' minus {minus}' if minus else ''} under {labels}'s labels")
 
 
+def counts_of(system: str) -> counts.ConfusionCounts:
+    """Every score of a published system by TACRED's labels follows from its counts."""
+    cells = table("confusion")
+    labels = order_labels([*cells.gold, *cells.answer])
+    codes = (pd.Index(labels).get_indexer(cells[side]) for side in ("gold", "answer"))
+    return counts.count_cells(*codes, cells[system].to_numpy(float), labels)
+
+
 def compute(data_dir: Path) -> dict[str, pd.DataFrame]:
     """Every table by name, from the published files below a data folder. Raises `UserError` where one is missing."""
     if absent := published.missing_files(data_dir):
@@ -84,24 +93,25 @@ def compute(data_dir: Path) -> dict[str, pd.DataFrame]:
     return {name: make().round(DIGITS) for name, make in makers.items()}
 
 
-def write(data_dir: Path, commit: str, folder: Path = FOLDER) -> list[Path]:
+def write(data_dir: Path, folder: Path = FOLDER) -> list[Path]:
     """Write all tables, and sources.json with the digest of each file that they come from and the study's commit.
 
     All files have to be there (else `UserError`), so that no table is ever replaced by one that knows less.
     """
-    tables, files = compute(data_dir), {*published.SYSTEMS.values(), *published.PATCHES.values()}
-    paths = []
+    tables, paths = compute(data_dir), []
     for name, frame in tables.items():
         with atomic_path(folder / f"{name}.csv") as temporary:
             frame.to_csv(temporary, index=False, quoting=csv.QUOTE_MINIMAL, lineterminator="\n")
         paths.append(folder / f"{name}.csv")
-    digests = {file: hashlib.sha256(read_bytes(data_dir / file)).hexdigest() for file in sorted(files)}
+    files = sorted({*published.SYSTEMS.values(), *published.PATCHES.values(), published.NOTEBOOK})
+    here = [file for file in files if (data_dir / file).is_file()]
+    digests = {file: hashlib.sha256(read_bytes(data_dir / file)).hexdigest() for file in here}
     sources = {
         "tacrev": "https://github.com/DFKI-NLP/tacrev (Alt et al. 2020; MIT)",
         "retacred": "https://github.com/gstoica27/Re-TACRED (Stoica et al. 2021)",
         "authors": "https://github.com/analystuom/Relation-Extraction-on-TACRED-Dataset, notebooks/BERT.ipynb",
     }
-    facts = {"commit": commit, "sources": sources, "sha256": digests}
+    facts = {"commit": git_commit(), "sources": sources, "sha256": digests}
     write_text(folder / "sources.json", msgspec.json.format(msgspec.json.encode(facts), indent=1).decode() + "\n")
     _table.cache_clear()
     return [*paths, folder / "sources.json"]

@@ -33,7 +33,7 @@ SYSTEMS = {
     PAPER_BERT: "authors/bert_joint_test.jsonl",
 }
 _GOLD = SYSTEMS["BiLSTM + BERT, masked"]  # carries ids and gold labels; the .txt files follow its order
-_NOTEBOOK = "authors/BERT.ipynb"  # where the paper's authors print what bert_joint_test.jsonl holds
+NOTEBOOK = "authors/BERT.ipynb"  # where the paper's authors print what bert_joint_test.jsonl holds
 PATCHES = {"TACREV": "tacrev/patch/test_patch.json", "Re-TACRED": "retacred/test_id2label.json"}  # of the test split
 
 
@@ -95,7 +95,7 @@ def literature(corpus: str, labels: Sequence[str] | None = None) -> pd.DataFrame
 def missing_files(data_dir: Path, files: Iterable[str] = (*SYSTEMS.values(), *PATCHES.values())) -> str:
     """One sentence that says which published files to get, and how; empty if all are there."""
     here = {file for file in files if (Path(data_dir) / file).is_file()}
-    if (Path(data_dir) / _NOTEBOOK).is_file():
+    if (Path(data_dir) / NOTEBOOK).is_file():
         here.add(SYSTEMS[PAPER_BERT])
     if not (absent := [file for file in files if file not in here]):
         return ""
@@ -122,7 +122,7 @@ def system_predictions(data_dir: Path) -> pd.DataFrame:
 def _system(data_dir: Path, file: str, gold: pd.DataFrame) -> list[str]:
     path = data_dir / file
     if not path.is_file():
-        return _from_notebook(data_dir / _NOTEBOOK, gold)
+        return _from_notebook(data_dir / NOTEBOOK, gold)
     if path.suffix == ".txt":
         return read_predictions(path, data_dir / _GOLD).label_pred.tolist()
     frame = read_predictions(path).set_index("id").reindex(gold.id)

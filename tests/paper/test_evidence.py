@@ -5,7 +5,6 @@ import json
 import pytest
 
 from tacred_utils.ground.errors import UserError
-from tacred_utils.metrics import counts
 from tacred_utils.paper import evidence, published
 from tacred_utils.paper.published import PAPER_BERT
 
@@ -36,27 +35,17 @@ def test_a_change_in_what_is_kept_is_found(files, tmp_path):
 
 def test_without_the_files_nothing_is_written_and_the_page_says_so(tmp_path):
     with pytest.raises(UserError, match="data get"):
-        evidence.write(tmp_path, "0000000", tmp_path / "evidence")
+        evidence.write(tmp_path, tmp_path / "evidence")
     assert not (tmp_path / "evidence").exists()
     assert "keeps in data/evidence" in evidence.said_of(tmp_path)
 
 
 def test_confusion_counts_give_every_score_back():
-    cells = evidence.table("confusion")
     for name in published.SYSTEMS:
-        counted = counts.count_cells(*_codes(cells), cells[name].to_numpy(float), _labels(cells))
-        assert cells[name].sum() == 15_509
+        counted = evidence.counts_of(name)
+        assert counted.gold.sum() == 15_509 and len(counted.labels) == 42
         for score in ("micro_f1", "macro_f1", "detection_f1", "classification_accuracy"):
             assert evidence.estimate(score, name).value == pytest.approx(float(counted.scores()[score]), abs=1e-6)
-
-
-def _labels(cells):
-    return sorted(set(cells.gold) | set(cells.answer))
-
-
-def _codes(cells):
-    places = {label: place for place, label in enumerate(_labels(cells))}
-    return cells.gold.map(places).to_numpy(), cells.answer.map(places).to_numpy()
 
 
 def test_differences_are_found_either_way_round():
