@@ -9,7 +9,7 @@ from typing import ClassVar
 import msgspec
 
 from tacred_utils.ground.files import digest
-from tacred_utils.ground.labels import NO_RELATION, SPLITS, TASKS, order_labels
+from tacred_utils.ground.labels import NO_RELATION, SPLITS, TASKS, order_labels, task_classes, task_label
 from tacred_utils.ground.paths import DATA
 
 COLUMNS = ("stanford_pos", "stanford_ner", "stanford_head", "stanford_deprel")
@@ -103,8 +103,14 @@ class Corpus:
 
     @cached_property
     def tasks(self) -> tuple[str, ...]:
-        """The tasks this corpus allows: without the negative label there is nothing to detect."""
-        return TASKS if NO_RELATION in self.labels else ("relation_only",)
+        """The tasks this corpus allows: without the negative label there is nothing to detect, and one class is no choice."""
+        allowed = TASKS if NO_RELATION in self.labels else ("relation_only",)
+        return tuple(task for task in allowed if len(self.trained(task)) > 1)
+
+    def trained(self, task: str) -> set[str]:
+        """The classes of a task that training has rows of."""
+        found = {task_label(task, example.relation) for example in self.train}
+        return found & {*task_classes(task, self.labels)}
 
     @cached_property
     def digests(self) -> dict[str, str]:

@@ -19,7 +19,7 @@ import pandas as pd
 from tacred_utils.corpora.example import Corpus
 from tacred_utils.ground.errors import UserError, exhausted
 from tacred_utils.ground.files import write_bytes, write_text
-from tacred_utils.ground.labels import NO_RELATION, SCORED, SPLITS, TASKS, task_classes, task_label
+from tacred_utils.ground.labels import NO_RELATION, SCORED, SPLITS, TASKS, task_classes
 from tacred_utils.metrics.counts import task_scores
 from tacred_utils.models import processes
 from tacred_utils.models.families import family
@@ -110,17 +110,17 @@ def _check_task(spec: Spec, corpus: Corpus) -> None:
     known_family(spec.family)
     if spec.task not in TASKS:
         raise UserError(f"--task {spec.task}: unknown; choose one of {', '.join(TASKS)}.")
-    if spec.task not in corpus.tasks:
+    if spec.task in corpus.tasks:
+        return
+    if spec.task != "relation_only" and NO_RELATION not in corpus.labels:
         raise UserError(
             f"--task {spec.task}: corpus {corpus.name} has no label {NO_RELATION}; only relation_only can be trained on it."
         )
-    known = {task_label(spec.task, example.relation) for example in corpus.train} & set(
-        task_classes(spec.task, corpus.labels)
+    trained = ", ".join(sorted(corpus.trained(spec.task)))
+    raise UserError(
+        f"--task {spec.task}: the training split of {corpus.name} has {trained or 'no relation'} alone to choose from; it "
+        "needs two classes."
     )
-    if len(known) < 2:
-        raise UserError(
-            f"--task {spec.task}: the training split of {corpus.name} has {len(known)} class to choose from; it needs two."
-        )
 
 
 def _train(spec: Spec, corpus: Corpus, folder: Path, profile: str, keep_model: bool) -> None:

@@ -161,7 +161,6 @@ def test_labels_that_training_lacks_are_allowed_and_reported():
         "c", {"train": [example("x")], "dev": [example("y")], "test": [example("z", "per:age")]}, "folder"
     )
     assert corpus.notes == ["labels that training lacks: per:age"] and corpus.labels == ["per:age", "per:title"]
-    assert corpus.tasks == ("relation_only",)  # no no_relation in it
 
 
 def test_one_constant_type_counts_as_none():
