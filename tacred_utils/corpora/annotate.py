@@ -4,9 +4,11 @@ One sentence at a time, as it was split into words: so neither batches nor threa
 is imported only here, and only when something is to be predicted.
 """
 
+import gzip
 import importlib.metadata
 import importlib.util
 import os
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -109,16 +111,23 @@ def _filled(corpus: Corpus, missing: list[str], columns: dict[tuple[str, ...], C
 
 
 def _places(folder: Path, sentences: Sequence[list[str]]) -> list[Path]:
-    """Where the columns of these sentences by this model may lie: beside the corpus, or here if it is read-only."""
-    key = digest(msgspec.json.encode([ANNOTATOR, SHA256, sentences]))
-    return [place / f"columns-{key[:16]}.json" for place in (folder, DATA / "columns")]
+    """Where the columns of these sentences by this model may lie: beside the corpus, here if that is read-only, or shipped
+    with the study: another processor may round otherwise and flip a tag, which would make it other data.
+    """
+    name = f"columns-{digest(msgspec.json.encode([ANNOTATOR, SHA256, sentences]))[:16]}.json"
+    return [folder / name, DATA / "columns" / name, DATA / "columns" / f"{name}.gz"]
 
 
 def _read(path: Path) -> list[Columns] | None:
     """The columns in a file, or None if there is none or it is not whole."""
     if not path.is_file():
         return None
-    checksum, _, body = read_bytes(path).partition(b"\n")
+    data = read_bytes(path)
+    try:
+        data = gzip.decompress(data) if path.suffix == ".gz" else data
+    except (OSError, EOFError, zlib.error):
+        return None
+    checksum, _, body = data.partition(b"\n")
     if checksum != digest(body).encode():
         return None
     return [
@@ -128,7 +137,7 @@ def _read(path: Path) -> list[Columns] | None:
 
 
 def _write(places: Sequence[Path], columns: list[Columns]) -> None:
-    beside, here = places
+    beside, here, _ = places
     may_write = os.access(beside.parent, os.W_OK) and beside.parent.stat().st_mode & 0o222  # root may write anywhere
     body = msgspec.json.encode(columns)
     write_bytes(beside if may_write else here, digest(body).encode() + b"\n" + body)

@@ -160,3 +160,9 @@ def test_data_annotate_makes_them_once_and_leaves_published_corpora_alone(tmp_pa
     assert "stays as it was published" in capsys.readouterr().err
     assert main(["data", "annotate", "--corpus", "tacred_sample", "--data-dir", str(data_dir)]) == 0
     assert "nothing is predicted" in capsys.readouterr().out
+
+
+def test_the_main_corpus_has_its_columns_without_spacy(data_dir, monkeypatch):
+    monkeypatch.setattr(annotate, "lacking", lambda: "spaCy is missing")
+    corpus = load_corpus("redocred_small", data_dir)
+    assert corpus.annotator == annotate.ANNOTATOR and {*COLUMNS} <= corpus.columns
