@@ -25,6 +25,11 @@ class Loss:
     weights: torch.Tensor  # (K,)
     prior: torch.Tensor  # (K,); zeros change nothing
     focal: float = 0.0  # 0 changes nothing
+    weighted_mean: bool = False  # whether a mean divides by weights and not by rows
+
+    def size(self, target: torch.Tensor) -> torch.Tensor | int:
+        """What the loss of rows of these classes (B,) is divided by for their mean."""
+        return self.weights[target].sum() if self.weighted_mean else len(target)
 
     def __call__(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """(B, K) logits, (B,) classes → a scalar"""
@@ -40,7 +45,7 @@ def loss_of(target: np.ndarray, classes: int, settings: TrainingSettings, device
     weights = class_weights(target, classes, settings.balance)
     prior = settings.prior * np.log(class_shares(target, classes))
     parts = (torch.tensor(values, dtype=torch.float32, device=device) for values in (weights, prior))
-    return Loss(*parts, settings.focal)
+    return Loss(*parts, settings.focal, settings.weighted_mean)
 
 
 def optimizer_of(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:

@@ -63,6 +63,7 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     redraw: bool = False  # draw the under-sampled no_relation rows anew for every epoch, so that all are seen in time
     upsample: Annotated[float, Meta(ge=0, le=1)] = 0.0  # repeat rows up to N^(1-u) · (largest relation's N)^u a class
     balance: Annotated[float, Meta(ge=0, le=1)]  # loss weight of a class: N^-balance, with mean 1 over the rows
+    weighted_mean: bool = False  # divide a batch's loss by the sum of its weights (PyTorch's mean), not by its rows
     focal: Annotated[float, Meta(ge=0)] = 0.0  # a row's loss times (1 - p)^focal, p of its label (Lin et al. 2017)
     prior: Annotated[float, Meta(ge=0)] = (
         0.0  # training adds prior · log share of a class to its logit (Menon et al. 2021)
@@ -145,6 +146,7 @@ class TransformerSettings(TrainingSettings, frozen=True, kw_only=True, forbid_un
     extra_layer: bool  # one more transformer encoder layer on top
     head_dim: Annotated[int, Meta(ge=0)]  # hidden layer with ReLU; 0: linear
     dropout: Annotated[float, Meta(ge=0, lt=1)]  # of the extra layer and of the head
+    hidden_dropout: bool = True  # a second dropout after the head's hidden layer; the paper's Figure 2 has none
     max_pieces: Annotated[int, Meta(ge=16)]  # word pieces; beyond, a window keeps both entities
     defects: list[
         Defect

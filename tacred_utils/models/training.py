@@ -227,14 +227,16 @@ class _Trainer(Trainer):
     def weighted_loss(
         self, outputs: dict, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None
     ) -> torch.Tensor:
-        """Σ loss over rows / rows of the whole step: accumulated batches give the gradient of one.
+        """Σ loss over rows / rows of the whole step: accumulated batches give the gradient of one. A weighted mean is
+        each batch's own, as in PyTorch; where several make a step, each counts by its rows.
 
         Raises `UserError` when that is no number (on a GPU up to `CHECK_EVERY` steps later): no step mends the weights.
         """
         total, step, every = self.loss(outputs["logits"].float(), labels), self.state.global_step + 1, CHECK_EVERY
         if step % every[self.args.device.type] == 0 and not torch.isfinite(total):
             raise self.lost(f"the loss is {total.item()}", step)
-        return total / (len(labels) if num_items_in_batch is None else num_items_in_batch)
+        rows = len(labels) if num_items_in_batch is None else num_items_in_batch
+        return total / self.loss.size(labels) * len(labels) / rows if self.loss.weighted_mean else total / rows
 
     def lost(self, what: str, step: int) -> UserError:
         """What is no number, in which step (counted from 1), and what to lower."""
@@ -260,7 +262,7 @@ class _Trainer(Trainer):
         if not np.isfinite(logits).all():
             raise self.lost(f"answers on {split} are no numbers", self.state.global_step)
         on_device = tensors({"logits": logits, "target": data.target[rows]}, self.args.device)
-        loss = self.loss(**on_device).item() / len(rows)
+        loss = self.loss(**on_device).item() / float(self.loss.size(on_device["target"]))
         predicted = [seen[index] for index in logits.argmax(axis=1)]
         found = task_scores(self.data.task, [data.gold[row] for row in rows], predicted, seen)
         share = predicted.count(NO_RELATION) / len(predicted)

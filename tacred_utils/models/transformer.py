@@ -54,7 +54,8 @@ class Classifier(nn.Module):
             self.kinds = nn.Embedding(len(encoder.types) + 2, settings.type_dim)
             joined += 2 * settings.type_dim
         self.hidden_piece = encoder.tokenizer.mask_token_id or encoder.tokenizer.unk_token_id or 0
-        self.head = head(joined, 0 if self.channels else settings.head_dim, classes, settings.dropout)
+        hidden = 0 if self.channels else settings.head_dim
+        self.head = head(joined, hidden, classes, settings.dropout, settings.hidden_dropout)
 
     def forward(
         self, input_ids: torch.Tensor, lengths: torch.Tensor, subject: torch.Tensor, object: torch.Tensor,
@@ -105,13 +106,12 @@ def added_layer(width: int, heads: int, dropout: float) -> nn.TransformerEncoder
     return nn.TransformerEncoderLayer(width, heads, FEED_FORWARD * width, dropout, batch_first=True)
 
 
-def head(width: int, hidden: int, classes: int, dropout: float) -> nn.Sequential:
-    """Dropout, a hidden layer with ReLU if `hidden` is not 0, and the layer of logits."""
+def head(width: int, hidden: int, classes: int, dropout: float, twice: bool = True) -> nn.Sequential:
+    """Dropout, a hidden layer with ReLU if `hidden` is not 0, dropout again if `twice`, and the layer of logits."""
     if not hidden:
         return nn.Sequential(nn.Dropout(dropout), nn.Linear(width, classes))
-    return nn.Sequential(
-        nn.Dropout(dropout), nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, classes)
-    )
+    again = [nn.Dropout(dropout)] if twice else []
+    return nn.Sequential(nn.Dropout(dropout), nn.Linear(width, hidden), nn.ReLU(), *again, nn.Linear(hidden, classes))
 
 
 def parameter_summary(classes: int = 42, joined: int = 1) -> dict[str, int]:

@@ -1,6 +1,7 @@
 """BERT and GPT-2: padding, learning, saving, resuming, defects, counts; small random models, MiniLM where it is there."""
 
 import dataclasses
+import itertools
 import json
 import math
 import os
@@ -555,3 +556,33 @@ def test_other_families_are_taken_from_a_folder(kind: str, tmp_path) -> None:
     outcome = fit(data, "joint", settings, 13, tmp_path / "run" / "checkpoints")
     outcome.save(tmp_path / "saved")
     assert np.array_equal(load(tmp_path / "saved").log_probs(data.test), outcome.log_probs["test"])
+
+
+def test_a_weighted_mean_is_pytorchs_and_changes_training(tmp_path) -> None:
+    """The sum of weighted losses over the sum of their weights, a batch at a time; equal weights change nothing."""
+    weights, logits, target = torch.tensor([0.5, 2.0, 1.0]), torch.randn(5, 3), torch.tensor([0, 1, 1, 2, 0])
+    loss = Loss(weights, torch.zeros(3), weighted_mean=True)
+    expected = torch.nn.functional.cross_entropy(logits, target, weights)
+    assert torch.isclose(loss(logits, target) / loss.size(target), expected)
+    data, found = corpus(), {}
+    bare = replace(
+        MARKED, optimizer="sgd", learning_rate=0.1, max_grad_norm=0.0, epochs=1
+    )  # Adam and clipping hide scale
+    for balance, mean in itertools.product((0.0, 0.5), (False, True)):
+        settings = replace(bare, balance=balance, weighted_mean=mean)
+        outcome = fit(data, "joint", settings, 13, tmp_path / f"{balance}{mean}" / "c")
+        found[balance, mean] = outcome.log_probs["test"]
+    assert np.allclose(found[0.0, False], found[0.0, True], atol=1e-5)
+    assert not np.allclose(found[0.5, False], found[0.5, True], atol=1e-4)
+
+
+def test_the_papers_head_has_one_dropout(tmp_path) -> None:
+    single, double = (
+        made(replace(BERT, hidden_dropout=twice), tmp_path, rows("train", 4, 1))[0].head for twice in (False, True)
+    )
+    kinds = [[type(part).__name__ for part in head] for head in (single, double)]
+    assert kinds[0] == ["Dropout", "Linear", "ReLU", "Linear"] and kinds[1].count("Dropout") == 2
+    assert not PROFILE.settings("bert").weighted_mean and PROFILE.settings("bert").hidden_dropout
+    paper = load_profile("paper")
+    assert (paper.settings("bert").hidden_dropout, paper.settings("bert").weighted_mean) == (False, True)
+    assert paper.settings("bert", "typed_marker_punct").hidden_dropout and paper.settings("bert").precision == "float32"
