@@ -7,13 +7,17 @@ import re
 import subprocess
 import sys
 
+import nbformat
 import pytest
 from conftest import Copy
+from nbclient import NotebookClient
 
-from tacred_utils.ground.paths import NOTEBOOKS, PACKAGE, ROOT
+from tacred_utils.ground.paths import NOTEBOOKS, PACKAGE, PUBLISHED_RUNS, ROOT
+from tacred_utils.notebook.manifest import STUDY
 
 SOURCES = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
 EXECUTED = sorted((NOTEBOOKS / "executed").glob("*.ipynb"))
+READING = ("01", "06", "07", "09", "10")  # train nothing
 PARAMETERS = ["profile", "corpus", "data_dir", "labels", "seeds", "results"]
 OURS = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in sorted(PACKAGE.rglob("*.py"))]
 STRICT = ",".join(f"error:::{name.removesuffix('.__init__')}" for name in ["__main__", *OURS])  # for PYTHONWARNINGS
@@ -54,6 +58,46 @@ def test_a_source_reads_as_an_essay(path):
         for node in ast.walk(ast.parse(text(cell))):
             assert not isinstance(node, ast.ClassDef)
             assert not isinstance(node, ast.FunctionDef) or node.end_lineno - node.lineno < 8
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_a_source_is_short_and_its_sentences_have_no_branches(path):
+    code = [text(cell) for cell in cells(path, "code")]
+    assert len(code) <= 25 and sum(len(cell.splitlines()) for cell in code) <= 170
+    for cell in code:
+        for node in ast.walk(ast.parse(cell)):
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("finding", "say"):
+                assert not [part for part in ast.walk(node.args[0]) if isinstance(part, ast.IfExp)], ast.unparse(node)
+
+
+def findings(path, where, **given):
+    """The findings of a notebook executed with these parameters; its products lie below `where`."""
+    book = nbformat.read(path, as_version=4)
+    [parameters] = [cell for cell in book.cells if "parameters" in cell.metadata.get("tags", [])]
+    parameters.source += "".join(f"\n{name} = {value!r}" for name, value in given.items())
+    aside = f"from pathlib import Path\nfrom tacred_utils.notebook import manifest\nmanifest.RESULTS = Path({str(where)!r})"
+    book.cells.insert(0, nbformat.v4.new_code_cell(aside, id="aside"))
+    NotebookClient(book, timeout=3600, resources={"metadata": {"path": str(ROOT)}}).execute()
+    outputs = [output for cell in book.cells for output in cell.get("outputs", [])]
+    return [output.metadata["finding"] for output in outputs if "finding" in output.get("metadata", {})]
+
+
+@pytest.mark.skipif(not (PUBLISHED_RUNS / STUDY).is_dir(), reason="no run of the study's corpus is published yet")
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=[] if path.stem[:2] in READING else pytest.mark.long) for path in SOURCES],
+    ids=lambda path: path.stem,
+)
+def test_every_finding_holds_on_the_published_runs_and_some_are_the_answer(path, tmp_path):
+    found = findings(path, tmp_path, profile="open", corpus=STUDY, results=str(PUBLISHED_RUNS))
+    assert [each["text"] for each in found if not each["holds"]] == []
+    assert 1 <= sum(each["lead"] for each in found) <= 3
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if path.stem[:2] in READING], ids=lambda path: path.stem)
+def test_a_notebook_without_runs_comes_to_its_end(path, tmp_path):
+    found = findings(path, tmp_path, profile="smoke", results=str(tmp_path / "none"))
+    assert all([each["holds"] is not None or "…" in each["text"] for each in found])
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)

@@ -4,13 +4,13 @@ Imports all other rooms but `sample`.
 How a notebook is written. It is an essay that answers one question, and its first screen alone gives the answer.
 
 1. Title: the question, then one or two sentences on why it is asked. The parameters cell (tag `parameters`): profile,
-   corpus, data_dir, labels, seeds, results. The set-up, three lines, ends with `study`: below it a place is kept for
+   corpus, data_dir, labels, seeds, results, negative. The set-up, three lines, ends with `study`: below it a place is kept for
    the answer, which cells further down fill.
 
        from tacred_utils.notebook import charts, reports
        from tacred_utils.notebook.study import Study
 
-       study = Study("06", profile, corpus, data_dir, labels, seeds, results)
+       study = Study("06", profile, corpus, data_dir, labels, seeds, results, negative)
        study
 
 2. What was found is said in findings, written by hand with numbers from the runs and the test that makes each true:

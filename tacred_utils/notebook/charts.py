@@ -5,6 +5,7 @@ is not in it was published by others. Text from a corpus is drawn as it stands.
 """
 
 from collections.abc import Mapping
+from textwrap import fill
 
 import matplotlib
 import numpy as np
@@ -317,7 +318,7 @@ def reliability(frame: pd.DataFrame, families: Families, title: str = "") -> Fig
         axis.plot([0, 1], [0, 1], color=NEUTRAL, linewidth=0.6, linestyle=":")
         axis.vlines(part["confidence"], part["low"], part["high"], color=colour, alpha=0.45, linewidth=2)
         axis.plot(part["confidence"], part["right"], "o-", color=colour, ms=3, linewidth=0.8)
-        axis.set_title(plain(system), fontsize=7)
+        axis.set_title(fill(plain(system), 90 // columns), fontsize=7)
         axis.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="confidence")
     axes[0].set_ylabel("share right (bars: 95 %)")
     return figure
