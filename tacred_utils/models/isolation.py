@@ -4,6 +4,7 @@ The settings of a run say what happens, and they are its identity. Accelerate, w
 environment variables: a user's configuration sets them through `accelerate launch`, a shell keeps them from other work.
 """
 
+import ctypes
 import gc
 import logging
 import os
@@ -61,3 +62,12 @@ def spare_the_collector() -> None:
 def plan_no_attention() -> None:
     """cuDNN's attention plans each new shape of a batch, for a second and more; other kernels are as fast without."""
     torch.backends.cuda.enable_cudnn_sdp(False)
+
+
+def give_back_memory() -> None:
+    """Let glibc return what was freed to the system. Batches differ in shape, so that its heap fills with holes: a
+    fine-tuning whose tensors take one gigabyte held three and a half. Without effect elsewhere.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

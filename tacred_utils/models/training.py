@@ -33,6 +33,7 @@ SHIFTS = tuple(step / 4 for step in range(-8, 9))  # of a logit
 SAVE_EVERY = 500  # steps, if SAVE_AFTER has passed since the last time
 SAVE_AFTER = 60.0  # seconds: a run that is killed loses a minute or two; a GPU makes 500 steps in a quarter of a minute
 CHECK_EVERY = {"cpu": 1, "cuda": 50}  # steps between looks at the loss, which a GPU waits for; SAVE_EVERY's divisors
+TRIM_AFTER = 30.0  # seconds: giving memory back takes some tenths of one
 PROBE = 500  # training rows whose scores the history shows: enough to see a gap to dev
 
 
@@ -283,7 +284,8 @@ class _Pace(TrainerCallback):
     """
 
     def __init__(self, trainer: _Trainer) -> None:
-        self.trainer, self.saved = trainer, time.perf_counter()
+        self.trainer = trainer
+        self.saved = self.trimmed = time.perf_counter()
 
     def on_train_begin(self, args, state, control, **_):
         self.begun, self.resumed_at = time.perf_counter(), state.epoch or 0
@@ -295,6 +297,9 @@ class _Pace(TrainerCallback):
         return state.global_step % math.ceil(len(self.trainer.batches) / args.gradient_accumulation_steps) == 0
 
     def on_step_end(self, args, state, control, **_):
+        if time.perf_counter() - self.trimmed > TRIM_AFTER:
+            isolation.give_back_memory()
+            self.trimmed = time.perf_counter()
         if state.global_step % SAVE_EVERY or self.epoch_ends(args, state):  # which is saved with its scores
             return
         waited = time.perf_counter() - self.saved > SAVE_AFTER

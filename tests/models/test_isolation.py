@@ -1,9 +1,12 @@
 """Nothing outside changes what a run's settings say: Accelerate's variables, left-over ranks; the line of each epoch."""
 
+import ctypes
 import os
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 from accelerate.state import AcceleratorState
 from msgspec.structs import replace
@@ -11,7 +14,7 @@ from planted import corpus
 
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.paths import ROOT
-from tacred_utils.models import processes
+from tacred_utils.models import isolation, processes
 from tacred_utils.models.bilstm import fit
 from tacred_utils.runs.profile import load_profile
 
@@ -58,6 +61,21 @@ def test_ranks_without_a_group_count_for_nothing(left: dict[str, str], tmp_path,
         monkeypatch.setenv(name, value)
     assert (processes.rank(), processes.count()) == (0, 1)
     assert len(log_probs(tmp_path)) == 40 * 3 * 4
+
+
+def resident() -> int:
+    """Bytes of this process that are in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="needs glibc")
+def test_memory_that_was_freed_goes_back_though_what_lies_above_it_stays() -> None:
+    arrays = [np.ones(12_000) for _ in range(2_000)]  # of 96 KB: small enough for the heap
+    last = arrays.pop()
+    del arrays
+    held = resident()
+    isolation.give_back_memory()
+    assert held - resident() > 100e6 and last.all()
 
 
 def test_an_epoch_is_a_line_where_no_terminal_is_and_none_of_a_notebook_s_output(tmp_path) -> None:
