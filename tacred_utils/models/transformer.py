@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import nn
-from transformers import AutoConfig, AutoModel, AutoTokenizer, BertConfig, BertModel, PreTrainedModel, set_seed
+from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, set_seed
 
 from tacred_utils.corpora.example import Corpus
 from tacred_utils.ground.errors import UserError
@@ -112,25 +112,6 @@ def head(width: int, hidden: int, classes: int, dropout: float, twice: bool = Tr
         return nn.Sequential(nn.Dropout(dropout), nn.Linear(width, classes))
     again = [nn.Dropout(dropout)] if twice else []
     return nn.Sequential(nn.Dropout(dropout), nn.Linear(width, hidden), nn.ReLU(), *again, nn.Linear(hidden, classes))
-
-
-def parameter_summary(classes: int = 42, joined: int = 1) -> dict[str, int]:
-    """Parameters of the paper's BERT by the places of its Figure 2, counted from bert-base's configuration alone.
-
-    Nothing is downloaded and no memory is taken. `joined` is how many pooled vectors the head gets: the figure's
-    head takes 1, the paper's text and code join 2.
-    """
-    with torch.device("meta"):
-        bert, layer = BertModel(BertConfig()), added_layer(768, 12, 0.2)
-        hidden, logits = nn.Linear(joined * 768, 256), nn.Linear(256, classes)
-    embeddings, attention = bert.embeddings, layer.self_attn
-    parts = {
-        "3-1": embeddings.word_embeddings, "3-2": embeddings.token_type_embeddings,
-        "3-3": embeddings.position_embeddings, "3-4": embeddings.LayerNorm, "3-6": bert.encoder, "3-7": bert.pooler,
-        "2-4": attention, "2-6": layer.norm1, "2-7": layer.linear1, "2-9": layer.linear2, "2-11": layer.norm2,
-        "1-4": hidden, "1-6": logits,
-    }  # fmt: skip
-    return {place: sum(parameter.numel() for parameter in part.parameters()) for place, part in parts.items()}
 
 
 class TransformerModel(TrainedNetwork):

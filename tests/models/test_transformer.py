@@ -37,9 +37,7 @@ from tacred_utils.models.transformer import (
     frozen_states,
     load,
     make_encoder,
-    parameter_summary,
 )  # fmt: skip
-from tacred_utils.paper import published
 from tacred_utils.runs.profile import load_profile
 from tacred_utils.runs.store import Run, Spec, load_model
 from tacred_utils.runs.train import train
@@ -455,16 +453,6 @@ def test_schedules(tmp_path) -> None:
     assert [row["learning_rate"] for row in step] == pytest.approx([3e-3 * 0.9**n for n in (1, 2, 3)])
     linear = fit(data, "joint", replace(MARKED, schedule="linear", warmup=0.5), 13, tmp_path / "b" / "c").history
     assert [row["learning_rate"] for row in linear] == pytest.approx([3e-3 * 11 / 16, 3e-3 * 10 / 15, 0])
-
-
-def test_figure_2_is_counted_from_the_configuration_alone() -> None:
-    """Two of its numbers are misprints; the head's is that of one pooled vector (C13)."""
-    printed = published.parameter_counts().dropna(subset="parameters").set_index("place").parameters
-    counted = parameter_summary()
-    assert counted.keys() == set(printed.index)
-    wrong = {place: (int(printed[place]), count) for place, count in counted.items() if printed[place] != count}
-    assert wrong == {"3-6": (85_854_464, 85_054_464), "2-9": (2_360_864, 2_360_064)}
-    assert parameter_summary(joined=2)["1-4"] == 2 * 768 * 256 + 256
 
 
 def test_a_model_that_is_not_there_is_told_in_one_sentence(tmp_path, monkeypatch) -> None:

@@ -1,8 +1,11 @@
 """The paper held against itself: its tables against hand-worked numbers, and what its figures add up to."""
 
 import pytest
+import torch
+from torch import nn
+from transformers import BertConfig, BertModel
 
-from tacred_utils.models.transformer import parameter_summary
+from tacred_utils.models.transformer import added_layer
 from tacred_utils.paper import checks, published
 from tacred_utils.paper.checks import all_checks
 
@@ -80,3 +83,32 @@ def test_what_the_tables_imply():
     assert checks.labels_in_a_batch() == pytest.approx(8.2, abs=0.05) and checks.repeated_in_table_4() == 6
     f1, rows = checks.f1_and_rows("Table 8", "Table 10")
     assert len(f1) == len(rows) == 41 and rows.sum() == 106_264 - 84_491 - 3_325
+
+
+def parameter_summary(classes: int = 42, joined: int = 1) -> dict[str, int]:
+    """Parameters of the paper's BERT by the places of its Figure 2, counted from bert-base's configuration alone.
+
+    Nothing is downloaded and no memory is taken. `joined` is how many pooled vectors the head gets: the figure's
+    head takes 1, the paper's text and code join 2.
+    """
+    with torch.device("meta"):
+        bert, layer = BertModel(BertConfig()), added_layer(768, 12, 0.2)
+        hidden, logits = nn.Linear(joined * 768, 256), nn.Linear(256, classes)
+    embeddings, attention = bert.embeddings, layer.self_attn
+    parts = {
+        "3-1": embeddings.word_embeddings, "3-2": embeddings.token_type_embeddings,
+        "3-3": embeddings.position_embeddings, "3-4": embeddings.LayerNorm, "3-6": bert.encoder, "3-7": bert.pooler,
+        "2-4": attention, "2-6": layer.norm1, "2-7": layer.linear1, "2-9": layer.linear2, "2-11": layer.norm2,
+        "1-4": hidden, "1-6": logits,
+    }  # fmt: skip
+    return {place: sum(parameter.numel() for parameter in part.parameters()) for place, part in parts.items()}
+
+
+def test_figure_2_is_counted_from_the_configuration_alone() -> None:
+    """Two of its numbers are misprints; the head's is that of one pooled vector (C13)."""
+    printed = published.parameter_counts().dropna(subset="parameters").set_index("place").parameters
+    counted = parameter_summary()
+    assert counted.keys() == set(printed.index)
+    wrong = {place: (int(printed[place]), count) for place, count in counted.items() if printed[place] != count}
+    assert wrong == {"3-6": (85_854_464, 85_054_464), "2-9": (2_360_864, 2_360_064)}
+    assert parameter_summary(joined=2)["1-4"] == 2 * 768 * 256 + 256
