@@ -41,3 +41,12 @@ def corpus(number: int = 90) -> Corpus:
 
 def answers(outcome, task: str, given: Corpus) -> list[str]:
     return [task_classes(task, given.labels)[index] for index in outcome.log_probs["test"].argmax(axis=1)]
+
+
+RUN_INFO = {  # the least that run.json says of a finished run
+    "status": "done", "family": "svm", "variant": None, "task": "joint", "seed": 13, "profile": "sample", "version": 1,
+    "settings": {}, "classes": list(VERBS),
+    "corpus": {
+        "name": "tiny", "synthetic": False, "gated": False, "subset": "", "rows": {}, "columns": [], "types": {}, "sha256": {},
+    },
+}  # fmt: skip

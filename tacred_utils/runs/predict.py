@@ -10,7 +10,6 @@ from functools import cached_property
 from itertools import groupby, permutations
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
@@ -19,8 +18,8 @@ from tacred_utils.corpora.annotate import ANNOTATOR, annotator, lacking
 from tacred_utils.corpora.example import COLUMNS, UNTYPED, Corpus, Example
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.labels import NO_RELATION
-from tacred_utils.models.settings import FAMILIES
-from tacred_utils.runs.questions import ROLES, Place, Question, Trained, from_file, from_sentence
+from tacred_utils.runs.info import RunInfo, read_info
+from tacred_utils.runs.questions import ROLES, Place, Question, from_file, from_sentence
 from tacred_utils.runs.store import Run, is_done, load_model
 from tacred_utils.runs.words import PLAIN
 
@@ -34,16 +33,6 @@ KINDS = {  # spaCy's entity types, as the corpora name what they hold
     **dict.fromkeys(("CARDINAL", "MONEY", "ORDINAL", "PERCENT", "QUANTITY"), _NUMBER),
     **dict.fromkeys(("EVENT", "LANGUAGE", "LAW", "PRODUCT", "WORK_OF_ART"), _OTHER),
 }  # fmt: skip
-
-
-class _Info(msgspec.Struct):
-    """What run.json says of a run at least."""
-
-    family: str
-    task: str
-    status: str
-    classes: list[str]
-    corpus: Trained
 
 
 @dataclass(frozen=True)
@@ -251,25 +240,18 @@ def _or_install() -> str:
     return f"; or install what predicts them ({missing})" if (missing := lacking()) else ""
 
 
-def _checked(run: Run) -> _Info:
+def _checked(run: Run) -> RunInfo:
     """run.json's facts; raises `UserError` for a folder that is no run, and for a damaged or unfinished run."""
     place = run.folder / "run.json"
     if not place.is_file():
         raise UserError(f"--run {run.folder}: is no folder of a run (it has no run.json); `runs list` names them.")
-    try:
-        info = msgspec.convert(run.info, _Info)
-    except msgspec.ValidationError as error:
-        raise UserError(f"{place}: is damaged ({error}); train the run again.") from None
-    if info.family not in FAMILIES:
-        raise UserError(f"{place}: family {info.family!r} is unknown here; known are {', '.join(FAMILIES)}.")
-    if info.status != "done":
-        raise UserError(f"{place}: the run is not finished (status {info.status!r}); train it to its end.")
+    info = read_info(run.folder)
     if not is_done(run.folder):
         raise UserError(f"{run.folder}: files of the run are missing or damaged; train it again with --force.")
     return info
 
 
-def _stamps(info: _Info) -> list[str]:
+def _stamps(info: RunInfo) -> list[str]:
     """What must be known of the run before its answer is believed."""
     synthetic = "SYNTHETIC: the run learned from invented sentences; it shows how this works, no more"
     given = "the run takes for granted that there is a relation"

@@ -15,30 +15,12 @@ from tacred_utils.corpora.reader import problem, read_unlabelled, split_records
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.files import UNDECODABLE, read_data
 from tacred_utils.ground.labels import NO_RELATION, SPLITS
+from tacred_utils.runs.info import CorpusInfo
 from tacred_utils.runs.words import locate, words
 
 Place = str | tuple[int, int]  # an entity: its text, or its first and last word, counted from 0
 Types = tuple[str | None, str | None]  # of subject and object; None: not given
 ROLES = ("subject", "object")
-
-
-class Trained(msgspec.Struct):
-    """What run.json says of the corpus."""
-
-    name: str
-    synthetic: bool
-    columns: list[str]
-    types: dict[str, list[str]]  # that training had, by role
-    annotator: str = ""  # older runs have no predicted columns
-
-    @property
-    def typed(self) -> bool:
-        return "types" in self.columns
-
-    @property
-    def named(self) -> bool:
-        """Whether brackets and quotes have names, as Stanford's tools give them."""
-        return "stanford_pos" in self.columns and not self.annotator
 
 
 @dataclass(frozen=True)
@@ -64,7 +46,7 @@ class _Line(msgspec.Struct):
 
 
 def from_sentence(
-    trained: Trained, sentence: str, places: Mapping[str, Place], types: Types = (None, None),
+    trained: CorpusInfo, sentence: str, places: Mapping[str, Place], types: Types = (None, None),
     columns: Mapping[str, str] | None = None, name: str = "sentence",
 ) -> Question:  # fmt: skip
     """The question that a plain sentence asks; `places` are those of both roles, or empty for all entities.
@@ -81,7 +63,7 @@ def from_sentence(
     return Question(name, token, spans, types, given)
 
 
-def from_file(trained: Trained, path: Path) -> list[Question]:
+def from_file(trained: CorpusInfo, path: Path) -> list[Question]:
     """The questions of a file, in order; raises `UserError` that names the line or the record.
 
     JSON lines with `sentence` and, both or neither, `subject` and `object`; or records in TACRED's format, as lines,
@@ -101,7 +83,7 @@ def from_file(trained: Trained, path: Path) -> list[Question]:
     return [_from_line(trained, line, f"{path}: line {number}", str(number)) for number, line in lines]
 
 
-def _from_record(trained: Trained, row: Example, path: Path) -> Question:
+def _from_record(trained: CorpusInfo, row: Example, path: Path) -> Question:
     columns = {name: values for name in COLUMNS if (values := getattr(row, name)) is not None}
     types = (row.subj_type, row.obj_type) if trained.typed else (None, None)
     try:
@@ -111,7 +93,7 @@ def _from_record(trained: Trained, row: Example, path: Path) -> Question:
     return Question(row.id, row.token, (*row.subject, *row.object), types, columns)
 
 
-def _from_line(trained: Trained, line: bytes, place: str, number: str) -> Question:
+def _from_line(trained: CorpusInfo, line: bytes, place: str, number: str) -> Question:
     try:
         given = msgspec.json.decode(line, type=_Line)
         places = {role: text for role in ROLES if (text := getattr(given, role)) is not None}
@@ -150,7 +132,7 @@ def _read(
     return token, (*spans["subject"], *spans["object"]) if spans else None
 
 
-def _check_types(trained: Trained, types: Types) -> None:
+def _check_types(trained: CorpusInfo, types: Types) -> None:
     for role, kind in zip(ROLES, types, strict=True):
         if kind and kind not in trained.types[role]:
             known = ", ".join(trained.types[role])

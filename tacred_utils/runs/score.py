@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-import msgspec
 import pandas as pd
 
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.labels import NO_RELATION, RELATION, as_negative, bare, likely_negative, undirected
-from tacred_utils.metrics.counts import fold_detection, is_detection, scores
+from tacred_utils.metrics.counts import is_detection, task_scores
+from tacred_utils.runs.info import RunInfo, read_info
 from tacred_utils.runs.predictions import read_predictions
 
 LABELS = ["label_true", "label_pred"]
@@ -24,14 +24,11 @@ def score_file(path: Path, gold: Path | None = None, negative: str | None = None
     frame, run = read_predictions(path, gold), _run_beside(path)
     if run is None or negative is not None:
         frame = _with_negative(frame, path, negative)
-    if run and run.task == "relation_only":
-        frame = frame[frame.label_true != NO_RELATION]
-    detection = run.task == "detection" if run else is_detection(frame.label_pred)
-    if not detection:
+    task = run.task if run else "detection" if is_detection(frame.label_pred) else "joint"
+    if task != "detection":
         _check_overlap(frame, path)
-    true = fold_detection(frame.label_true) if detection else frame.label_true
-    classes = run.classes if run else [NO_RELATION, RELATION] if detection else None
-    return scores(true, frame.label_pred, classes)
+    classes = run.classes if run else [NO_RELATION, RELATION] if task == "detection" else None
+    return task_scores(task, frame.label_true.tolist(), frame.label_pred.tolist(), classes)
 
 
 def _with_negative(frame: pd.DataFrame, path: Path, negative: str | None) -> pd.DataFrame:
@@ -71,18 +68,6 @@ def _check_overlap(frame: pd.DataFrame, path: Path) -> None:
         )
 
 
-class _RunClasses(msgspec.Struct):
-    """What scoring needs of a run.json."""
-
-    task: str
-    classes: list[str]
-
-
-def _run_beside(path: Path) -> _RunClasses | None:
-    file = Path(path).resolve().parent.parent / "run.json"
-    if Path(path).resolve().parent.name != "predictions" or not file.is_file():
-        return None
-    try:
-        return msgspec.json.decode(file.read_bytes(), type=_RunClasses)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: not a run's description ({error}); train the run again.") from error
+def _run_beside(path: Path) -> RunInfo | None:
+    folder = Path(path).resolve().parent
+    return read_info(folder.parent) if folder.name == "predictions" and (folder.parent / "run.json").is_file() else None

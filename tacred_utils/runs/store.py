@@ -8,7 +8,6 @@ import zlib
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 import numpy as np
@@ -17,42 +16,16 @@ import pandas as pd
 from tacred_utils.corpora.example import Corpus
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.files import read_bytes
-from tacred_utils.ground.labels import SCORED, TASKS
+from tacred_utils.ground.labels import SCORED
 from tacred_utils.ground.paths import ROOT
 from tacred_utils.metrics.counts import task_scores
 from tacred_utils.models.families import family
 from tacred_utils.models.settings import FAMILIES, VERSIONS
 from tacred_utils.models.weights import MODELS
+from tacred_utils.runs.info import read_info, read_json
 from tacred_utils.runs.predictions import read_predictions
 
 STILL_RISES = 0.01  # dev F1 gained in the last quarter of training: more than seeds differ by
-
-
-class _CorpusInfo(msgspec.Struct):
-    """What run.json says of the corpus at least."""
-
-    name: str
-    synthetic: bool
-    gated: bool
-    subset: str
-    rows: dict[str, int]
-    columns: list[str]
-    sha256: dict[str, str]
-
-
-class _RunInfo(msgspec.Struct):
-    """What the run.json of a finished run holds at least; all of it stays in `Run.info`."""
-
-    status: Literal["done"]
-    family: Literal[tuple(FAMILIES)]
-    variant: str | None
-    task: Literal[TASKS]
-    seed: int
-    profile: str
-    version: int
-    settings: dict[str, object]
-    classes: list[str]
-    corpus: _CorpusInfo
 
 
 @dataclass(frozen=True)
@@ -116,7 +89,7 @@ class Run:
     @cached_property
     def info(self) -> dict[str, object]:
         """run.json. Raises `UserError` when it is missing or damaged."""
-        return _read_json(self.folder / "run.json", dict[str, object])
+        return read_json(self.folder / "run.json", dict[str, object])
 
     @property
     def family(self) -> str:
@@ -224,7 +197,7 @@ def is_done(folder: Path, since: float = 0) -> bool:
     if not all((folder / name).exists() for name in ("run.json", "history.csv")):
         return False
     try:
-        _read_json(folder / "run.json", _RunInfo)
+        read_info(folder)
     except UserError:
         return False
     complete = all(_has_predictions(folder, split) for split in SCORED)
@@ -300,14 +273,6 @@ def _log_probs_file(folder: Path, split: str) -> Path | None:
     """The matrix of a split as it was written, or as it was published; None if there is neither."""
     files = (folder / "predictions" / f"{split}.safetensors{suffix}" for suffix in ("", ".gz"))
     return next((file for file in files if file.exists()), None)
-
-
-def _read_json(path: Path, kind: type) -> object:
-    """The content of a JSON file as `kind`. Raises `UserError` when it is missing, damaged, or of another form."""
-    try:
-        return msgspec.convert(json.loads(read_bytes(path)), kind)
-    except (ValueError, RecursionError) as error:  # msgspec's are ValueErrors too
-        raise UserError(f"{path}: is damaged ({error}); delete the folder and train the run again.") from None
 
 
 @lru_cache

@@ -270,7 +270,7 @@ def test_answering_a_sentence_imports_no_trainer(trained):
 @pytest.mark.parametrize("content, expected", [
     (None, "is no folder of a run"), ("", "is damaged"), ('{"status": "do', "is damaged"), ("[]", "is damaged"), ("{}", "is damaged"),
     ({"status": "running"}, "is not finished (status 'running')"), ({"status": "failed"}, "is not finished"),
-    ({"family": "crf"}, "family 'crf' is unknown"), ({"corpus": "sample"}, "is damaged"), ({"corpus": {"name": "x", "synthetic": False, "columns": []}}, "field `types`"), ({"classes": ["a"]}, "has other classes"),
+    ({"family": "crf"}, "family 'crf' is unknown"), ({"corpus": "sample"}, "is damaged"), ({"corpus": {"name": "x", "synthetic": False, "columns": []}}, "missing required field"), ({"classes": ["a"]}, "has other classes"),
 ])  # fmt: skip
 def test_a_run_json_that_does_not_fit_is_one_sentence(content, expected, copied, capsys):
     run = copied("svm")

@@ -1,9 +1,11 @@
 """The scores of any file of predictions; labels that cannot be meant are refused."""
 
+import json
 import re
 from pathlib import Path
 from unittest.mock import ANY
 
+import planted
 import pytest
 
 from tacred_utils.ground.errors import UserError
@@ -36,7 +38,9 @@ def test_score_file_takes_classes_and_task_from_the_run_beside_it(tmp_path):
     path = _write(tmp_path / "run" / "predictions" / "test.jsonl", rows)
     assert score_file(path)["accuracy"] == pytest.approx(1 / 3)
     run = tmp_path / "run" / "run.json"
-    run.write_text('{"task": "relation_only", "classes": ["per:age", "per:title", "per:charges"], "seed": 1}')
+    run.write_text(
+        json.dumps(planted.RUN_INFO | {"task": "relation_only", "classes": ["per:age", "per:title", "per:charges"]})
+    )
     found = score_file(path)
     assert found["accuracy"] == 0.5 and found["macro_f1"] == pytest.approx(2 / 3 / 3)
     run.write_text('{"task": "joint"}')
