@@ -200,7 +200,7 @@ def evidence(frame: pd.DataFrame, claims: pd.DataFrame, marks: Mapping[str, str]
     `claims` has claim, name and verdict (written at the right), in the order of the rows; `marks` maps the verdicts of
     tests to Matplotlib's marks, in the order of the legend.
     """
-    edge = 0.6  # what lies beyond is drawn there as an arrow
+    edge = 4  # what lies beyond is drawn there as an arrow
     figure, (axis,) = canvas(1, PAGE, 1.1 + 0.27 * len(claims), title)
     places = dict(zip(claims.claim, name_rows(axis, claims.claim + " " + claims.name), strict=True))
     part = frame.assign(row=frame.claim.map(places).astype(float))
@@ -224,8 +224,8 @@ def evidence(frame: pd.DataFrame, claims: pd.DataFrame, marks: Mapping[str, str]
         axis.axhline(place + 0.5, color="#DDDDDD", linewidth=0.4, zorder=0)
     axis.axvline(0, color=NEUTRAL, linewidth=0.8, zorder=1)
     axis.set(xlim=(-edge * 1.08, edge * 1.08))
-    axis.set_xlabel("estimate, from the edge of what the claim needs; right of 0: as claimed\n"
-                    "(bars: 95 % interval over test rows and seeds, or rounding of printed figures)")  # fmt: skip
+    axis.set_xlabel("how far the estimate lies inside what the claim needs, in half-widths of its interval\n"
+                    "(right of 0: as claimed; bars: 95 % interval over test texts and seeds, or rounding)")  # fmt: skip
     figure.legend(loc="outside lower left", ncols=len(marks))
     return figure
 
