@@ -7,12 +7,10 @@ is not in it was published by others. Text from a corpus is drawn as it stands.
 from collections.abc import Mapping
 from textwrap import fill
 
-import matplotlib
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from tacred_utils.notebook.figures import (
@@ -25,7 +23,6 @@ from tacred_utils.notebook.figures import (
     ROW,
     SKY,
     Families,
-    broken,
     canvas,
     colour_of,
     count_ticks,
@@ -37,7 +34,6 @@ from tacred_utils.notebook.figures import (
 )  # fmt: skip
 
 INTERVAL = "score (bars: 95 % interval)"
-SIGNS_A_LINE = 122  # of 6.5 pt monospaced type on the width of a page
 SPLIT_MARKS = {"train": "|", "dev": "x", "test": "o"}  # told apart without colour, which belongs to families
 
 # Facts about a corpus
@@ -379,28 +375,4 @@ def learning_curves(histories: Mapping[str, pd.DataFrame], family: str, title: s
     axes[0].set(ylabel="weighted loss", ylim=(0, None))  # for the row, once everything is drawn
     axes[columns].set_ylabel("macro F1")
     figure.legend(*axes[-1].get_legend_handles_labels(), loc="outside upper right", ncols=3)
-    return figure
-
-
-def shaded_text(texts: Mapping[str, pd.DataFrame], label: str, title: str = "") -> Figure:
-    """Texts in which a score shades each piece: purple above 0, orange below, in each text up to its largest size.
-
-    `texts` maps a heading to a frame with columns piece and score; `label` says what the scores are.
-    """
-    lines = {name: broken(frame["piece"].map(str), SIGNS_A_LINE) for name, frame in texts.items()}
-    number = sum(line.max(initial=0) + 2.5 for _, line in lines.values())  # a line for the heading, and some room
-    figure, (axis,) = canvas(1, PAGE, 0.35 + 0.17 * number, title)
-    axis.set(xlim=(0, SIGNS_A_LINE), ylim=(number - 0.7, -0.7))
-    axis.axis("off")
-    top, shades = 0.0, matplotlib.colormaps["PuOr"]
-    for name, frame in texts.items():
-        columns, rows = lines[name]
-        axis.text(0, top, plain(name), weight="bold", va="center", fontsize=7)
-        largest = frame["score"].abs().max() or 1.0
-        for piece, score, column, row in zip(frame["piece"], frame["score"], columns, rows, strict=True):
-            box = (column - 0.3, top + row + 0.55), len(piece) + 0.6, 0.9
-            axis.add_patch(Rectangle(*box, color=shades(0.5 + 0.35 * score / largest), linewidth=0))
-            axis.text(column, top + row + 1, plain(piece), family="monospace", va="center", fontsize=6.5)
-        top += rows.max(initial=0) + 2.5
-    axis.set_title(plain(label), fontsize=7, loc="left")
     return figure

@@ -85,18 +85,6 @@ def looks(systems: Sequence[str], families: Families) -> dict[str, dict[str, obj
     return found
 
 
-def broken(words: Sequence[str], width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Column and line at which each word begins, one sign apart, in lines of `width` signs."""
-    columns, lines, column, line = [], [], 0, 0
-    for word in words:
-        if column and column + len(word) > width:
-            column, line = 0, line + 1
-        columns.append(column)
-        lines.append(line)
-        column += len(word) + 1
-    return np.array(columns, dtype=int), np.array(lines, dtype=int)
-
-
 def count_ticks(axis: Axis) -> None:
     """Plain numbers on a log axis: at powers of ten; between, if the data span less than a decade."""
     low, high = axis.get_data_interval()

@@ -41,7 +41,6 @@ def drawn() -> dict[str, Figure]:
     weights = {"group": ["a", "a", "b"], "feature": ["$", "of", "née"], "weight": [1.0, -2.0, 0.5]}
     square = pd.DataFrame([[np.nan, 0.5], [0.3, np.nan]], index=["a", "b"], columns=["a", "b"])
     parts = pd.DataFrame({"kept": [0.75, 0.5], "changed": [0.25, 0.5]}, index=["one", "two"])
-    shaded = pd.DataFrame({"piece": ["chief", "$", "word" * 29, "of"], "score": [1.0, -0.5, 0.0, 0.2]})
     found = classes([20, 3, 0, 1], [0.9, 0.5, 0.2, 0])
     history = pd.DataFrame({"epoch": [1, 2, 3], "train_loss": [2, 1, 0.5], "dev_loss": [2, 1.5, 1.8]})
     history = history.assign(train_macro_f1=[0.1, 0.4, 0.8], dev_macro_f1=[0.1, 0.3, 0.2])
@@ -65,7 +64,6 @@ def drawn() -> dict[str, Figure]:
         "reliability": charts.reliability(bins, FAMILIES),
         "learning_curves": charts.learning_curves({"joint": history, "relations": history}, "bilstm", "Curves"),
         "heatmap": charts.heatmap(square, "kappa"),
-        "shaded_text": charts.shaded_text({"answer: per:title": shaded, "empty": shaded[:0]}, "score", "Saliency"),
         "top_features": charts.top_features(pd.DataFrame(weights), "svm", "Features"),
     }  # fmt: skip
 
@@ -223,16 +221,6 @@ def test_families_have_distinct_colours():
     assert set(figures.COLOURS) == {"svm", "bilstm", "bert", "gpt2", "published", "trivial"}
     assert len(set(figures.COLOURS.values())) == 6
     assert all(re.fullmatch("#[0-9A-F]{6}", colour) for colour in figures.COLOURS.values())
-
-
-def test_shaded_pieces_are_all_there_in_lines_that_fit_and_coloured_by_their_sign():
-    axis = drawn()["shaded_text"].axes[0]
-    texts = {text.get_text(): text for text in axis.texts}
-    assert {"chief", r"\$", "of", "answer: per:title"} <= texts.keys()
-    chief, long, of = (texts[name].get_position() for name in ("chief", "word" * 29, "of"))
-    assert chief[1] < long[1] == of[1] and of[0] + 2 <= charts.SIGNS_A_LINE
-    colours = [patch.get_facecolor() for patch in axis.patches]
-    assert colours[0][2] > colours[0][0] and colours[1][0] > colours[1][2], "purple above 0, orange below"
 
 
 def test_groups_that_are_points_in_time_are_not_pulled_apart():
