@@ -75,7 +75,10 @@ def findings(path, where, **given):
     book = nbformat.read(path, as_version=4)
     [parameters] = [cell for cell in book.cells if "parameters" in cell.metadata.get("tags", [])]
     parameters.source += "".join(f"\n{name} = {value!r}" for name, value in given.items())
-    aside = f"from pathlib import Path\nfrom tacred_utils.notebook import manifest\nmanifest.RESULTS = Path({str(where)!r})"
+    aside = (
+        "from pathlib import Path\nfrom tacred_utils.notebook import manifest\nplaces = manifest.places\n"
+        f"manifest.places = lambda results, corpus, read=False: places(Path({str(where)!r}), corpus, read)"
+    )
     book.cells.insert(0, nbformat.v4.new_code_cell(aside, id="aside"))
     NotebookClient(book, timeout=3600, resources={"metadata": {"path": str(ROOT)}}).execute()
     outputs = [output for cell in book.cells for output in cell.get("outputs", [])]

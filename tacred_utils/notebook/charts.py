@@ -42,7 +42,8 @@ SPLIT_MARKS = {"train": "|", "dev": "x", "test": "o"}  # told apart without colo
 def class_frequencies(counts: pd.DataFrame, title: str = "") -> Figure:
     """Rows per label on a log scale, a mark for each split. `counts` is indexed by label, with a column for each split."""
     counts = counts.loc[counts.sum(axis=1).sort_values(kind="stable", ascending=False).index]
-    figure, (axis,) = canvas(1, COLUMN, 0.9 + ROW * len(counts), title)
+    width = COLUMN if max(map(len, map(str, counts.index))) < 30 else PAGE  # long names leave a column no room
+    figure, (axis,) = canvas(1, width, 0.9 + ROW * len(counts), title)
     rows = name_rows(axis, counts.index)
     axis.hlines(rows, counts.where(counts > 0).min(axis=1), counts.max(axis=1), color=PALE, linewidth=2, zorder=0)
     for split in counts:

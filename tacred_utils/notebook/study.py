@@ -87,7 +87,9 @@ class Study:
     def _repr_markdown_(self) -> str:
         rows = " / ".join(f"{len(self.corpus.split(split)):,}" for split in SPLITS)
         facts = f"profile **{self.profile.name}**, corpus **{self.corpus.name}**, {rows} rows, seeds {self.seeds}"
-        said = "; ".join(filter(None, [facts, self.stamp, *self.corpus.notes]))
+        predicted = self.corpus.annotator and f"tags and trees predicted by {self.corpus.annotator}"
+        absent = "" if self.corpus.has_text else "its text is not at hand: what needs sentences is left out"
+        said = "; ".join(filter(None, [facts, self.stamp, predicted, absent]))
         unit = "documents" if self.corpus.test[0].document else "sentences"
         return f"{_no_markup(said)}. Brackets: 95 % intervals over test {unit} and seeds. {LEGEND}."
 
@@ -223,7 +225,10 @@ class Study:
         named = {entry.name(self.profile, task): entry for entry in load_experiments() if not entry.ablation}
         self.families |= {name: entry.family for name, entry in named.items()}
         systems = {name: self._find(spec_of(entry, task)) for name, entry in named.items()}
-        return {name: system for name, system in systems.items() if not isinstance(system, str)}
+        here = {name: system for name, system in systems.items() if not isinstance(system, str)}
+        if not here:
+            self._miss(f"any system with answers of the kind {task.replace('_', ' ')}")
+        return here
 
     def train(self) -> None:
         """Train the runs that experiments.toml declares for this notebook, or re-use them; published ones are only read."""
