@@ -1,7 +1,6 @@
 """Runs the notebooks in order, skips those that are up to date, stops at the first failure with its cause."""
 
 import argparse
-import hashlib
 import json
 import os
 import re
@@ -22,7 +21,7 @@ from tacred_utils.cli.execute import NotebookFailed, clean, execute
 from tacred_utils.corpora.registry import SOURCES, corpora, corpus_files, corpus_name
 from tacred_utils.corpora.rows import ROWS
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import UNDECODABLE, read_bytes, write_text
+from tacred_utils.ground.files import UNDECODABLE, digest, read_bytes, write_text
 from tacred_utils.ground.paths import DATA, NOTEBOOKS, PACKAGE, PUBLISHED_RUNS, ROOT
 from tacred_utils.notebook.manifest import PUBLISHED, STUDY, entries, forget, hand_over, held_back, places
 from tacred_utils.runs.profile import checked_seeds, load_profile
@@ -116,7 +115,7 @@ class Job:
         """Whether inputs are those of the last complete run, and all that it wrote is unchanged."""
         stamp = self.last()
         same = stamp is not None and stamp.inputs == self.inputs()
-        return same and all(_file_digest(ROOT / file) == digest for file, digest in stamp.outputs.items())
+        return same and all(_file_digest(ROOT / file) == known for file, known in stamp.outputs.items())
 
 
 def run(options: argparse.Namespace) -> int:
@@ -314,11 +313,11 @@ def _portable(path: Path) -> str:
 
 
 def _digest(value: object) -> str:
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
+    return digest(json.dumps(value).encode())
 
 
 def _file_digest(path: Path) -> str | None:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+    return digest(path) if path.is_file() else None
 
 
 @cache

@@ -3,7 +3,6 @@
 Only safetensors are read. A hub is asked for a pinned revision and what it sends is kept in its cache.
 """
 
-import hashlib
 import json
 import shutil
 import sys
@@ -34,7 +33,7 @@ from transformers import (
 
 from tacred_utils.corpora.example import Corpus, Example
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import expanded
+from tacred_utils.ground.files import digest, expanded
 from tacred_utils.inputs.vectors import minilm_folder
 from tacred_utils.models import processes
 from tacred_utils.models.scoring import compute_dtype
@@ -154,8 +153,8 @@ def pretrain(name: str, own: OwnModel, examples: list[Example], cache: Path) -> 
     """
     sentences = sorted({tuple(example.token) for example in examples})
     facts = {"name": name, "own": msgspec.to_builtins(own), "sentences": sentences}
-    digest = hashlib.sha256(json.dumps(facts, ensure_ascii=False).encode()).hexdigest()[:10]
-    folder = Path(cache) / f"{name}-{digest}"
+    key = digest(json.dumps(facts, ensure_ascii=False).encode())[:10]
+    folder = Path(cache) / f"{name}-{key}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):  # runs that start together wait for one of them
         if not folder.is_dir():

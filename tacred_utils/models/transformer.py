@@ -16,6 +16,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, 
 
 from tacred_utils.corpora.example import Corpus
 from tacred_utils.ground.errors import UserError
+from tacred_utils.ground.files import digest
 from tacred_utils.ground.labels import SPLITS
 from tacred_utils.inputs.encoding import PAD, Encoded, vocabulary
 from tacred_utils.inputs.subwords import TYPED, SubwordEncoder, new_words
@@ -134,14 +135,14 @@ class TransformerModel(TrainedNetwork):
 def _digests(folder: Path) -> dict[str, str]:
     """SHA-256 of the files that the weights cannot be read without: configuration and tokenizer."""
     files = [path for path in sorted(folder.iterdir()) if path.stem != "model" and not path.name.startswith(".")]
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    return {path.name: digest(path) for path in files}
 
 
 def load(folder: Path) -> TransformerModel:
     """Read a saved model; raises what its readers raise when files are missing or damaged."""
     facts, settings = read_facts(folder, TransformerSettings)
     found = _digests(Path(folder))  # a tokenizer reads on without half of its files
-    if any(found.get(name) != digest for name, digest in facts.get("sha256", {}).items()):
+    if any(found.get(name) != known for name, known in facts.get("sha256", {}).items()):
         raise ValueError("config.json or the tokenizer's files are not those that were saved")
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     if tokenizer.pad_token_id is None:

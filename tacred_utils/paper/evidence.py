@@ -7,7 +7,6 @@ whether they still give the same. The unit of resampling is the row: TACRED's se
 """
 
 import csv
-import hashlib
 from collections.abc import Callable
 from functools import cache
 from itertools import combinations
@@ -21,7 +20,7 @@ from sklearn.metrics import cohen_kappa_score
 
 from tacred_utils.corpora.revisions import read_patch
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import atomic_path, read_bytes, write_text
+from tacred_utils.ground.files import atomic_path, digest, write_text
 from tacred_utils.ground.labels import NO_RELATION, order_labels
 from tacred_utils.ground.paths import DATA
 from tacred_utils.metrics import counts
@@ -105,7 +104,7 @@ def write(data_dir: Path, folder: Path = FOLDER) -> list[Path]:
         paths.append(folder / f"{name}.csv")
     files = sorted({*published.SYSTEMS.values(), *published.PATCHES.values(), published.NOTEBOOK})
     here = [file for file in files if (data_dir / file).is_file()]
-    digests = {file: hashlib.sha256(read_bytes(data_dir / file)).hexdigest() for file in here}
+    digests = {file: digest(data_dir / file) for file in here}
     sources = {
         "tacrev": "https://github.com/DFKI-NLP/tacrev (Alt et al. 2020; MIT)",
         "retacred": "https://github.com/gstoica27/Re-TACRED (Stoica et al. 2021)",

@@ -1,7 +1,6 @@
 """What an experiment is, its identity, and the folder of a finished run: what is in it and how it is read."""
 
 import gzip
-import hashlib
 import json
 import subprocess
 import zlib
@@ -15,7 +14,7 @@ import pandas as pd
 
 from tacred_utils.corpora.example import Corpus
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import read_bytes
+from tacred_utils.ground.files import digest, read_bytes
 from tacred_utils.ground.labels import SCORED
 from tacred_utils.ground.paths import ROOT
 from tacred_utils.metrics.counts import task_scores
@@ -74,7 +73,7 @@ class Spec:
             "data": corpus.digests,
             **self.files,
         }
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:10]
+        return digest(json.dumps(facts, sort_keys=True).encode())[:10]
 
     def folder(self, corpus: Corpus, results: Path) -> Path:
         return Path(results) / corpus.name / f"{self.title}-{self.identity(corpus)}"
@@ -232,8 +231,7 @@ def _files(path: Path) -> list[Path]:
 def _checksum(path: Path, modified: int) -> str:
     """sha256 of a file, read again only when it was written anew (`modified`): GloVe's has five gigabytes."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return digest(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}).") from error
 
