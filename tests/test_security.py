@@ -86,12 +86,11 @@ def test_labels_and_words_are_text_where_they_are_shown(trained, capsys):
 
 def test_prose_holds_no_markup_of_a_corpus(trained, monkeypatch):
     shown = []
-    monkeypatch.setattr(study, "display", lambda output: shown.append(output.data))
+    monkeypatch.setattr(study, "display", lambda output, **_: shown.append(output.data))
     beside = study.Study("99", "smoke", str(trained / "mine"), results=str(trained / "results"))
     beside.__dict__["corpus"] = beside.corpus.noting(f"labels that training lacks: {SCRIPT}")
     beside.say(f"Most rows are **{SCRIPT}**.")
-    beside.skip(f"No row of {SCRIPT}.")
-    beside.resume()
+    beside.finding("No row of {label}.", holds=True, label=SCRIPT)
     for text in (*shown, beside._repr_markdown_()):
         assert "<script" not in text and "&lt;script>" in text
 
