@@ -5,7 +5,9 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from tacred_utils.ground.errors import UserError
@@ -14,6 +16,7 @@ from tacred_utils.ground.paths import ROOT
 ADDED = {"injected-parameters", "papermill-error-cell-tag"}  # tags of cells that papermill adds
 VOLATILE = {"papermill", "execution", "widgets", "language_info"}  # parts of a notebook that are not kept
 WIDGET = "application/vnd.jupyter.widget-view+json"
+EPOCH = re.compile(r"\S+: epoch \d+ of \d+, ")  # a line of models/progress.py
 HINTS = {  # where the error itself says little
     "SystemExit": "sys.exit leaves the cells below undone; raise an error instead",
     "DeadKernelError": "the kernel died, most often because memory ran out; lower batch_size in the profile",
@@ -52,7 +55,7 @@ def _papermill(
         str(path).replace("{", "{{").replace("}", "}}") for path in (source, output)
     ]  # papermill fills in templates
     terminal = os.dup(2)
-    with log.open("w", encoding="utf-8", buffering=1) as stream:
+    with log.open("w", encoding="utf-8", buffering=1) as stream, _epochs_told(log):
         os.dup2(stream.fileno(), 2)  # what the kernel itself says: it inherits the file descriptor
         try:
             papermill.execute_notebook(
@@ -67,6 +70,31 @@ def _papermill(
             os.dup2(terminal, 2)
             os.close(terminal)
     return None
+
+
+@contextmanager
+def _epochs_told(log: Path) -> Iterator[None]:
+    """Say each epoch that a log tells of meanwhile, where output is no terminal with a bar."""
+    over = threading.Event()
+
+    def follow() -> None:
+        with log.open(encoding="utf-8", errors="replace") as stream:
+            while True:
+                ends = over.wait(1.0)
+                for line in filter(EPOCH.match, stream.readlines()):
+                    print(f"  {line}", end="", flush=True)
+                if ends:
+                    return
+
+    follower = threading.Thread(target=follow, daemon=True)
+    if not sys.stdout.isatty():
+        follower.start()
+    try:
+        yield
+    finally:
+        over.set()
+        if follower.is_alive():
+            follower.join()
 
 
 def _own_kernel() -> type:

@@ -23,6 +23,19 @@ from tacred_utils.notebook import manifest
 from tacred_utils.notebook.manifest import STUDY, hand_over, held_back, places, read_manifest, record
 
 
+def test_epochs_of_a_training_are_told_where_no_terminal_is_and_stand_in_no_notebook(study: Copy):
+    line = "bilstm-joint-s13: epoch 1 of 2, loss 0.5000, dev macro_f1 0.2500, 0:01:00 so far, 0:01:00 left"
+    study.notebook(
+        "01_one.ipynb", f"import os, sys\nos.write(sys.stderr.fileno(), b'{line}\\n')  # as models/progress.py"
+    )
+    given = study.command()
+    given["env"].pop("PYTEST_CURRENT_TEST")  # ipykernel looks whether it is tested itself
+    result = subprocess.run(**given, capture_output=True, timeout=600)
+    assert result.returncode == 0 and f"  {line}\n" in result.stdout, result
+    [executed] = (study.smoke / "executed" / "sample").iterdir()
+    assert not any("so far" in str(cell.outputs) for cell in nbformat.read(executed, 4).cells if "outputs" in cell)
+
+
 def test_runs_then_skips_then_reruns_only_what_changed(study: Copy):
     study.notebook("01_one.ipynb", "print(profile, corpus, data_dir, labels, seeds, results)")
     study.notebook("02_two.ipynb", "import os\nprint(os.getcwd(), object())")
