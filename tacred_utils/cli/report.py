@@ -79,9 +79,11 @@ def build(out: Path, executed: Path, results: Iterable[Path], data: Path) -> Pat
     if out.exists() and not out.is_dir():  # told before a minute's work
         raise UserError(f"--out {out}: is a file; name a folder.")
     books = {name: sorted(folder.glob("*.ipynb")) for name, folder in [(STUDY, executed), *_folders(executed)]}
-    runs = load_catalogs([(folder, None) for folder in results])
+    folders = [(folder, None) for folder in results]
+    texts = [text for catalog in load_catalogs(folders).values() if (text := _corpus(catalog, data))]
+    runs = load_catalogs(folders, texts)  # on the data that is at hand, where some is
     names = sorted(runs | books, key=lambda name: (name != STUDY, name))
-    chapters = [_chapter(name, books.get(name, []), runs.get(name), data) for name in names]
+    chapters = [_chapter(name, books.get(name, []), runs.get(name)) for name in names]
     chapters = [chapter for chapter in chapters if chapter.pages]
     if not chapters:
         raise UserError(
@@ -95,11 +97,10 @@ def _folders(executed: Path) -> list[tuple[str, Path]]:
     return [(folder.name, folder) for folder in executed.glob("*/")]
 
 
-def _chapter(name: str, notebooks: list[Path], catalog: RunCatalog | None, data: Path) -> Chapter:
+def _chapter(name: str, notebooks: list[Path], catalog: RunCatalog | None) -> Chapter:
     pages, content, note = [_page(path, name) for path in notebooks], None, ""
     if catalog is not None and (catalog.frame.system != "").any():
-        corpus = _corpus(catalog, data)
-        content, note = errors(catalog, corpus), _note(catalog, corpus)
+        content, note = errors(catalog, catalog.text), _note(catalog)
         title = f"Where do the systems err? ({', '.join(filter(None, [name, catalog.stamp]))})"
         pages.append(Page(f"{name}/errors.html", "Errors", title, sections=(("", title, note),)))
     return Chapter(name, catalog.stamp if catalog else "", pages, content, note)
@@ -149,20 +150,19 @@ def _texts(corpus: Corpus, gated: bool) -> dict[str, dict[str, object]]:
 
 
 def _corpus(catalog: RunCatalog, data: Path) -> Corpus | None:
-    """The corpus that the runs were trained on, if its files are at hand: by name, or as a folder beside the others."""
-    profile = load_profile(catalog.frame.run.iloc[0].info["profile"])
+    """The corpus of a catalogue's name and profile, if its files are at hand: by name, or as a folder beside the others."""
+    profile = load_profile(catalog.frame.profile.iloc[0])
     name = catalog.corpus if catalog.corpus in corpora() else str(data / catalog.corpus)
     try:
-        corpus = load_corpus(name, data, scales=msgspec.to_builtins(profile.scales))
+        return load_corpus(name, data, scales=msgspec.to_builtins(profile.scales))
     except UserError:
         return None
-    return corpus if corpus.digests == catalog.facts["sha256"] else None
 
 
-def _note(catalog: RunCatalog, corpus: Corpus | None) -> str:
+def _note(catalog: RunCatalog) -> str:
     if catalog.facts["gated"]:
         return "The text is licensed, so rows are named by their ids."
-    return "" if corpus else "The sentences are not at hand (--data-dir names their place): rows are named by ids."
+    return "" if catalog.text else "The sentences are not at hand (--data-dir names their place): rows are named by ids."
 
 
 def _page(path: Path, corpus: str) -> Page:

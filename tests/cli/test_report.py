@@ -115,13 +115,15 @@ def test_no_word_of_a_licensed_corpus_and_none_where_the_text_is_another(study):
         assert shown["rows"] and not any({"words", "subject", "object"} & row.keys() for row in shown["rows"])
     assert report.errors(catalog, replace(corpus, gated=True))["rows"][0]["length"] == 6
     catalog.frame.run[0].info["corpus"]["gated"] = True
-    assert "words" not in report.errors(catalog, corpus)["rows"][0] and "licensed" in report._note(catalog, corpus)
+    assert "words" not in report.errors(catalog, corpus)["rows"][0] and "licensed" in report._note(catalog)
     (other := study / "other" / "mine").mkdir(parents=True)
     for split in SPLITS:
         (other / f"{split}.json").write_text(
             (study / "data" / "mine" / f"{split}.json").read_text().replace("Li", "Lo")
         )
-    assert report._corpus(catalog, study / "data") and report._corpus(catalog, study / "other") is None
+    assert report._corpus(catalog, study / "data").digests == catalog.facts["sha256"]
+    other = report._corpus(catalog, study / "other")
+    assert load_catalogs([(study / "results", None)], [other]) == {}, "errors on other data are left out"
     assert report._corpus(catalog, study / "nowhere") is None
 
 
