@@ -1,12 +1,16 @@
 """Speed of BERT fine-tuning: the recipe as the published code pads it against ours, same rows and same weights.
 
 python benchmarks/transformer.py [kbp37|conll04|sample] [data folder] [rows] [model] [epochs]
+python benchmarks/transformer.py models [corpus] [data folder] [passes]
 
 Naive loops: a dict of tensors for each row, default collation, shuffled batches of the same size, unfused AdamW, float32; padded
 to 64 pieces (the published code), to 512 (the paper's Figure 2; on few rows), or to the longest of each batch. Ours is
 the family's own training, in float32 and in bfloat16 where the machine has it. The share is that of the measured rate of
 matrix products in the arithmetic used; only products on real pieces count, padding is waste. On a GPU the recipe is that of the profile `paper`, with and without
 `torch.compile`, and in batches of 512 too; `model` may be a folder with a tokenizer alone (see `with_weights`).
+
+`models` sets MiniLM, MPNet-base and SmolLM2 side by side, one recipe (spans, no marks): all pairs of a sentence in one
+pass against one pass a row, float32 against bfloat16; an epoch of so many passes each.
 """
 
 import resource
@@ -15,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace as replace_data
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -91,11 +96,17 @@ def matrix_rate(dtype: torch.dtype) -> float:
 
 
 def operations(model: transformer.Classifier, lengths: np.ndarray) -> float:
-    """Of the matrix products, forward, for rows of these lengths: layers' weights and attention."""
-    config = model.backbone.config
-    width, layers = config.hidden_size, config.num_hidden_layers + (model.extra is not None)
-    weights = layers * (4 * width**2 + 2 * width * config.intermediate_size)  # a piece
-    return float((2 * weights * lengths + 4 * layers * width * lengths.astype(float) ** 2).sum())
+    """Of the matrix products, forward, for texts of these lengths: layers' weights and attention; no embedding."""
+    config, tables = (
+        model.backbone.config,
+        {id(part.weight) for part in model.modules() if isinstance(part, nn.Embedding)},
+    )
+    stacks = [model.backbone, *([model.extra] if model.extra is not None else [])]
+    weights = sum(  # a piece
+        each.numel() for stack in stacks for each in stack.parameters() if each.ndim == 2 and id(each) not in tables
+    )
+    layers = config.num_hidden_layers + (model.extra is not None)
+    return float((2 * weights * lengths + 4 * layers * config.hidden_size * lengths.astype(float) ** 2).sum())
 
 
 def prepared(corpus: Corpus, settings: TransformerSettings) -> tuple[transformer.Classifier, dict[str, Encoded]]:
@@ -259,5 +270,35 @@ def main(name: str = "kbp37", data: str = "data", rows: int = 2000, model: str =
             )
 
 
+def models(name: str = "redocred_small", data: str = "data", passes: int = 320) -> None:
+    """Examples a second in training and the share of the matrix-product rate, by model, ways to share, and precision."""
+    corpus = load_corpus(name, data)
+    firsts = np.unique([" ".join(row.token) for row in corpus.train], return_index=True)[1]
+    firsts = np.sort(firsts)[:passes]  # a row of each of so many sentences
+    rows = {True: corpus.train[: firsts[-1] + 1], False: [corpus.train[row] for row in firsts]}
+    rates = {dtype: matrix_rate(dtype) for dtype in (torch.float32, compute_dtype("auto"))}
+    told = "; ".join(f"{str(dtype)[6:]}: {rate / 1e9:.0f} GFLOP/s" for dtype, rate in rates.items())
+    print(f"{name}: {len(firsts)} passes an epoch, {len(rows[True]) / len(firsts):.1f} pairs a sentence; {told}\n")
+    print("| model | pass for | precision | pieces a pass | examples/s | passes/s | share of the rate |")
+    print("|---|---|---|---:|---:|---:|---:|")
+    for model, shared, precision in product(("minilm", "mpnet-base", "smollm2"), (True, False), ("float32", "auto")):
+        part = replace_data(corpus, train=rows[shared], dev=corpus.dev[:64], test=corpus.test[:64])
+        given = {"model": model, "precision": precision, "whole_texts": shared, "batch_size": 16, "tags": False}
+        given |= {"epochs": 1, "min_steps": 0}
+        settings = load_profile("open").settings("bert", "spans", given)
+        classifier, encoded = prepared(part, settings)
+        texts = np.diff(encoded["train"].offsets) if shared else encoded["train"].lengths  # (passes,)
+        work = operations(classifier, texts) / rates[compute_dtype(precision)]  # seconds at that rate, forward
+        del classifier
+        speed = ours(part, settings)
+        cells = [f"{texts.mean():.0f}", f"{speed.trained:.0f}", f"{len(texts) / speed.seconds:.1f}"]
+        cells.append(f"{3 * work / speed.seconds:.0%}")
+        reader = "a sentence" if shared else "a row"
+        print(f"| {model} | {reader} | {str(compute_dtype(precision))[6:]} | {' | '.join(cells)} |", flush=True)
+
+
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["models"]:
+        models(*(kind(value) for kind, value in zip((str, str, int), sys.argv[2:], strict=False)))
+        sys.exit()
     main(*(kind(value) for kind, value in zip((str, str, int, str, int), sys.argv[1:], strict=False)))
