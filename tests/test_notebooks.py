@@ -18,7 +18,7 @@ from tacred_utils.notebook.manifest import STUDY
 SOURCES = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
 EXECUTED = sorted((NOTEBOOKS / "executed").glob("*.ipynb"))
 READING = ("01", "06", "07", "09", "10")  # train nothing
-PARAMETERS = ["profile", "corpus", "data_dir", "labels", "seeds", "results"]
+PARAMETERS = ["profile", "corpus", "data_dir", "labels", "seeds", "results", "negative"]
 OURS = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in sorted(PACKAGE.rglob("*.py"))]
 STRICT = ",".join(f"error:::{name.removesuffix('.__init__')}" for name in ["__main__", *OURS])  # for PYTHONWARNINGS
 

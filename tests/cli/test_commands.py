@@ -134,3 +134,20 @@ def test_output_that_cannot_be_written_is_one_sentence_and_a_reader_that_leaves_
 def test_help_starts_fast_and_names_every_command():
     shown = run("--help").stdout
     assert all(command in shown for command in ("train", "plan", "score", "predict", "data", "runs", "report"))
+
+
+def test_a_corpus_with_another_name_for_its_negative_label(tmp_path, capsys):
+    rows = [
+        {"id": "", "relation": label, "token": ["a", "b"], "subj_start": 0, "subj_end": 0, "obj_start": 1, "obj_end": 1,
+         "subj_type": "PERSON", "obj_type": "TITLE"}
+        for label in ("Other", "per:title", "Other", "per:age")
+    ]  # fmt: skip
+    for split in SPLITS:
+        content = [row | {"id": f"{split}-{number}"} for number, row in enumerate(rows)]
+        (tmp_path / f"{split}.json").write_text(json.dumps(content))
+    assert main(["data", "check", str(tmp_path)]) == 0
+    assert 'Other looks like it: give --negative "Other"' in capsys.readouterr().out
+    given = ["train", "--family", "svm", "--task", "joint", "--corpus", str(tmp_path), "--results", str(tmp_path / "r")]
+    assert main(given) == 2 and "has no label no_relation" in capsys.readouterr().err
+    assert main([*given, "--negative", "Other"]) == 0
+    assert "looks like it" not in capsys.readouterr().out
