@@ -171,12 +171,6 @@ def test_paths_of_parameters_are_meant_from_the_root_and_from_home(monkeypatch):
     assert str(reader.data) == "/home/me/data" and reader.results == study.ROOT.parent / "data" / "{x}"
 
 
-def test_runs_of_another_profile_are_told_where_those_asked_for_are_missing(smoke):
-    smoke.run("svm", "joint")
-    assert 'profile = "smoke" and corpus = "sample" read them' in Study("06", results=str(smoke.results)).lacking
-    assert "others" not in Study("06", "smoke", results=str(smoke.results)).lacking
-
-
 def test_nothing_is_trained_among_published_runs(smoke, monkeypatch):
     monkeypatch.setattr(study, "PUBLISHED_RUNS", smoke.results)
     with pytest.raises(UserError, match="Runs that it reads are missing"):
