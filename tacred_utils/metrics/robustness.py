@@ -1,15 +1,13 @@
-"""What a model leans on, and which labels it doubts: names exchanged in the text, and out-of-fold disagreement."""
+"""What a model leans on, and which labels are doubted: names exchanged in the text, and answers that systems agree on."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import replace as with_splits
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from msgspec.structs import replace
-from sklearn.model_selection import StratifiedGroupKFold
 
-from tacred_utils.corpora.example import Corpus, Example
+from tacred_utils.corpora.example import Example
 
 Names = dict[tuple[str, int], list[tuple[str, ...]]]  # (type, number of words) → names, by name
 
@@ -59,44 +57,6 @@ def _mentions(row: Example) -> list[tuple[str, tuple[str, ...]]]:
 
 def _lower(name: Sequence[str]) -> str:
     return " ".join(name).lower()
-
-
-def out_of_fold(corpus: Corpus, fit: Callable[[Corpus], np.ndarray], folds: int, seed: int) -> np.ndarray:
-    """(N, K) log-probabilities of every training row, from a model that saw neither it nor any row of its sentence.
-
-    `fit` trains on a corpus' training split and answers its test split. Labels are shared out evenly over the folds.
-    """
-    rows = corpus.train
-    sentences = pd.factorize(pd.Series([" ".join(row.token) for row in rows]))[0]
-    cut = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    parts = []
-    for kept, held in cut.split(rows, [row.relation for row in rows], sentences):
-        part = with_splits(corpus, train=[rows[place] for place in kept], test=[rows[place] for place in held])
-        parts.append((held, fit(part)))
-    found = np.empty((len(rows), parts[0][1].shape[1]))
-    for held, log_probs in parts:
-        found[held] = log_probs
-    return found
-
-
-def disagreement(log_probs: np.ndarray, given: Sequence[str], classes: Sequence[str]) -> np.ndarray:
-    """(N,) by how much another class is more probable than the label given, in log; below 0 where the label is best.
-
-    A label that the model does not know (log-probability -inf) it cannot doubt: -inf.
-    """
-    rows, own = np.arange(len(log_probs)), pd.Index(classes).get_indexer(list(given))
-    label, others = log_probs[rows, own], log_probs.copy()
-    others[rows, own] = -np.inf
-    return np.where(np.isneginf(label), -np.inf, others.max(axis=1) - np.where(np.isneginf(label), 0, label))
-
-
-def precision_at(suspicion: np.ndarray, wrong: np.ndarray, sizes: Sequence[int]) -> pd.DataFrame:
-    """Of the k rows that are most suspicious, how many are wrong: columns k, found, precision, recall; ties by order."""
-    hits = np.cumsum(np.asarray(wrong)[np.argsort(-np.asarray(suspicion), kind="stable")])
-    found = [int(hits[size - 1]) for size in sizes]
-    return pd.DataFrame({
-        "k": sizes, "found": found, "precision": np.divide(found, sizes), "recall": np.divide(found, max(hits[-1], 1)),
-    })  # fmt: skip
 
 
 def agreed_against(answers: pd.DataFrame, gold: Sequence[str]) -> pd.DataFrame:

@@ -245,15 +245,20 @@ def frequency_gap(trained: pd.Series) -> Callable[[ConfusionCounts], np.ndarray]
 
     `trained` gives rows by label; a relation in the middle is rare, and one that a draw has lost has no F1.
     """
+    return lambda counted: np.subtract(*_halves(counted, trained))
 
-    def gap(counted: ConfusionCounts) -> np.ndarray:
-        f1, there = _relation_f1(counted)
-        rows = trained.reindex(counted.labels).fillna(0).to_numpy()[counted.relation]
-        frequent, rare = np.split(np.argsort(-rows, kind="stable"), [len(rows) // 2])
-        common, other = (mean_where(f1[..., half], there[..., half]) for half in (frequent, rare))
-        return common - other
 
-    return gap
+def rare_half(trained: pd.Series) -> Callable[[ConfusionCounts], np.ndarray]:
+    """A score: mean F1 of the half of the relations with fewest training rows, the other side of `frequency_gap`."""
+    return lambda counted: _halves(counted, trained)[1]
+
+
+def _halves(counted: ConfusionCounts, trained: pd.Series) -> list[np.ndarray]:
+    """Mean F1 of the frequent half of the relations and of the rare one, of the shape of the leading axes."""
+    f1, there = _relation_f1(counted)
+    rows = trained.reindex(counted.labels).fillna(0).to_numpy()[counted.relation]
+    halves = np.split(np.argsort(-rows, kind="stable"), [len(rows) // 2])
+    return [mean_where(f1[..., half], there[..., half]) for half in halves]
 
 
 def _relation_f1(counted: ConfusionCounts) -> tuple[np.ndarray, np.ndarray]:

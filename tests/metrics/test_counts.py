@@ -1,5 +1,7 @@
 """Scores against hand-worked cases, scikit-learn and the figures published for TACRED's test split."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from sklearn.metrics import precision_recall_fscore_support
@@ -179,3 +181,15 @@ def test_detection_folding():
     assert counts.fold_detection([A, NONE, "relation"]) == ["relation", NONE, "relation"]
     assert counts.is_detection([NONE, "relation"]) and not counts.is_detection([NONE, A])
     assert not counts.is_detection([NONE, NONE])
+
+
+def test_no_single_answer_a_sentence_beats_the_ceiling():
+    gold = [A, A, NONE, B, NONE, NONE, NONE, A, B, NONE]
+    sentences = ["s", "s", "s", "t", "t", "t", "t", "u", "u", "v"]
+    names = sorted(set(sentences))
+    reached = [
+        counts.scores(gold, [dict(zip(names, answer, strict=True))[name] for name in sentences])["micro_f1"]
+        for answer in product([NONE, A, B], repeat=len(names))
+    ]
+    assert counts.one_answer_ceiling(gold, sentences) == pytest.approx(max(reached))
+    assert counts.one_answer_ceiling([NONE], ["s"]) == 0 and counts.one_answer_ceiling([A, B], ["s", "t"]) == 1

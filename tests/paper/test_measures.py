@@ -139,6 +139,7 @@ def test_shares_and_gaps_by_hand():
     assert value(measures.no_relation_share) == pytest.approx(0.9)
     assert value(measures.no_relation_excess) == pytest.approx(0.3)
     assert value(measures.frequency_gap(trained)) == pytest.approx(0 - 1)  # a has most training rows and F1 0
+    assert value(measures.rare_half(trained)) == pytest.approx(1)
     assert value(measures.frequency_gap(trained[::-1].replace({10: 50}))) == pytest.approx(1)  # now b has most
     assert value(measures.unevenness) == pytest.approx(0.5)
     assert measures.rank_correlation([0, 1, 0.5], [30, 10, 20]).value == pytest.approx(-1)
