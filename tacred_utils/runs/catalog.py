@@ -57,7 +57,6 @@ class RunCatalog:
     corpus: str
     frame: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=[*IDENTITY, "run", "system"]))
     text: Corpus | None = None
-    others: int = 0  # runs under the corpus' name that are of other data, and left out
 
     @property
     def facts(self) -> dict[str, object]:
@@ -130,7 +129,7 @@ def load_catalogs(
                 continue
             kept = kept.sort_values(["version", "profile"], ascending=[False, True], kind="stable")
             kept = kept.drop_duplicates(IDENTITY).sort_values(IDENTITY).reset_index(drop=True)
-            found[name] = RunCatalog(name, kept, text, int((part.data != data).sum()))
+            found[name] = RunCatalog(name, kept, text)
     return found
 
 

@@ -50,7 +50,7 @@ def test_runs_are_chosen_by_the_data_that_is_loaded_not_by_its_name(tmp_path):
     folders = [(tmp_path, None)]
     for corpus, expected in ((CORPUS, old), (halved(), new)):
         found = load_catalogs(folders, [corpus])
-        assert [row.folder for row in found["tiny"].frame.run] == [expected.folder] and found["tiny"].others == 1
+        assert [each.folder for each in found["tiny"].frame.run] == [expected.folder]
         assert found["tiny"].text is corpus
     unseen = replace(CORPUS, dev=CORPUS.dev[1:])
     assert load_catalogs(folders, [unseen]) == {}, "scores of other data are left out"
