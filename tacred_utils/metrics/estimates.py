@@ -180,11 +180,11 @@ def bootstrap(
     gold: Sequence[str], pred: Sequence[str], names: Sequence[str] | None = None,
     labels: Sequence[str] | None = None, draws: int = 1000, seed: int = SEED, clusters: Clusters | None = None,
 ) -> pd.DataFrame:  # fmt: skip
-    """Scores of one run as `table` gives them, with intervals cut to what a score can be (0 to 1)."""
+    """Scores of one run as `frame_of` gives them, with intervals cut to what a score can be (0 to 1)."""
     exact = count(gold, pred, labels).scores()
     drawn = resample(gold, [pred], labels, draws, seed, clusters)[0].scores()
     n, unit = (len(gold), ROWS) if clusters is None else (clusters.size, clusters.unit)
-    frame = table({name: Estimate.drawn(exact[name], drawn[name], n, unit) for name in names or exact})
+    frame = frame_of({name: Estimate.drawn(exact[name], drawn[name], n, unit) for name in names or exact})
     return frame.assign(low=frame.low.clip(0, 1), high=frame.high.clip(0, 1))
 
 
@@ -198,12 +198,12 @@ def paired_bootstrap(
 
 
 def over_seeds(results: Sequence[Mapping[str, float]]) -> pd.DataFrame:
-    """Each score's mean over runs of several seeds, with its range, as `table` gives them."""
+    """Each score's mean over runs of several seeds, with its range, as `frame_of` gives them."""
     names = results[0] if results else ()
-    return table({name: Estimate.over_seeds([result[name] for result in results]) for name in names})
+    return frame_of({name: Estimate.over_seeds([result[name] for result in results]) for name in names})
 
 
-def table(found: Mapping[str, Estimate]) -> pd.DataFrame:
+def frame_of(found: Mapping[str, Estimate]) -> pd.DataFrame:
     """Estimates by name: columns value, low, high, n, unit."""
     rows = {name: (each.value, each.low, each.high, each.n, each.unit) for name, each in found.items()}
     return pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high", "n", "unit"])

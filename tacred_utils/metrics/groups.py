@@ -14,7 +14,7 @@ import pandas as pd
 from tacred_utils.corpora.example import Example
 from tacred_utils.ground.labels import NO_RELATION
 from tacred_utils.metrics.counts import SCORES, ConfusionCounts, count, count_cells
-from tacred_utils.metrics.estimates import Clusters, Estimate, resample, single_rows, table
+from tacred_utils.metrics.estimates import Clusters, Estimate, frame_of, resample, single_rows
 
 MACROS = ("macro_f1", "macro_f1_common", "macro_f1_all")  # see `drawn_scores`
 
@@ -117,7 +117,7 @@ def drawn_scores(
 
 def summary(values: np.ndarray, bins: Bins) -> pd.DataFrame:
     """One score by group: columns bin, value, low, high (95 % interval), from (1 + draws, bins)."""
-    found = table({name: _estimate(column) for name, column in zip(bins.names, values.T, strict=True)})
+    found = frame_of({name: _estimate(column) for name, column in zip(bins.names, values.T, strict=True)})
     return found[["value", "low", "high"]].rename_axis("bin").reset_index()
 
 

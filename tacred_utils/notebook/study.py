@@ -212,7 +212,7 @@ class Study:
         if None in systems:
             return Estimate(np.nan, np.nan, np.nan)
         clusters, score = self.clusters[self.scored_rows(systems[0])], measures.COUNTED.get(score, score)
-        first, *other = measures.estimates(same_seeds(*systems), score, rows, self.draws, clusters=clusters)
+        first, *other = measures.score_systems(same_seeds(*systems), score, rows, self.draws, clusters=clusters)
         return first - other[0] if other else first
 
     def scored_rows(self, system: SystemAnswers) -> np.ndarray:

@@ -8,13 +8,13 @@ all are. `judge` makes the verdict of these; nothing states one by hand.
 
 import math
 import tomllib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 
 import msgspec
 import pandas as pd
 
-from tacred_utils.ground.paths import NOTEBOOKS, PACKAGE
+from tacred_utils.ground.paths import PACKAGE
 from tacred_utils.metrics.estimates import Estimate, holm
 
 SUPPORTED, NOT_SUPPORTED, UNDECIDED = "supported", "not supported", "undecided"
@@ -212,7 +212,7 @@ def _and(names: Sequence[str]) -> str:
 # Tables
 
 
-def table(evidence: Iterable[Evidence]) -> pd.DataFrame:
+def outcome_table(evidence: Iterable[Evidence]) -> pd.DataFrame:
     """Evidence as a frame: columns claim, measured, origin, source, value, low, high, n, unit, needed, outcome, why.
 
     `outcome` is empty where a test decides nothing, and `why` then says so. Margins (value, low, high) are how far each
@@ -242,13 +242,19 @@ def _margins(test: Evidence) -> dict[str, float]:
 
 
 def verdicts(evidence: Iterable[Evidence]) -> pd.DataFrame:
-    """The claims: columns claim, short, section, says, population, edge, changes, verdict, kind, reason, and for,
+    """The claims: columns claim, short, section, says, population, edge, changes, notebooks (that hold the
+    details), verdict, kind, reason, and for,
     against and open, the numbers of sources."""
     evidence, rows = list(evidence), []
     for name, claim in load_claims().items():
         found = judge(claim, evidence)
         said = list(by_source([t for t in evidence if t.claim == name and t.decides]).values())
-        about = msgspec.structs.asdict(claim) | {"verdict": found.verdict, "kind": found.kind, "reason": found.reason}
+        about = msgspec.structs.asdict(claim) | {
+            "notebooks": ", ".join(claim.notebooks),
+            "verdict": found.verdict,
+            "kind": found.kind,
+            "reason": found.reason,
+        }
         rows.append(about | {outcome: said.count(outcome) for outcome in (FOR, OPEN, AGAINST)})
     return pd.DataFrame(rows)
 
@@ -289,7 +295,7 @@ def _exact(evidence: Sequence[Evidence]) -> list[Evidence]:
 
 
 def view(frame: pd.DataFrame, *names: str) -> pd.DataFrame:
-    """Evidence of a `table` as it is shown, that of some claims or all, by source; what is missing is left out.
+    """Evidence of an `outcome_table` as it is shown, that of some claims or all, by source; what is missing is left out.
 
     Columns claim, source, origin, measured, estimate, rests on, needed, outcome (or why it decides nothing).
     """
@@ -307,19 +313,3 @@ def view(frame: pd.DataFrame, *names: str) -> pd.DataFrame:
         "rests on": [f"{n:,} {unit}" if unit not in ("", "rounding") else unit for n, unit in zip(shown.n, shown.unit, strict=True)],
         "needed": shown.needed, "outcome": shown.outcome.where(shown.outcome != "", shown.why),
     }).reset_index(drop=True)  # fmt: skip
-
-
-def quote(frame: pd.DataFrame, claim: str, measured: str, origin: str = "", form: Callable = "{:.3f}".format) -> str:
-    """`−0.030 [−0.036, −0.023]`: the first evidence of a `table` whose text begins so; says so where there is none."""
-    found = frame[(frame.claim == claim) & frame.measured.str.startswith(measured) & frame.value.notna()]
-    found = found[found.origin == origin] if origin else found
-    if found.empty:
-        return "(not measured here)"
-    value, low, high = (form(found[name].iloc[0]) for name in ("value", "low", "high"))
-    return (value if low == high else f"{value} [{low}, {high}]").replace("-", "−")
-
-
-def links(claim: Claim) -> str:
-    """Links to the notebooks that hold the details, in Markdown."""
-    there = {path.name[:2]: path.name for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))}
-    return ", ".join(f"[{there[n][:-6]}]({there[n]})" for n in claim.notebooks if n in there)

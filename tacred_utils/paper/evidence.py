@@ -45,14 +45,14 @@ def _table(path: Path) -> pd.DataFrame:
         raise UserError(f"{path}: cannot be read ({error}); fetch it again from the repository.") from None
 
 
-def table(name: str, folder: Path = FOLDER) -> pd.DataFrame:
+def kept_table(name: str, folder: Path = FOLDER) -> pd.DataFrame:
     """One of the tables, by its name without .csv. Raises `UserError` if it is missing or damaged."""
     return _table(folder / f"{name}.csv").copy()
 
 
 def estimate(score: str, system: str, minus: str = "", labels: str = "TACRED") -> Estimate:
     """A score of a published system, or of it minus another, on TACRED's test split; raises `KeyError` if unknown."""
-    frame = table("scores")
+    frame = kept_table("scores")
     for one, other, sign in ((system, minus, 1), (minus, system, -1)):
         row = frame[(frame.labels == labels) & (frame.score == score) & (frame.system == one) & (frame.minus == other)]
         if len(row) and (minus or sign > 0):
@@ -65,7 +65,7 @@ def estimate(score: str, system: str, minus: str = "", labels: str = "TACRED") -
 
 def counts_of(system: str) -> counts.ConfusionCounts:
     """Every score of a published system by TACRED's labels follows from its counts."""
-    cells = table("confusion")
+    cells = kept_table("confusion")
     labels = order_labels([*cells.gold, *cells.answer])
     codes = (pd.Index(labels).get_indexer(cells[side]) for side in ("gold", "answer"))
     return counts.count_cells(*codes, cells[system].to_numpy(float), labels)
@@ -118,7 +118,7 @@ def write(data_dir: Path, folder: Path = FOLDER) -> list[Path]:
 
 def differences(data_dir: Path, folder: Path = FOLDER) -> list[str]:
     """The names of tables that the files below a data folder do not give as they are kept."""
-    return [name for name, frame in compute(data_dir).items() if not _same(frame, table(name, folder))]
+    return [name for name, frame in compute(data_dir).items() if not _same(frame, kept_table(name, folder))]
 
 
 def _same(one: pd.DataFrame, other: pd.DataFrame) -> bool:

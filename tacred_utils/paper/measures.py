@@ -17,8 +17,7 @@ from tacred_utils.corpora.example import Corpus
 from tacred_utils.ground.labels import NO_RELATION, SCORED
 from tacred_utils.metrics import counts, groups
 from tacred_utils.metrics.counts import ConfusionCounts, mean_where
-from tacred_utils.metrics.estimates import SEED, Clusters, Estimate, Score, clusters_of, single_rows
-from tacred_utils.metrics.estimates import estimates as estimates_of
+from tacred_utils.metrics.estimates import SEED, Clusters, Estimate, Score, clusters_of, estimates, single_rows
 from tacred_utils.metrics.groups import Bins, entity_distance, sentence_length
 from tacred_utils.metrics.postprocessing import cut_at
 from tacred_utils.runs.catalog import Missing, RunCatalog, SystemAnswers, predictions_of
@@ -38,7 +37,7 @@ class Measured:
     against: tuple[str, ...] = ()
 
 
-def estimates(
+def score_systems(
     systems: Sequence[SystemAnswers], score: Score, rows: np.ndarray | None = None, draws: int = 1000, seed: int = SEED,
     clusters: Clusters | None = None,
 ) -> list[Estimate]:  # fmt: skip
@@ -50,7 +49,7 @@ def estimates(
     assert all([np.array_equal(system.gold, gold) for system in systems]), "systems must answer the same rows"
     rows = np.ones(len(gold), bool) if rows is None else rows
     answers = [[np.asarray(answer)[rows] for answer in system.answers] for system in systems]
-    return estimates_of(gold[rows], answers, score, labels, clusters[rows] if clusters else None, draws, seed)
+    return estimates(gold[rows], answers, score, labels, clusters[rows] if clusters else None, draws, seed)
 
 
 @dataclass(frozen=True)
@@ -159,7 +158,7 @@ class Measures:
         far = words > np.median(words)
         effects = []
         for rows, seed in ((far, SEED), (~far, SEED + 1)):
-            one, other = estimates(systems, "micro_f1", rows, self.draws, seed, self.clusters)
+            one, other = score_systems(systems, "micro_f1", rows, self.draws, seed, self.clusters)
             effects.append(one - other)
         found = replace(effects[0] - effects[1], parts=effects[0].parts + effects[1].parts)
         return Measured(found, self._against(systems, self.gold[far]))
@@ -187,7 +186,7 @@ class Measures:
 
     def _estimate(self, systems: Sequence[SystemAnswers], score: Score, all_of: bool = False):
         clusters = self.clusters if len(systems[0].gold) == len(self.gold) else self.clusters[self.gold != NO_RELATION]
-        found = estimates(systems, score, None, self.draws, clusters=clusters)
+        found = score_systems(systems, score, None, self.draws, clusters=clusters)
         return found if all_of else found[0] if len(found) == 1 else found[0] - found[1]
 
     def _over_seeds(self, values: np.ndarray, unit: str = "") -> Estimate:

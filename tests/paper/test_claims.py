@@ -87,7 +87,7 @@ def test_what_may_not_decide_is_shown_and_refutes_nothing(reason):
     barred = test_of(-0.3, "CoNLL04", reasons=(reason,))
     assert judge(planted(), [barred]).verdict == NOT_TESTABLE and reason in judge(planted(), [barred]).reason
     assert judge(planted(), [on(FOR, TACRED), barred]).verdict == SUPPORTED
-    frame = claims.table([barred])
+    frame = claims.outcome_table([barred])
     assert frame.outcome.tolist() == [""] and frame.why.tolist() == [reason]
     assert claims.view(frame).outcome.tolist() == [reason]
 
@@ -98,7 +98,7 @@ def test_a_missing_run_keeps_a_claim_from_being_supported_and_refutes_nothing():
     assert verdict.verdict == UNDECIDED and "missing: a run of gpt2 spans joint" in verdict.reason
     assert judge(planted(), [on(AGAINST, TACRED), missing]).verdict == NOT_SUPPORTED
     assert judge(planted(general=False), [on(FOR, TACRED), missing]).verdict == SUPPORTED  # it is about TACRED
-    assert claims.view(claims.table([missing])).empty
+    assert claims.view(claims.outcome_table([missing])).empty
 
 
 def test_an_edge_that_is_crossed_decides_nothing_and_the_number_of_tests_counts():
@@ -154,11 +154,8 @@ def test_the_kind_of_a_verdict_that_names_corpora():
     assert judge(planted(), [AGAINST]).kind == ELSEWHERE and judge(planted(), [on(FOR, TACRED)]).kind == SUPPORTED
 
 
-def test_numbers_are_quoted_from_the_table():
-    frame = claims.table([FOR, printed(0.1)])
-    assert claims.quote(frame, "C8", "gap", PAPER) == "0.100 [0.090, 0.110]"
-    assert claims.quote(frame, "C8", "gap", form="{:.1f}".format) == "0.4 [0.4, 0.5]"
-    assert "not measured" in claims.quote(frame, "C9", "gap")
+def test_evidence_is_shown_with_what_it_rests_on():
+    frame = claims.outcome_table([FOR, printed(0.1)])
     shown = claims.view(frame, "C8")
     assert shown["rests on"].tolist() == ["250 documents", "rounding"] and shown.needed.tolist() == ["above 0.2"] * 2
     assert frame.value_margin.tolist() == pytest.approx([4, -10])  # in half-widths of the interval
@@ -166,7 +163,7 @@ def test_numbers_are_quoted_from_the_table():
 
 def test_the_figure_has_a_row_for_every_claim_and_a_mark_for_every_outcome():
     evidence = [FOR, printed(0.1)]
-    frame, answers = claims.table(evidence), claims.verdicts(evidence)
+    frame, answers = claims.outcome_table(evidence), claims.verdicts(evidence)
     margins = {f"{name}_margin": name for name in ("value", "low", "high")}
     drawn = frame[["claim", "outcome", *margins]].rename(columns=margins | {"outcome": "verdict"})
     figure = charts.evidence(drawn, answers.rename(columns={"short": "name"}), claims.MARKS)

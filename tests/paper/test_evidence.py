@@ -61,4 +61,4 @@ def test_tables_hold_no_id_and_a_damaged_one_is_told(tmp_path):
     for path in evidence.FOLDER.glob("*.csv"):
         assert "id" not in path.read_text().splitlines()[0].split(",") and path.stat().st_size < 100_000
     with pytest.raises(UserError, match="scores.csv"):
-        evidence.table("scores", tmp_path)
+        evidence.kept_table("scores", tmp_path)

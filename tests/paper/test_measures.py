@@ -125,7 +125,7 @@ def test_dev_that_falls_after_its_best_is_told_from_dev_that_stays():
 def test_systems_are_scored_on_the_same_rows():
     one, other = (SystemAnswers("s", np.array(gold), [np.array(gold)], ["a", "b"]) for gold in (["a", "b"], ["b", "a"]))
     with pytest.raises(AssertionError, match="same rows"):
-        measures.estimates([one, other], "accuracy")
+        measures.score_systems([one, other], "accuracy")
 
 
 def test_shares_and_gaps_by_hand():
@@ -134,7 +134,7 @@ def test_shares_and_gaps_by_hand():
     trained = pd.Series({NONE: 60, "a": 30, "b": 10})
 
     def value(score):
-        return measures.estimates([lazy], score, draws=20)[0].value
+        return measures.score_systems([lazy], score, draws=20)[0].value
 
     assert value(measures.no_relation_share) == pytest.approx(0.9)
     assert value(measures.no_relation_excess) == pytest.approx(0.3)
