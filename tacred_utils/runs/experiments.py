@@ -29,11 +29,11 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     further: bool = True  # whether it runs on the further corpora of a profile as well
     real: bool = False  # not on the synthetic corpus, which decides nothing
     matrices: bool = False  # whether log-probabilities are published of all its runs, for answers made from them
-    sketch: bool = False  # whether it takes the profile's sketch settings, below its own
+    reduced: bool = False  # whether it takes the reduced budget of the profile, below its own settings
 
     def changed(self, profile: Profile) -> dict[str, object]:
         """What it sets otherwise than the profile's family and variant."""
-        return (profile.sketch if self.sketch else {}) | self.set
+        return (profile.reduced if self.reduced else {}) | self.set
 
     def possible_tasks(self, corpus: Corpus, profile: Profile) -> list[str]:
         """The declared tasks that the corpus allows."""
