@@ -66,9 +66,8 @@ def train(spec: Spec, corpus: Corpus, results: Path, profile: str, *, keep_model
             _fit(spec, corpus, folder)
             processes.wait()
     except Timeout:
-        raise UserError(
-            f"{folder}: another process is training this run; wait for it, or choose another --results."
-        ) from None
+        busy = f"{folder}: another process is training this run; wait for it, or choose another --results."
+        raise UserError(busy) from None
     except Exception as error:
         told = _told(error, folder, spec.settings)
         if told is None:
