@@ -1,15 +1,17 @@
-"""The results table of the README: made from published runs and from 09's tables, real data first, never typed."""
+"""The results of the README: findings of the executed notebooks, and tables from published runs; never typed."""
 
 from collections import defaultdict
 from pathlib import Path
 
+import nbformat
 import pandas as pd
 
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.files import write_text
-from tacred_utils.ground.paths import FIGURES, PUBLISHED_RUNS, ROOT
+from tacred_utils.ground.paths import FIGURES, NOTEBOOKS, PUBLISHED_RUNS, ROOT
 from tacred_utils.metrics.estimates import over_seeds
 from tacred_utils.models.settings import FAMILIES
+from tacred_utils.notebook.findings import leads
 from tacred_utils.notebook.tables import markdown
 from tacred_utils.runs.catalog import RunCatalog, load_catalogs
 from tacred_utils.runs.store import Run
@@ -22,7 +24,7 @@ PUBLISHED_SCORES = {
 SCORES = {  # the official score of a corpus with directions comes first, where it has them
     "directional_macro_f1": "official macro F1", "micro_f1": "micro F1", "macro_f1_relations": "macro F1",
 }  # fmt: skip
-ORDER = ("conll04", "kbp37", "sample")  # real text first; any other published corpus stands between
+ORDER = ("redocred_small", "conll04", "kbp37")  # the main corpus first; any other published corpus comes last
 
 
 def refresh(readme: Path = ROOT / "README.md") -> None:
@@ -34,9 +36,20 @@ def refresh(readme: Path = ROOT / "README.md") -> None:
     write_text(readme, f"{before}{START}\n{results()}{after}")
 
 
+def findings() -> str:
+    """The answers at the top of the executed notebooks that hold, a line each, with a link to the page."""
+    lines = [
+        f"- {found.text} ([{path.stem[:2]}](notebooks/executed/{path.name}))"
+        for path in sorted((NOTEBOOKS / "executed").glob("*.ipynb"))
+        for found in leads(nbformat.read(path, as_version=4))
+        if found.holds
+    ]
+    return "\n".join(lines) + "\n" if lines else ""
+
+
 def results() -> str:
-    """The tables as Markdown: published systems on TACRED's test split, then our systems by corpus."""
-    parts = []
+    """As Markdown: the findings, then a table of published systems on TACRED's test split and one of ours by corpus."""
+    parts = [findings()]
     published = FIGURES / "published" / "tables" / "09_scores.csv"
     if published.exists():
         frame = pd.read_csv(published)[["system", *PUBLISHED_SCORES]].sort_values("micro_f1", ascending=False)
@@ -51,7 +64,7 @@ def results() -> str:
 
 
 def _rank(corpus: str) -> float:
-    return ORDER.index(corpus) if corpus in ORDER else 1.5
+    return ORDER.index(corpus) if corpus in ORDER else len(ORDER)
 
 
 def _ours(corpora: dict[str, RunCatalog]) -> str:
@@ -60,10 +73,9 @@ def _ours(corpora: dict[str, RunCatalog]) -> str:
     for corpus, catalog in corpora.items():
         directed = any("directional_macro_f1" in run.metrics["test"] for run in catalog.frame.run)
         scores = [score for score in SCORES if score in (("directional_macro_f1", "micro_f1") if directed else SCORES)]
-        stamp = ", SYNTHETIC" if catalog.facts["synthetic"] else ""
         for row, group in _systems(catalog).items():
             means = over_seeds([run.metrics["test"] for run in group])
-            table[row] |= {f"{corpus}{stamp}: {SCORES[key]}": _cell(means, key) for key in scores if key in means.index}
+            table[row] |= {f"{corpus}: {SCORES[key]}": _cell(means, key) for key in scores if key in means.index}
     text = markdown(pd.DataFrame([{"system": row[-1]} | table[row] for row in sorted(table)]).fillna(""))
     return (
         f"**Ours, test splits, joint** (macro F1 over relations)\n\n{text}\nOf each family the paper's recipe, and the "

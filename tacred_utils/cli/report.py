@@ -28,7 +28,7 @@ from tacred_utils.ground.labels import TASKS, order_labels
 from tacred_utils.ground.paths import PACKAGE
 from tacred_utils.metrics.counts import as_scored
 from tacred_utils.metrics.groups import type_pair
-from tacred_utils.notebook.findings import Finding
+from tacred_utils.notebook.findings import leads
 from tacred_utils.notebook.manifest import STUDY
 from tacred_utils.runs.catalog import RunCatalog, load_catalogs
 from tacred_utils.runs.data import load_corpus
@@ -162,35 +162,25 @@ def _corpus(catalog: RunCatalog, data: Path) -> Corpus | None:
 def _note(catalog: RunCatalog) -> str:
     if catalog.facts["gated"]:
         return "The text is licensed, so rows are named by their ids."
-    return "" if catalog.text else "The sentences are not at hand (--data-dir names their place): rows are named by ids."
+    return (
+        "" if catalog.text else "The sentences are not at hand (--data-dir names their place): rows are named by ids."
+    )
 
 
 def _page(path: Path, corpus: str) -> Page:
     import nbformat
+    from nbconvert.filters import markdown2html
 
     try:
         notebook = nbformat.read(path, as_version=4)
         body, _ = _exporter().from_notebook_node(notebook)
-        answer = _answer(notebook)
-    except (ValueError, KeyError, AttributeError, nbformat.ValidationError, msgspec.ValidationError) as error:
+        answer = tuple(markdown2html(found.markdown) for found in leads(notebook))
+    except (ValueError, KeyError, TypeError, AttributeError, nbformat.ValidationError) as error:
         raise UserError(f"{path}: is no readable notebook ({error}); execute it again.") from error
     body = re.sub(r'(<a href="[^":/]+)\.ipynb(?=["#])', r"\1.html", body)  # links to notebooks lead to their pages
     sections = _sections(body)
     title = sections[0][1] if sections else path.stem
     return Page(f"{corpus}/{path.stem}.html", path.stem.replace("_", " "), title, body, sections, answer)
-
-
-def _answer(notebook) -> tuple[str, ...]:
-    """The findings at the top of a notebook, which its outputs hold beside their text, with what became of each."""
-    from nbconvert.filters import markdown2html
-
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    kept = [
-        msgspec.convert(output.metadata["finding"], Finding)
-        for output in outputs
-        if "finding" in output.get("metadata", {})
-    ]
-    return tuple(markdown2html(found.markdown) for found in kept if found.lead)
 
 
 @lru_cache

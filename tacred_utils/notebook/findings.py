@@ -7,6 +7,7 @@ sentence is shown with the numbers of that run, and with what became of it; noth
 import math
 from dataclasses import asdict, dataclass
 
+import nbformat
 from IPython.display import Markdown, display
 
 from tacred_utils.metrics.estimates import Estimate
@@ -43,6 +44,13 @@ def finding(text: str, holds: bool, lead: bool = False, **numbers: object) -> Fi
     shown = {name: _Shown(value) for name, value in numbers.items()}
     missing = any(value.missing for value in shown.values())
     return Finding(text.format(**shown), None if missing else bool(holds), lead)
+
+
+def leads(notebook: nbformat.NotebookNode) -> list[Finding]:
+    """The answer at the top of an executed notebook, as its outputs keep it."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    kept = [Finding(**output.metadata["finding"]) for output in outputs if "finding" in output.get("metadata", {})]
+    return [found for found in kept if found.lead]
 
 
 class _Shown:
