@@ -21,8 +21,8 @@ class CorpusInfo(msgspec.Struct):
     subset: str
     rows: dict[str, int]
     columns: list[str]
-    types: dict[str, list[str]]  # that training had, by role
     sha256: dict[str, str]
+    types: dict[str, list[str]] = {}  # that training had, by role; the oldest published runs do not say
     annotator: str = ""  # older runs have no predicted columns
 
     @property

@@ -24,7 +24,7 @@ from tacred_utils.corpora.example import Example
 from tacred_utils.corpora.reader import assemble
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.labels import NO_RELATION, SPLITS, task_classes
-from tacred_utils.ground.paths import ROOT
+from tacred_utils.ground.paths import PUBLISHED_RUNS, ROOT
 from tacred_utils.models.result import FitResult
 from tacred_utils.runs import experiments, store
 from tacred_utils.runs import train as training
@@ -446,3 +446,8 @@ def test_a_commit_is_recorded_in_a_checkout_of_its_own_only(tmp_path, monkeypatc
     assert store.git_commit.__wrapped__() is None
     monkeypatch.setattr(store, "ROOT", tmp_path)
     assert re.fullmatch("[0-9a-f]{40}", store.git_commit.__wrapped__())
+
+
+def test_every_published_run_counts():
+    published = [path.parent for path in PUBLISHED_RUNS.glob("*/*/run.json")]
+    assert published and sorted(run.folder for run in find_runs(PUBLISHED_RUNS)) == sorted(published)
