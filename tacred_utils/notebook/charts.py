@@ -297,7 +297,7 @@ def curves(frame: pd.DataFrame, x: str, y: str, families: Families, dots: str = 
             axis.plot(part[x][part["dot"]], part[y][part["dot"]], "o", color=drawn[system]["color"], ms=4.5)
     if dots:
         axis.plot([], [], "o", color=NEUTRAL, ms=4.5, label=dots)
-    figure.legend(loc="outside lower left", ncols=2)
+    figure.legend(loc="outside lower left", ncols=2 if max(map(len, drawn)) < 26 else 1)
     return figure
 
 
