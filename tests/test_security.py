@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -88,7 +89,7 @@ def test_prose_holds_no_markup_of_a_corpus(trained, monkeypatch):
     shown = []
     monkeypatch.setattr(study, "display", lambda output, **_: shown.append(output.data))
     beside = study.Study("99", "smoke", str(trained / "mine"), results=str(trained / "results"))
-    beside.__dict__["corpus"] = beside.corpus.noting(f"labels that training lacks: {SCRIPT}")
+    beside.__dict__["corpus"] = replace(beside.corpus, annotator=SCRIPT)
     beside.say(f"Most rows are **{SCRIPT}**.")
     beside.finding("No row of {label}.", holds=True, label=SCRIPT)
     for text in (*shown, beside._repr_markdown_()):
