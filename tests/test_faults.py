@@ -131,7 +131,7 @@ NETWORK = (
 SHOW = (
     "import pandas\nframe = pandas.DataFrame([run.metrics['test'] for run in runs])[['micro_f1', 'macro_f1']]",
     "study.save_table(frame, 'scores', 'Scores')",
-    "study.save_figure(frame.plot().figure, 'scores')",
+    "study.figure('scores', lambda rows, title: rows.plot().figure, frame)",
 )
 MADE = (
     "predictions/*",

@@ -79,11 +79,6 @@ class Study:
         scales = {split: getattr(self.profile.scales, split) for split in SPLITS}
         return load_corpus(self._name, self.data, self.labels, scales, self.negative)
 
-    @property
-    def headline_only(self) -> bool:
-        """Whether this is a further corpus of the profile: headline rows, joint only, nothing taken apart."""
-        return self.corpus.name in self.profile.further_corpora
-
     def _repr_markdown_(self) -> str:
         rows = " / ".join(f"{len(self.corpus.split(split)):,}" for split in SPLITS)
         facts = f"profile **{self.profile.name}**, corpus **{self.corpus.name}**, {rows} rows, seeds {self.seeds}"
@@ -295,13 +290,6 @@ class Study:
     def _used(self, run: Run) -> Run:
         self._runs.add(_run_name(run))
         return run
-
-    def save_figure(self, figure: Figure, name: str, published: bool = False) -> None:
-        """Write a figure as PDF and PNG under the notebook's number and show where; `published`: not of this corpus."""
-        folder = self._folder(published)
-        files = figures.save_figure(figure, folder, f"{self.number}_{name}")
-        self._record(folder, files, published)
-        display(Image(filename=str(files[1]), width=round(SCREEN * figure.get_figwidth()), alt=name.replace("_", " ")))
 
     def save_table(
         self, frame: pd.DataFrame, name: str, caption: str, published: bool = False, decimals: int = 3

@@ -34,16 +34,16 @@ def test_titles_state_the_subset(data_dir, tmp_path):
 
 def test_products_of_smoke_lie_below_its_results_and_in_the_manifest(smoke, tmp_path, capsys):
     run = smoke.run("svm", "detection")
-    smoke.save_figure(Figure(), "curve")
+    smoke.figure("curve", lambda frame, title: Figure(), [1])
     assert run.folder.is_relative_to(tmp_path)
     folder = tmp_path / "figures" / "sample"
     entry = json.loads((folder / "manifest.json").read_text())["02_curve.png"]
     settings = {"profile": "smoke", "corpus": "sample", "labels": "tacred", "seeds": smoke.seeds}
     made = {"notebook": "02", "runs": [f"sample/{run.folder.name}"], "commit": study.git_commit(), **settings}
     assert entry == made
-    smoke.save_figure(Figure(), "printed", published=True)
+    smoke.figure("printed", lambda frame, title: Figure(), [1], published=True)
     smoke.gathers([run])
-    smoke.save_figure(Figure(), "gathered", published=True)
+    smoke.figure("gathered", lambda frame, title: Figure(), [1], published=True)
     published = json.loads((tmp_path / "figures" / "published" / "manifest.json").read_text())
     assert published["02_printed.png"]["runs"] == [] and published["02_gathered.png"] == made
     assert "02_curve: pdf, png" in capsys.readouterr().out
