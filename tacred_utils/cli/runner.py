@@ -155,7 +155,7 @@ def plan(options: argparse.Namespace) -> list[Job]:
 def _jobs(sources: list[Path], corpus: str, data: Path, options: argparse.Namespace) -> Iterator[Job]:
     if corpus not in corpora():
         corpus = str(_folder(corpus))  # notebooks do not work in the caller's folder
-    name = corpus_name(corpus, data, options.labels)
+    name = corpus_name(corpus, options.labels)
     parameters = {
         "profile": options.profile, "corpus": corpus, "data_dir": _portable(data) if options.data_dir else None,
         "labels": options.labels, "seeds": options.seeds and checked_seeds(options.seeds),

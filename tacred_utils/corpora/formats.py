@@ -1,6 +1,7 @@
 """Readers for the published files of KBP37 and CoNLL04."""
 
 import re
+from collections.abc import Callable
 from itertools import permutations
 from pathlib import Path
 from typing import NamedTuple
@@ -141,3 +142,10 @@ def _conll04_relations(rows: list[list[str]], entities: list[Entity]) -> tuple[d
             else:
                 lost += 1
     return relations, lost
+
+
+# Corpora with a format of their own: how a split's file is read, and the ending of its name.
+FORMATS: dict[str, tuple[Callable[[Path], Split], str]] = {
+    "kbp37": (read_kbp37, ".txt"),
+    "conll04": (read_conll04, ".txt"),
+}

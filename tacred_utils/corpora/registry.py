@@ -10,7 +10,7 @@ import msgspec
 
 from tacred_utils.corpora.annotate import with_columns
 from tacred_utils.corpora.example import SYNTHETIC_PREFIX, Corpus, Example
-from tacred_utils.corpora.formats import Split, read_conll04, read_kbp37
+from tacred_utils.corpora.formats import FORMATS, Split
 from tacred_utils.corpora.reader import assemble, read_split, split_records
 from tacred_utils.corpora.redocred import read_redocred, read_redocred_small
 from tacred_utils.ground.errors import UserError
@@ -55,8 +55,7 @@ SOURCES = msgspec.toml.decode((PACKAGE / "corpora" / "sources.toml").read_bytes(
 READERS: dict[str, Callable[[Path], Reading]] = {  # of the sources that are corpora
     "redocred": read_redocred,
     "redocred_small": read_redocred_small,
-    "kbp37": partial(_by_split, read_kbp37, ".txt"),
-    "conll04": partial(_by_split, read_conll04, ".txt"),
+    **{name: partial(_by_split, read, ending) for name, (read, ending) in FORMATS.items()},
     "tacred": _read_json,
     "tacred_sample": _read_json,
 }
@@ -69,8 +68,8 @@ def data_folder(data_dir: Path | str | None) -> Path:
     return expanded(data_dir) if data_dir else DATA
 
 
-def corpus_name(name: str, data_dir: Path | str | None = None, labels: str = "tacred") -> str:
-    """The name that results of `load_corpus` with the same arguments are filed under, without decoding the text."""
+def corpus_name(name: str, labels: str = "tacred") -> str:
+    """The name that results of `load_corpus` are filed under, without decoding the text."""
     if name != SAMPLE and name not in SOURCES:
         folder = _corpus_folder(name)
         name = _filed_as(folder, {split: _head(folder / f"{split}.json") for split in SPLITS})

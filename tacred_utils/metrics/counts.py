@@ -169,11 +169,6 @@ def one_answer_ceiling(gold: Sequence[str], sentences: Sequence[str]) -> float:
     return float(reached.max(initial=0))
 
 
-def fold_detection(labels: Sequence[str]) -> list[str]:
-    """Every relation becomes `relation`: the two labels of the detection task."""
-    return [task_label("detection", label) for label in labels]
-
-
 def is_detection(pred: Sequence[str]) -> bool:
     """Whether predictions answer detection: only `no_relation` and `relation`, and some `relation`."""
     return RELATION in (answers := set(pred)) and answers <= {NO_RELATION, RELATION}

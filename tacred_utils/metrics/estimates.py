@@ -177,14 +177,12 @@ def estimates(
 
 
 def bootstrap(
-    gold: Sequence[str], pred: Sequence[str], names: Sequence[str] | None = None,
-    labels: Sequence[str] | None = None, draws: int = 1000, seed: int = SEED, clusters: Clusters | None = None,
-) -> pd.DataFrame:  # fmt: skip
+    gold: Sequence[str], pred: Sequence[str], names: Sequence[str] | None = None, draws: int = 1000
+) -> pd.DataFrame:
     """Scores of one run as `frame_of` gives them, with intervals cut to what a score can be (0 to 1)."""
-    exact = count(gold, pred, labels).scores()
-    drawn = resample(gold, [pred], labels, draws, seed, clusters)[0].scores()
-    n, unit = (len(gold), ROWS) if clusters is None else (clusters.size, clusters.unit)
-    frame = frame_of({name: Estimate.drawn(exact[name], drawn[name], n, unit) for name in names or exact})
+    exact = count(gold, pred).scores()
+    drawn = resample(gold, [pred], None, draws)[0].scores()
+    frame = frame_of({name: Estimate.drawn(exact[name], drawn[name], len(gold), ROWS) for name in names or exact})
     return frame.assign(low=frame.low.clip(0, 1), high=frame.high.clip(0, 1))
 
 

@@ -141,12 +141,12 @@ def confidence(log_probs: np.ndarray) -> np.ndarray:
     return np.exp(log_probs.max(axis=1))
 
 
-def reliability(p: np.ndarray, right: np.ndarray, bins: int = 10) -> pd.DataFrame:
-    """Confidence against the share that is right, in bins of equal width that are not empty: the study's one binning.
+def reliability(p: np.ndarray, right: np.ndarray) -> pd.DataFrame:
+    """Confidence against the share that is right, in those of ten equal bins that are not empty: the study's one binning.
 
     Columns rows, confidence, right, and low and high of a 95 % interval (Wilson 1927).
     """
-    place = np.minimum((np.asarray(p) * bins).astype(int), bins - 1)
+    place = np.minimum((np.asarray(p) * 10).astype(int), 9)
     frame = pd.DataFrame({"confidence": p, "right": np.asarray(right, float)}).groupby(place)
     table = frame.mean().assign(rows=frame.size())
     limits = [

@@ -52,18 +52,6 @@ def show(frame: pd.DataFrame, caption: str = "", decimals: int = 3) -> HTML:
     return HTML(f"<table>{title}<thead>{line('th', header)}</thead>\n<tbody>{body}</tbody></table>")
 
 
-def side_by_side(frames: Mapping[str, pd.DataFrame], on: str, scores: Sequence[str]) -> pd.DataFrame:
-    """Put the same scores from several sources next to each other, rows matched by the column `on`.
-
-    `frames` maps a source ("paper", "ours") to its frame; columns come out as "score (source)", a score's
-    sources beside each other. A row that a source lacks is blank there. Pandas raises if `on` repeats.
-    """
-    by_row = {source: frame.set_index(on) for source, frame in frames.items()}
-    pairs = [(score, source) for score in scores for source in frames if score in frames[source]]
-    together = pd.concat({f"{score} ({source})": by_row[source][score] for score, source in pairs}, axis=1)
-    return together.reindex(pd.concat(by_row.values()).index.unique()).reset_index()  # as first mentioned
-
-
 def format_number(value: object, decimals: int = 3) -> str:
     """Whole numbers with a comma at thousands, others with `decimals` places; nothing for a missing value."""
     if value is None or value is pd.NA or value is pd.NaT or value != value:

@@ -259,11 +259,6 @@ def verdicts(evidence: Iterable[Evidence]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def overview(evidence: Iterable[Evidence]) -> pd.DataFrame:
-    """What a README needs of each claim: columns claim (its number), short, verdict, reason (one sentence)."""
-    return verdicts(evidence)[["claim", "short", "verdict", "reason"]]
-
-
 def sensitivity(evidence: Sequence[Evidence], resampled: dict[str, Sequence[Evidence]]) -> pd.DataFrame:
     """How each verdict changes: columns claim, verdict, changes (a sentence; empty where nothing changes it).
 

@@ -3,9 +3,8 @@
 Cells are text, mean and range over seeds, so that a table says how many runs a number rests on.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -17,7 +16,6 @@ from tacred_utils.metrics.counts import task_scores
 from tacred_utils.metrics.estimates import over_seeds
 from tacred_utils.paper import published
 from tacred_utils.runs.catalog import RunCatalog, predictions_of
-from tacred_utils.runs.names import FAMILY_NAMES
 
 
 def system_table(catalog: RunCatalog, scores: Sequence[str]) -> pd.DataFrame:
@@ -60,27 +58,6 @@ def _trivial(catalog: RunCatalog, task: str, scores: Sequence[str]) -> list[dict
         values = task_scores(task, gold.tolist(), [task_label(task, label) for label in answer], None)
         rows.append({"task": task, "system": name} | _cells(over_seeds([values]), scores))
     return rows
-
-
-def beside_the_paper(catalogs: Mapping[str, RunCatalog], score: str) -> pd.DataFrame:
-    """A score as the paper prints it, of TACRED, and of our runs of its recipes on each corpus."""
-    rows = []
-    for family, task in product(FAMILY_NAMES, TASKS):
-        row = {
-            "family": FAMILY_NAMES[family],
-            "task": task,
-            "the paper, TACRED": published.paper_scores(family, task).get(score),
-        }
-        for corpus, catalog in catalogs.items():
-            recipe = {"family": family, "task": task, "variant": "paper" if family == "svm" else "", "changed": "{}"}
-            part = catalog.frame[(catalog.frame[list(recipe)] == pd.Series(recipe)).all(axis=1)]
-            table = over_seeds([run.metrics["test"] for run in part.run])
-            name = f"{corpus}{', ' if catalog.stamp else ''}{catalog.stamp}"
-            ours = "; ".join(part.system.unique()) if family in ("bert", "gpt2") else ""
-            row[name] = ": ".join(filter(None, [ours, _cells(table, [score]).get(score, "")]))
-        rows.append(row)
-    frame = pd.DataFrame(rows)
-    return frame[frame.drop(columns=["family", "task"]).replace("", None).notna().any(axis=1)].reset_index(drop=True)
 
 
 def stricter(catalog: RunCatalog, score: str) -> pd.DataFrame:

@@ -10,7 +10,6 @@ import msgspec
 
 from tacred_utils.models.settings import BilstmSettings, TransformerSettings
 
-FAMILY_NAMES = {"svm": "SVM", "bilstm": "BiLSTM", "bert": "encoder", "gpt2": "decoder"}
 MODEL_NAMES = {
     "bert-base-uncased": "BERT-base", "gpt2": "GPT-2", "roberta-large": "RoBERTa-large",
     "minilm": "MiniLM", "sentence-transformers/all-MiniLM-L6-v2": "MiniLM",

@@ -3,7 +3,6 @@
 What the model reads and the user does not give is predicted by spaCy where it is at hand.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +14,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from tacred_utils.corpora.annotate import ANNOTATOR, annotator, lacking
-from tacred_utils.corpora.example import COLUMNS, UNTYPED, Corpus, Example
+from tacred_utils.corpora.example import COLUMNS, UNTYPED, Example
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.labels import NO_RELATION
 from tacred_utils.runs.info import RunInfo, read_info
@@ -96,18 +95,6 @@ def predict_file(run: Run | Path, path: Path) -> Iterator[Answer]:
     """An answer for every question of a file (see `from_file`), with a bar; raises as `predict`."""
     reader = _Reader(run)
     return reader.answers(tqdm(from_file(reader.trained, Path(path)), unit=" rows", disable=None))
-
-
-def best_kept(runs: Iterable[Run]) -> Run | None:
-    """The run with the best micro F1 on dev among those that kept their model; None if there is none."""
-    kept = [run for run in runs if (run.folder / "model").is_dir()]
-    return max(kept, key=lambda run: run.metrics["dev"].get("micro_f1", 0.0), default=None)
-
-
-def pair_of_types(corpus: Corpus, *wanted: tuple[str, str]) -> tuple[str, str]:
-    """The first of some pairs of entity types that the training split has, else its most frequent pair."""
-    pairs = Counter((row.subj_type, row.obj_type) for row in corpus.train)
-    return next((pair for pair in wanted if pair in pairs), pairs.most_common(1)[0][0])
 
 
 class _Reader:

@@ -90,7 +90,7 @@ def test_tacrev_changes_listed_rows(tmp_path):
             json.dumps([{"id": f"{split}-2", "relation": NO_RELATION}, {"id": f"{split}-3", "relation": "per:title"}])
         )
     corpus = load_corpus(str(folder), tmp_path, labels="tacrev")
-    assert corpus.name == "mine-tacrev" == corpus_name(str(folder), tmp_path, "tacrev")
+    assert corpus.name == "mine-tacrev" == corpus_name(str(folder), "tacrev")
     assert [example.relation for example in corpus.dev].count(NO_RELATION) == 1
     assert "tacrev changes 1 of 5 labels of test" in corpus.notes
 

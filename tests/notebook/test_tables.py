@@ -16,7 +16,6 @@ from tacred_utils.notebook.tables import (
     markdown,
     save_table,
     show,
-    side_by_side,
     signed,
 )
 
@@ -114,19 +113,6 @@ def test_a_named_index_is_a_column_and_an_empty_table_is_one():
     scores = pd.DataFrame({"value": [0.5]}, index=pd.Index(["micro_f1"], name="score"))
     assert markdown(scores).splitlines()[0] == "| score | value |"
     assert markdown(FRAME.iloc[:0]).count("\n") == 2
-
-
-def test_side_by_side_keeps_the_papers_order_and_leaves_gaps_blank():
-    paper = pd.DataFrame({"model": ["SVM", "BERT"], "F1": [0.5, 0.7], "P": [0.4, 0.6]})
-    ours = pd.DataFrame({"model": ["BERT", "GPT-2"], "F1": [0.71, 0.6]})
-    both = side_by_side({"paper": paper, "ours": ours}, "model", ["F1", "P"])
-    assert list(both) == ["model", "F1 (paper)", "F1 (ours)", "P (paper)"]
-    assert both["model"].tolist() == ["SVM", "BERT", "GPT-2"]
-    assert [format_number(value) for value in both["F1 (ours)"]] == ["", "0.710", "0.600"]
-    with pytest.raises((ValueError, pd.errors.InvalidIndexError)):
-        side_by_side({"paper": paper, "ours": pd.concat([ours, ours])}, "model", ["F1"])
-    with pytest.raises(ValueError, match="duplicate"):
-        side_by_side({"ours": pd.concat([ours, ours])}, "model", ["F1"])
 
 
 def test_a_difference_is_written_with_signs_and_its_interval():

@@ -17,7 +17,7 @@ from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.labels import SPLITS
 from tacred_utils.ground.paths import ROOT
 from tacred_utils.runs import predict as module
-from tacred_utils.runs.predict import best_kept, pair_of_types, predict, predict_file, predict_pairs
+from tacred_utils.runs.predict import predict, predict_file, predict_pairs
 from tacred_utils.runs.profile import load_profile
 from tacred_utils.runs.store import Run, Spec
 from tacred_utils.runs.train import train
@@ -323,20 +323,6 @@ def test_a_model_of_tags_alone_says_what_it_needs(trained, tmp_path):
     run = train(Spec("svm", "joint", 13, settings), CORPUS, tmp_path, "smoke")
     with pytest.raises(UserError, match="needs stanford_ner, stanford_pos; give each word its value with --column"):
         predict(run, SENTENCE, "Eve", "Bob", **TYPES)
-
-
-def test_the_best_kept_run_is_chosen_on_dev(trained, copied):
-    runs = [trained("svm"), trained("gpt2"), trained("paper")]
-    best = best_kept(runs)
-    assert best.metrics["dev"]["micro_f1"] == max(run.metrics["dev"]["micro_f1"] for run in runs)
-    lost = copied("svm")
-    shutil.rmtree(lost.folder / "model")
-    assert best_kept([lost]) is None and best_kept([lost, trained("gpt2")]) == trained("gpt2")
-
-
-def test_a_pair_of_types_is_one_that_the_corpus_has():
-    assert pair_of_types(CORPUS, ("CITY", "PERSON"), ("PERSON", "ORG")) == ("PERSON", "ORG")
-    assert pair_of_types(CORPUS, ("CITY", "PERSON")) == ("PERSON", "PERSON")
 
 
 # Columns, types and entities that are predicted, and files of sentences
