@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tacred_utils.ground.labels import SPLITS
-from tacred_utils.ground.paths import ROOT
+from tacred_utils.ground.paths import PACKAGE, ROOT
 from tacred_utils.runs.data import load_corpus
 
 BINARY = {".png", ".pdf"}
@@ -137,3 +137,18 @@ def test_a_checkout_changes_no_line_ends(tmp_path):
     (tmp_path / "run_all.sh").unlink()
     subprocess.run([*git, "checkout", "-q", "run_all.sh"], check=True)
     assert (tmp_path / "run_all.sh").read_bytes() == (ROOT / "run_all.sh").read_bytes()
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_files_and_folders_that_a_page_names_are_there(page):
+    """Names in backquotes with a slash or an ending, targets of links, folders of the layout: from the top or the package."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    named = re.findall(
+        r"`(?:\./)?([\w*.-]+/[\w*./-]*|[\w*-]+\.(?:py|toml|md|sh|txt|cff))`|\]\(([\w./-]+)\)|^([\w]+/)",
+        text,
+        re.MULTILINE,
+    )
+    made = ("results/", "notebooks/executed", "DIR/")  # products of runs come and go; DIR is the reader's
+    names = {name for each in named for name in each if name and not name.startswith(made)}
+    assert len(names) > 5
+    assert [name for name in sorted(names) if not any(any(top.glob(name)) for top in (ROOT, PACKAGE))] == []
