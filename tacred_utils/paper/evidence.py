@@ -21,7 +21,7 @@ from sklearn.metrics import cohen_kappa_score
 from tacred_utils.corpora.revisions import read_patch
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.files import atomic_path, digest, write_text
-from tacred_utils.ground.labels import NO_RELATION
+from tacred_utils.ground.labels import NO_RELATION, order_labels
 from tacred_utils.ground.paths import DATA
 from tacred_utils.metrics import counts
 from tacred_utils.metrics.estimates import ROWS, Estimate, resample
@@ -61,6 +61,14 @@ def estimate(score: str, system: str, minus: str = "", labels: str = "TACRED") -
             parts = tuple(estimate(score, name, labels=labels).value for name in (system, minus) if minus)
             return Estimate(sign * float(value), float(low), float(high), int(n), unit, parts=parts)
     raise KeyError(f"{score} of {system}{f' minus {minus}' if minus else ''} under {labels}'s labels")
+
+
+def counts_of(system: str) -> counts.ConfusionCounts:
+    """Every score of a published system by TACRED's labels follows from its counts."""
+    cells = kept_table("confusion")
+    labels = order_labels([*cells.gold, *cells.answer])
+    codes = (pd.Index(labels).get_indexer(cells[side]) for side in ("gold", "answer"))
+    return counts.count_cells(*codes, cells[system].to_numpy(float), labels)
 
 
 def compute(data_dir: Path) -> dict[str, pd.DataFrame]:

@@ -5,8 +5,6 @@ import json
 import pytest
 
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.labels import order_labels
-from tacred_utils.metrics.counts import count_cells, encode
 from tacred_utils.paper import evidence, published
 from tacred_utils.paper.published import PAPER_BERT
 
@@ -43,11 +41,8 @@ def test_without_the_files_nothing_is_written_and_the_page_says_so(tmp_path):
 
 
 def test_confusion_counts_give_every_score_back():
-    cells = evidence.kept_table("confusion")
-    labels = order_labels([*cells.gold, *cells.answer])
-    codes = [encode(cells[side], labels) for side in ("gold", "answer")]
     for name in published.SYSTEMS:
-        counted = count_cells(*codes, cells[name].to_numpy(float), labels)
+        counted = evidence.counts_of(name)
         assert counted.gold.sum() == 15_509 and len(counted.labels) == 42
         for score in ("micro_f1", "macro_f1", "detection_f1", "classification_accuracy"):
             assert evidence.estimate(score, name).value == pytest.approx(float(counted.scores()[score]), abs=1e-6)
