@@ -35,8 +35,9 @@ def trivial(study: Study) -> dict[str, SystemAnswers]:
     gold = np.array([row.relation for row in study.corpus.test], dtype=object)
     answers = {
         "majority per type pair": counts.majority_by_type_pair(study.corpus.train, study.corpus.test),
-        "always no_relation": counts.always_no_relation(gold),
     }
+    if NO_RELATION in study.corpus.labels:
+        answers["always no_relation"] = counts.always_no_relation(gold)
     return {
         name: SystemAnswers(name, gold, [np.array(answer, dtype=object)], study.corpus.labels)
         for name, answer in answers.items()

@@ -38,14 +38,13 @@ def _with_negative(frame: pd.DataFrame, path: Path, negative: str | None) -> pd.
         raise UserError(
             f"{path}: --negative {negative}: is none of its labels, such as {min(names)}; check the spelling."
         )
-    if negative is None and NO_RELATION not in names:
-        if all(name.isdigit() for name in names):
+    if negative is None and all(name.isdigit() for name in names):
+        raise UserError(f"{path}: its labels are numbers; write names, or say which is no relation by --negative N.")
+    for side in LABELS if negative is None else []:
+        labels = set(frame[side])
+        if NO_RELATION not in labels and (likely := likely_negative(labels)) is not None:
             raise UserError(
-                f"{path}: its labels are numbers; write names, or say which is no relation by --negative N."
-            )
-        if (likely := likely_negative(names)) is not None:
-            raise UserError(
-                f'{path}: has no label {NO_RELATION}, and {likely} looks like it; give --negative "{likely}", or '
+                f'{path}: {side} has no label {NO_RELATION}, and {likely} looks like it; give --negative "{likely}", or '
                 f"--negative {NO_RELATION} if every label is a relation."
             )
     return frame.assign(
