@@ -27,6 +27,8 @@ def score_file(path: Path, gold: Path | None = None, negative: str | None = None
     task = run.task if run else "detection" if is_detection(frame.label_pred) else "joint"
     if task != "detection":
         _check_overlap(frame, path)
+    for side in LABELS if run is None and negative is None else []:
+        _check_negative(set(frame[side]), f"{path}: {side}")
     classes = run.classes if run else [NO_RELATION, RELATION] if task == "detection" else None
     return task_scores(task, frame.label_true.tolist(), frame.label_pred.tolist(), classes)
 
@@ -40,16 +42,20 @@ def _with_negative(frame: pd.DataFrame, path: Path, negative: str | None) -> pd.
         )
     if negative is None and all(name.isdigit() for name in names):
         raise UserError(f"{path}: its labels are numbers; write names, or say which is no relation by --negative N.")
-    for side in LABELS if negative is None else []:
-        labels = set(frame[side])
-        if NO_RELATION not in labels and (likely := likely_negative(labels)) is not None:
-            raise UserError(
-                f'{path}: {side} has no label {NO_RELATION}, and {likely} looks like it; give --negative "{likely}", or '
-                f"--negative {NO_RELATION} if every label is a relation."
-            )
+    if negative is None:
+        _check_negative(names, str(path))
     return frame.assign(
         **{name: frame[name].map(lambda label: as_negative(label, negative or NO_RELATION)) for name in LABELS}
     )
+
+
+def _check_negative(names: set[str], where: str) -> None:
+    """Refuse labels that lack `no_relation` and have another one that looks like it."""
+    if NO_RELATION not in names and (likely := likely_negative(names)) is not None:
+        raise UserError(
+            f'{where}: has no label {NO_RELATION}, and {likely} looks like it; give --negative "{likely}", or '
+            f"--negative {NO_RELATION} if every label is a relation."
+        )
 
 
 def _check_overlap(frame: pd.DataFrame, path: Path) -> None:

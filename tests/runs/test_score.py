@@ -111,6 +111,15 @@ def test_the_negative_label_under_another_name_is_told_and_taken(tmp_path, name)
     assert found == score_file(*pair(tmp_path, TRUE, PRED))
 
 
+@pytest.mark.parametrize("other", [0, 1])
+def test_two_names_for_the_negative_label_are_refused_until_one_is_given(tmp_path, other):
+    sides = [TRUE, PRED]
+    sides[other] = [label.replace("no_relation", "NIL") for label in sides[other]]
+    with pytest.raises(UserError, match=f'{["label_true", "label_pred"][other]}: has no label .*--negative "NIL"'):
+        score_file(*pair(tmp_path, *sides))
+    assert score_file(*pair(tmp_path, *sides), negative="NIL") == score_file(*pair(tmp_path, TRUE, PRED))
+
+
 def test_labels_that_are_all_relations_are_scored_as_such(tmp_path):
     files = pair(tmp_path, ["per:age", "Other", "Other"], ["per:age", "Other", "per:age"])
     assert score_file(*files, negative="no_relation")["micro_f1"] == pytest.approx(2 / 3)
