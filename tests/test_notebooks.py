@@ -103,6 +103,24 @@ def test_a_notebook_without_runs_comes_to_its_end(path, tmp_path):
     assert all([each["holds"] is not None or "…" in each["text"] for each in found])
 
 
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "train", [["per:born"], ["per:born", "no_relation", "no_relation"]], ids=["one row", "one class"]
+)
+def test_the_first_models_come_to_their_end_where_training_lacks_what_test_asks_for(tmp_path, train):
+    for split, relations in {"train": train, "dev": ["per:lives"], "test": ["per:lives"]}.items():
+        rows = [
+            {
+                "id": f"{split}{number}", "relation": relation, "token": ["Ivy", relation, "Riga", str(number)],
+                "subj_start": 0, "subj_end": 0, "obj_start": 2, "obj_end": 2, "subj_type": "PERSON", "obj_type": "CITY",
+            }
+            for number, relation in enumerate(relations)
+        ]  # fmt: skip
+        (tmp_path / f"{split}.json").write_text(json.dumps(rows), encoding="utf-8")
+    [svm] = [path for path in SOURCES if path.stem == "02_svm"]
+    assert findings(svm, tmp_path / "made", profile="smoke", corpus=str(tmp_path), results=str(tmp_path / "results"))
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
 def test_links_between_notebooks_lead_somewhere_or_say_that_they_are_to_come(path):
     for name in re.findall(r"\]\(([^)]+\.ipynb)\)", "\n".join(text(cell) for cell in cells(path, "markdown"))):

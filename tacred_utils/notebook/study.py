@@ -198,13 +198,13 @@ class Study:
         return found
 
     def estimate(self, score: str, *specs: str | SystemAnswers, rows: np.ndarray | None = None) -> Estimate:
-        """A score of a system, or of the first less the second, over seeds and test texts; NaN where one is missing.
+        """A score of a system, or of the first less the second, over seeds and test texts; NaN without one or any row.
 
         `rows` (bool, of the rows that the task is scored on) restricts to a part. The two are drawn together,
         and two of one family are compared on the seeds that both have.
         """
         systems = [self.system(spec) if isinstance(spec, str) else spec for spec in specs]
-        if None in systems:
+        if None in systems or (rows is not None and not np.any(rows)):
             return Estimate(np.nan, np.nan, np.nan)
         clusters, score = self.clusters[self.scored_rows(systems[0])], measures.COUNTED.get(score, score)
         first, *other = measures.score_systems(same_seeds(*systems), score, rows, self.draws, clusters=clusters)

@@ -27,6 +27,15 @@ def test_scores_stand_beside_each_other_with_intervals_and_seeds(study):
     assert reports.scores(study, {}).empty and reports.beside(reports.scores(study, {})).empty
 
 
+def test_a_corpus_of_relations_alone_has_no_system_that_always_denies_them(study):
+    alone = Study("02", "smoke", results=str(study.results))
+    rows = [row for row in study.corpus.test if row.relation != NO_RELATION]
+    alone.corpus = replace(study.corpus, train=rows, dev=rows, test=rows)
+    alone.corpus.__dict__.pop("labels", None)
+    table = reports.scores(alone, reports.trivial(alone))
+    assert set(table.system) == {"majority per type pair"}
+
+
 def test_a_change_is_compared_on_the_seeds_that_both_have(study):
     found = reports.changes(study, "svm joint paper", {"none": "svm joint paper", "missing": "bert joint"})
     assert found.system.tolist() == ["none", "none"] and found.value.tolist() == [0, 0] and set(found.seeds) == {2}
