@@ -59,11 +59,6 @@ def both_answers(log_probs: np.ndarray, classes: Sequence[str]) -> tuple[np.ndar
     return p, [classes[relations[index]] for index in best]
 
 
-def one_distribution(detection: np.ndarray, classification: np.ndarray) -> np.ndarray:
-    """Log-probabilities of detection (N, 2) and of classification (N, K − 1) as one, `no_relation` first. → (N, K)"""
-    return np.hstack([detection[:, :1], detection[:, 1:] + classification])
-
-
 def best_threshold(is_relation: Sequence[bool], p_relation: np.ndarray) -> float:
     """The threshold with the best F1 of `relation`; choose it on dev, never on the split it is reported on.
 

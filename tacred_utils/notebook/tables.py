@@ -3,7 +3,7 @@
 import html
 import numbers
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -62,18 +62,6 @@ def format_number(value: object, decimals: int = 3) -> str:
         return f"{value:,}"
     text = f"{value:,.{decimals}f}"
     return text.lstrip("-") if float(text.replace(",", "")) == 0 else text  # never "-0.000"
-
-
-def signed(pair: Mapping[str, float], decimals: int = 3) -> str:
-    """A difference with its interval, `+0.012 [-0.031, +0.055]`; nothing where there is none.
-
-    The pair has low, high and difference or value, as `metrics.paired_bootstrap` and `buckets` give them.
-    """
-    numbers = [pair["difference"] if "difference" in pair else pair["value"], pair["low"], pair["high"]]
-    if any(number != number for number in numbers):
-        return ""
-    value, low, high = (f"{number:+.{decimals}f}" for number in numbers)
-    return f"{value} [{low}, {high}]"
 
 
 def markdown(frame: pd.DataFrame, decimals: int = 3) -> str:

@@ -6,7 +6,7 @@ import pytest
 
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.labels import NO_RELATION
-from tacred_utils.metrics.composed import best_threshold, both_answers, compose, gate, one_distribution, p_relation
+from tacred_utils.metrics.composed import best_threshold, both_answers, compose, gate, p_relation
 from tacred_utils.metrics.counts import scores
 
 CLASSES = ["org:founded", "per:spouse"]
@@ -137,8 +137,3 @@ def test_mistakes_are_one_sentence() -> None:
         compose({"dev": np.array([0.5])}, {"dev": ["per:spouse"] * 2}, ["per:spouse"])
     with pytest.raises(UserError, match="no row"):
         best_threshold([False, False], np.array([0.1, 0.2]))
-
-
-def test_two_models_as_one_distribution() -> None:
-    both = one_distribution(np.log([[0.2, 0.8]]), np.log([[0.75, 0.25]]))
-    assert np.exp(both)[0].tolist() == pytest.approx([0.2, 0.6, 0.2])

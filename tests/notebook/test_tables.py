@@ -16,7 +16,6 @@ from tacred_utils.notebook.tables import (
     markdown,
     save_table,
     show,
-    signed,
 )
 
 NASTY = r"""<script>alert("x")</script> 50 % & $x_1$ #~^\{} | `a` *b* [c](d) née → ± שלום"""
@@ -113,9 +112,3 @@ def test_a_named_index_is_a_column_and_an_empty_table_is_one():
     scores = pd.DataFrame({"value": [0.5]}, index=pd.Index(["micro_f1"], name="score"))
     assert markdown(scores).splitlines()[0] == "| score | value |"
     assert markdown(FRAME.iloc[:0]).count("\n") == 2
-
-
-def test_a_difference_is_written_with_signs_and_its_interval():
-    assert signed({"difference": 0.0123, "low": -0.031, "high": 0.0551}) == "+0.012 [-0.031, +0.055]"
-    assert signed({"value": -0.2, "low": -0.3, "high": -0.1}, 1) == "-0.2 [-0.3, -0.1]"
-    assert signed({"value": float("nan"), "low": 0.0, "high": 0.0}) == ""
