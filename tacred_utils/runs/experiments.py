@@ -47,6 +47,8 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         """The tasks that the study runs on a corpus: all that are declared and possible, fewer on further corpora."""
         if self.ablation and not profile.ablations or self.real and corpus.synthetic:
             return []
+        if "model" in self.set and profile.settings(self.family, self.variant).model.startswith("own_"):
+            return []  # where nothing is pre-trained elsewhere, no weights are asked for
         further = corpus.name in profile.further_corpora
         possible = self.possible_tasks(corpus, profile)
         return [task for task in possible if not further or task == "joint" and self.further and not self.ablation]

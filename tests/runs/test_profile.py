@@ -2,9 +2,11 @@
 
 import msgspec
 import pytest
+from planted import corpus
 
 from tacred_utils.ground.errors import UserError
 from tacred_utils.runs import profile
+from tacred_utils.runs.experiments import planned
 from tacred_utils.runs.profile import load_profile, parse_overrides, profile_names
 
 
@@ -78,3 +80,9 @@ def test_a_damaged_profile_is_named(tmp_path, monkeypatch, text, expected):
     monkeypatch.setattr(profile, "PROFILES", tmp_path)
     with pytest.raises(UserError, match=expected):
         load_profile("mine")
+
+
+def test_a_profile_of_own_models_asks_for_no_weights():
+    specs = {name: planned(load_profile(name), corpus()) for name in ("smoke", "sample")}
+    named = {name: {getattr(spec.settings, "model", "own_") for spec in each} for name, each in specs.items()}
+    assert all(model.startswith("own_") for model in named["smoke"]) and "mpnet-base" in named["sample"]
