@@ -19,7 +19,7 @@ import pandas as pd
 from tacred_utils.corpora.example import Corpus
 from tacred_utils.ground.errors import UserError, exhausted
 from tacred_utils.ground.files import write_bytes, write_text
-from tacred_utils.ground.labels import NO_RELATION, SCORED, SPLITS, TASKS, task_classes
+from tacred_utils.ground.labels import NO_RELATION, SCORED, SPLITS, TASKS, likely_negative, task_classes
 from tacred_utils.metrics.counts import task_scores
 from tacred_utils.models import processes
 from tacred_utils.models.families import family
@@ -112,8 +112,11 @@ def _check_task(spec: Spec, corpus: Corpus) -> None:
     if spec.task in corpus.tasks:
         return
     if spec.task != "relation_only" and NO_RELATION not in corpus.labels:
+        likely = likely_negative(corpus.labels)
+        remedy = f'; if {likely} is meant, give --negative "{likely}".' if likely else "."
         raise UserError(
-            f"--task {spec.task}: corpus {corpus.name} has no label {NO_RELATION}; only relation_only can be trained on it."
+            f"--task {spec.task}: corpus {corpus.name} has no label {NO_RELATION}; only relation_only can be trained on it"
+            + remedy
         )
     trained = ", ".join(sorted(corpus.trained(spec.task)))
     raise UserError(

@@ -148,6 +148,6 @@ def test_a_corpus_with_another_name_for_its_negative_label(tmp_path, capsys):
     assert main(["data", "check", str(tmp_path)]) == 0
     assert 'Other looks like it: give --negative "Other"' in capsys.readouterr().out
     given = ["train", "--family", "svm", "--task", "joint", "--corpus", str(tmp_path), "--results", str(tmp_path / "r")]
-    assert main(given) == 2 and "has no label no_relation" in capsys.readouterr().err
+    assert main(given) == 2 and 'give --negative "Other".' in capsys.readouterr().err
     assert main([*given, "--negative", "Other"]) == 0
     assert "looks like it" not in capsys.readouterr().out
