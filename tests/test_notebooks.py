@@ -12,8 +12,11 @@ import pytest
 from conftest import Copy
 from nbclient import NotebookClient
 
+from tacred_utils.corpora.rows import read_rows
 from tacred_utils.ground.paths import NOTEBOOKS, PACKAGE, PUBLISHED_RUNS, ROOT
 from tacred_utils.notebook.manifest import STUDY
+from tacred_utils.runs.experiments import missing, planned
+from tacred_utils.runs.profile import load_profile
 
 SOURCES = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
 EXECUTED = sorted((NOTEBOOKS / "executed").glob("*.ipynb"))
@@ -85,6 +88,13 @@ def findings(path, where, **given):
     return [output.metadata["finding"] for output in outputs if "finding" in output.get("metadata", {})]
 
 
+def runs_to_come() -> int:
+    """How many of the study's runs on its corpus are not published."""
+    profile = load_profile("open")
+    corpus = read_rows(PUBLISHED_RUNS / STUDY / "rows.json.gz")
+    return len(missing(planned(profile, corpus), corpus, PUBLISHED_RUNS))
+
+
 @pytest.mark.skipif(not (PUBLISHED_RUNS / STUDY).is_dir(), reason="no run of the study's corpus is published yet")
 @pytest.mark.parametrize(
     "path",
@@ -92,6 +102,8 @@ def findings(path, where, **given):
     ids=lambda path: path.stem,
 )
 def test_every_finding_holds_on_the_published_runs_and_some_are_the_answer(path, tmp_path):
+    if to_come := runs_to_come():
+        pytest.skip(f"{to_come} runs of the study's corpus are still to be trained: its findings are not final")
     found = findings(path, tmp_path, profile="open", corpus=STUDY, results=str(PUBLISHED_RUNS))
     assert [each["text"] for each in found if not each["holds"]] == []
     assert 1 <= sum(each["lead"] for each in found) <= 3
