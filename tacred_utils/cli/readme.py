@@ -40,11 +40,15 @@ def findings() -> str:
     """The answers at the top of the executed notebooks that hold, a line each, with a link to the page."""
     lines = [
         f"- {found.text} ([{path.stem[:2]}](notebooks/executed/{path.name}))"
-        for path in sorted((NOTEBOOKS / "executed").glob("*.ipynb"))
+        for path in sorted((NOTEBOOKS / "executed").glob("*.ipynb"), key=_claims_first)
         for found in leads(nbformat.read(path, as_version=4))
         if found.holds
     ]
     return "\n".join(lines) + "\n" if lines else ""
+
+
+def _claims_first(path: Path) -> tuple[bool, str]:
+    return not path.stem.startswith("10"), path.stem
 
 
 def results() -> str:
