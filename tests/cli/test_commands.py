@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from tacred_utils.__main__ import main
+from tacred_utils.cli.options import parse
 from tacred_utils.ground.labels import NO_RELATION, SPLITS
 from tacred_utils.ground.paths import ROOT
 
@@ -151,3 +152,10 @@ def test_a_corpus_with_another_name_for_its_negative_label(tmp_path, capsys):
     assert main(given) == 2 and 'give --negative "Other".' in capsys.readouterr().err
     assert main([*given, "--negative", "Other"]) == 0
     assert "looks like it" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"), [(["--test"], "quick"), (["--test", "all"], "all"), (["--test=all"], "all")]
+)
+def test_tests_are_the_quick_ones_unless_all_are_asked_for(given, meant):
+    assert parse(["run", *given]).test == meant
