@@ -49,10 +49,17 @@ def loss_of(target: np.ndarray, classes: int, settings: TrainingSettings, device
 
 
 def optimizer_of(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    """The recipe's optimiser: a pre-trained backbone at the learning rate, what is new at `head_factor` times of it."""
+    parts: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            parts[name.startswith("backbone.")].append(parameter)
+    rate = settings.learning_rate
+    rates = {True: rate, False: rate * getattr(settings, "head_factor", 1.0)}  # a BiLSTM has no backbone
+    groups = [{"params": parts[part], "lr": rates[part]} for part in parts if parts[part]]
     if settings.optimizer == "sgd":
-        return torch.optim.SGD(parameters, settings.learning_rate, weight_decay=settings.weight_decay)
-    return torch.optim.AdamW(parameters, settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
+        return torch.optim.SGD(groups, rate, weight_decay=settings.weight_decay)
+    return torch.optim.AdamW(groups, rate, weight_decay=settings.weight_decay, fused=True)
 
 
 def scheduler_of(

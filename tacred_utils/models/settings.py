@@ -145,6 +145,7 @@ class TransformerSettings(TrainingSettings, frozen=True, kw_only=True, forbid_un
     frozen: bool = False  # `model` as it came, its states kept in memory; trained is what is on top, no piece is hidden
     extra_layer: bool  # one more transformer encoder layer on top
     head_dim: Annotated[int, Meta(ge=0)]  # hidden layer with ReLU; 0: linear
+    head_factor: Annotated[float, Meta(gt=0)] = 1.0  # the learning rate of what is not in `model`, in multiples of its
     dropout: Annotated[float, Meta(ge=0, lt=1)]  # of the extra layer and of the head
     hidden_dropout: bool = True  # a second dropout after the head's hidden layer; the paper's Figure 2 has none
     max_pieces: Annotated[int, Meta(ge=16)]  # word pieces; beyond, a window keeps both entities
