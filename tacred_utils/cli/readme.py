@@ -94,12 +94,11 @@ def _systems(catalog: RunCatalog) -> dict[tuple[int, bool, str], list[Run]]:
     shown, others = defaultdict(list), defaultdict(lambda: defaultdict(list))
     frame = catalog.frame
     for row in frame[(frame.system != "") & (frame.task == "joint")].itertuples():
-        if row.variant != "controlled":  # one half of a comparison, not a system
-            place = list(FAMILIES).index(row.family)
-            if row.changed == "{}" and row.variant == ("paper" if row.family == "svm" else ""):
-                shown[place, False, row.system].append(row.run)
-            else:
-                others[place][row.system].append(row.run)
+        place = list(FAMILIES).index(row.family)
+        if row.changed == "{}" and row.variant == ("paper" if row.family == "svm" else ""):
+            shown[place, False, row.system].append(row.run)
+        else:
+            others[place][row.system].append(row.run)
     for place, systems in others.items():
         name, best = max(systems.items(), key=lambda item: _dev(item[1]))
         shown[place, True, name] = best
