@@ -22,9 +22,8 @@ from torch.utils.data import DataLoader
 
 from tacred_utils.metrics.counts import scores
 from tacred_utils.models import bilstm
-from tacred_utils.models.result import FitResult
-from tacred_utils.models.sampling import class_weights, undersample
-from tacred_utils.models.settings import BilstmSettings
+from tacred_utils.models.recipe import class_weights, undersample
+from tacred_utils.models.settings import BilstmSettings, FitResult
 from tacred_utils.runs.data import load_corpus
 from tacred_utils.runs.profile import load_profile
 

@@ -25,9 +25,8 @@ from tacred_utils.inputs.encoding import DISTANCES, MADE, PAD, UNKNOWN, Encoder,
 from tacred_utils.inputs.vectors import glove, minilm
 from tacred_utils.models.isolation import isolated
 from tacred_utils.models.pooling import largest_over, mean_over
-from tacred_utils.models.result import FitResult
 from tacred_utils.models.scoring import TrainedNetwork, read_facts
-from tacred_utils.models.settings import BilstmSettings
+from tacred_utils.models.settings import BilstmSettings, FitResult
 
 SHUT = -1e4  # weight of padding on the input gate: a sigmoid of it is 0 in any precision
 COLUMNS = {
@@ -172,7 +171,7 @@ class BilstmModel(TrainedNetwork):
 
 def load(folder: Path) -> BilstmModel:
     """Read a saved model; raises what its readers raise when files are missing or damaged."""
-    facts, settings = read_facts(folder, BilstmSettings)
+    facts, settings = read_facts(folder, "bilstm")
     weights = load_file(Path(folder) / "model.safetensors")
     encoder = msgspec.convert(facts["encoder"], Encoder)
     table = weights["word.weight"].numpy() if settings.words != "random" else None
@@ -196,14 +195,15 @@ def fit(corpus: Corpus, task: str, settings: BilstmSettings, seed: int, folder: 
     encoder, notes = make_encoder(corpus, task, settings)
     data = labelled(corpus, task, {split: encoder.encode(corpus.split(split)) for split in SPLITS})
     classifier = BilstmClassifier(encoder, len(data.seen_classes), settings, word_vectors(encoder, settings))
-    encoding = round(time.perf_counter() - start, 3)
-    answers, history, facts = fit_network(classifier, data, settings, seed, folder)
-    details = facts | {
-        "columns_read": sorted({*encoder.columns, *(["types"] if encoder.types else [])}), "masked": encoder.masked,
-        "words_known": len(encoder.words), "notes": notes + cut_notes(facts["windowed"], f"{encoder.limit} words"),
-        "seconds": {"encode": encoding} | facts["seconds"],
-    }  # fmt: skip
-    return FitResult(answers, history, details, BilstmModel(classifier, encoder, data.seen_classes, data.classes).save)
+    facts = {
+        "columns_read": sorted({*encoder.columns, *(["types"] if encoder.types else [])}),
+        "masked": encoder.masked,
+        "words_known": len(encoder.words),
+        "notes": notes + cut_notes(data, f"{encoder.limit} words"),
+        "seconds": {"encode": round(time.perf_counter() - start, 3)},
+    }
+    model = BilstmModel(classifier, encoder, data.seen_classes, data.classes)
+    return fit_network(model, data, settings, seed, folder, facts)
 
 
 def make_encoder(corpus: Corpus, task: str, settings: BilstmSettings) -> tuple[Encoder, list[str]]:

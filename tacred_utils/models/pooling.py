@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 from tacred_utils.ground.errors import UserError
-from tacred_utils.models import defects
 from tacred_utils.models.settings import TransformerSettings
 
 CLIP = 20  # subwords; distances beyond are one
@@ -74,6 +73,11 @@ def last(states, attention_mask, rows, subject, object):
     return states[rows, (attention_mask * places).argmax(1)[rows]]
 
 
+def last_column(states, attention_mask, rows, subject, object):
+    """A defect: the last place of the batch, which is padding for all but its longest text."""
+    return states[rows, -1]
+
+
 def mean(states, attention_mask, rows, subject, object):
     """Mean state of the sentence."""
     return mean_over(states, attention_mask)[rows]
@@ -113,7 +117,7 @@ CHANNELS = {"entities": (2, starts), "mean": (1, mean), "max": (1, largest), "be
 
 def pooling(settings: TransformerSettings) -> tuple[int, Callable[..., torch.Tensor]]:
     """The line of `POOLINGS` that the settings name; raises `UserError` where there is none."""
-    ways = POOLINGS | ({"last": (1, defects.last_column)} if "pool_padding" in settings.defects else {})
+    ways = POOLINGS | ({"last": (1, last_column)} if "pool_padding" in settings.defects else {})
     if settings.pooling not in ways:
         raise UserError(f"--set pooling={settings.pooling}: is unknown; choose one of {', '.join(ways)}, heads.")
     return ways[settings.pooling]

@@ -20,7 +20,7 @@ from tacred_utils.corpora.example import Example
 from tacred_utils.ground.files import atomic_path, write_text
 from tacred_utils.inputs.encoding import Encoded, Encoder
 from tacred_utils.models import processes
-from tacred_utils.models.settings import TrainingSettings
+from tacred_utils.models.settings import TrainingSettings, read_settings
 
 if TYPE_CHECKING:
     from tacred_utils.inputs.subwords import SubwordEncoder
@@ -63,14 +63,6 @@ def _score(model: nn.Module, encoded: Encoded, rows: np.ndarray) -> np.ndarray:
     return logits[np.argsort(order)]
 
 
-def log_probs(logits: np.ndarray, seen_classes: list[str], classes: list[str]) -> np.ndarray:
-    """(rows, classes) log-probabilities from the logits of the classes seen in training; the others have -inf."""
-    answer = np.full((len(logits), len(classes)), -np.inf, np.float32)
-    places = [classes.index(label) for label in seen_classes]
-    answer[:, places] = torch.log_softmax(torch.from_numpy(logits), 1).numpy()
-    return answer
-
-
 @dataclass(frozen=True)
 class TrainedNetwork:
     """A classifier with all that is needed to score new Examples; its family says what it `reads`, and how to `save` it."""
@@ -82,7 +74,15 @@ class TrainedNetwork:
 
     def log_probs(self, examples: list[Example]) -> np.ndarray:
         """(rows, classes) log-probabilities, float32; a class that training lacks has -inf."""
-        return log_probs(score(self.classifier, self.encoder.encode(examples)), self.seen_classes, self.classes)
+        return self.log_probs_of(self.encoder.encode(examples))
+
+    def log_probs_of(self, encoded: Encoded) -> np.ndarray:
+        """The same of encoded rows."""
+        logits = score(self.classifier, encoded)
+        answer = np.full((len(logits), len(self.classes)), -np.inf, np.float32)
+        places = [self.classes.index(label) for label in self.seen_classes]
+        answer[:, places] = torch.log_softmax(torch.from_numpy(logits), 1).numpy()
+        return answer
 
     def write(self, folder: Path, facts: dict[str, object]) -> None:
         """Write model.safetensors (weights) and model.json: settings, classes, and facts of the family."""
@@ -93,10 +93,10 @@ class TrainedNetwork:
         write_text(Path(folder) / "model.json", json.dumps(known | facts, ensure_ascii=False))
 
 
-def read_facts(folder: Path, kind: type[TrainingSettings]) -> tuple[dict[str, object], TrainingSettings]:
+def read_facts(folder: Path, family: str) -> tuple[dict[str, object], TrainingSettings]:
     """What `TrainedNetwork.write` put into model.json, and the settings in it as what they are."""
     facts = json.loads((Path(folder) / "model.json").read_text(encoding="utf-8"))
-    return facts, msgspec.convert(facts["settings"], kind)
+    return facts, read_settings(family, facts["settings"])
 
 
 def tensors(columns: dict[str, np.ndarray], device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:

@@ -1,14 +1,23 @@
-"""The settings of every model family, checked; no model is imported here, so that a run's identity needs no torch."""
+"""What a model family is given and gives back: its settings, checked, and the result of training it.
 
+No model is imported here, so that a run's identity needs no torch.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
+import numpy as np
 from msgspec import Meta
 
 LONGEST = 256  # pieces that an own model can read
 Channel = Literal["entities", "mean", "max", "between", "attention"]  # what one of several heads reads
 
-
+# Mistakes that can be switched back on to see what each costs. D1 to D3 are those of the paper's published BERT (what
+# they do to a sentence stands in inputs/subwords.py); the others are common in code around GPT-2, whose failure the
+# paper reports without its cause.
 Defect = Literal[
     "batch_as_time",  # D1: the extra layer attends from example to example, padding included
     "word_positions",  # D2: positions of words are used as positions of word pieces
@@ -41,7 +50,6 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     min_steps: Annotated[int, Meta(ge=0)] = 0  # where so few rows are trained on that these are fewer: more epochs
     batch_size: Annotated[int, Meta(ge=1)]
     whole_texts: bool = False  # where rows share what is read: a batch is so many sentences with all their rows
-    accumulate: Annotated[int, Meta(ge=1)] = 1  # batches a step
     precision: Literal["float32", "auto"] = "float32"  # auto: bfloat16 products where processor or GPU has them
     optimizer: Literal["adamw", "sgd"]
     learning_rate: Annotated[float, Meta(gt=0)]
@@ -55,19 +63,13 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     plateau_patience: Annotated[int, Meta(ge=0)] = 2  # epochs without improvement that are let pass
     patience: Annotated[int, Meta(ge=0)]  # epochs without a better score before training stops; 0 never stops
     select: Literal["macro_f1", "micro_f1"]  # the dev score that picks the best epoch
-    restore: Literal[
-        "best", "last", "mean"
-    ]  # the epoch whose weights are kept, or the mean over the later half of them
-    shift: bool = False  # after training, move the logit of no_relation by what is best for the score above on dev
+    restore: Literal["best", "last"]  # the epoch whose weights are kept
     max_ratio: Annotated[float, Meta(ge=0)]  # under-sample to so many no_relation rows a relation row; 0 keeps all
-    redraw: bool = False  # draw the under-sampled no_relation rows anew for every epoch, so that all are seen in time
     upsample: Annotated[float, Meta(ge=0, le=1)] = 0.0  # repeat rows up to N^(1-u) · (largest relation's N)^u a class
     balance: Annotated[float, Meta(ge=0, le=1)]  # loss weight of a class: N^-balance, with mean 1 over the rows
     weighted_mean: bool = False  # divide a batch's loss by the sum of its weights (PyTorch's mean), not by its rows
     focal: Annotated[float, Meta(ge=0)] = 0.0  # a row's loss times (1 - p)^focal, p of its label (Lin et al. 2017)
-    prior: Annotated[float, Meta(ge=0)] = (
-        0.0  # training adds prior · log share of a class to its logit (Menon et al. 2021)
-    )
+    prior: Annotated[float, Meta(ge=0)] = 0.0  # training adds prior · log share of a class to its logit (Menon 2021)
 
 
 class BilstmSettings(TrainingSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -128,40 +130,54 @@ class OwnModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class TransformerSettings(TrainingSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A BERT- or GPT-2-like model with a classification head (models/transformer.py)."""
 
-    model: Annotated[
-        str, Meta(min_length=1)
-    ]  # minilm, mpnet-base, smollm2, own_encoder, own_decoder, a folder, or a hub's NAME[@REVISION]
+    # minilm, mpnet-base, smollm2, own_encoder, own_decoder, a folder, or a hub's NAME[@REVISION]
+    model: Annotated[str, Meta(min_length=1)]
     own: OwnModel  # what own_encoder and own_decoder are
     layers: Annotated[int, Meta(ge=0)] = 0  # of `model` that are kept, from the bottom; 0 keeps all
     marks: Literal["none", "mask", "marker", "marker_punct", "typed_marker_punct"]  # how a sentence shows its entities
-    pooling: Literal[
-        "starts", "means", "first", "last", "mean", "spans", "spans_last", "heads"
-    ]  # what is read of the states
+    # what is read of the states (models/pooling.py)
+    pooling: Literal["starts", "means", "first", "last", "mean", "spans", "spans_last", "heads"]
     channels: tuple[Channel, ...] = ("entities", "mean", "max", "between", "attention")  # of pooling = "heads"
     type_dim: Annotated[int, Meta(ge=0)] = 0  # of each entity's type, beside the states
     tags: bool = False  # add a vector of its word's named-entity tag to each piece, where the corpus has tags
     piece_dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.0  # share of pieces that training reads as [MASK]
     compile: bool = False  # the layers, by torch.compile: needs a C++ compiler, takes half a minute at the start
-    frozen: bool = False  # `model` as it came, its states kept in memory; trained is what is on top, no piece is hidden
     extra_layer: bool  # one more transformer encoder layer on top
     head_dim: Annotated[int, Meta(ge=0)]  # hidden layer with ReLU; 0: linear
     head_factor: Annotated[float, Meta(gt=0)] = 1.0  # the learning rate of what is not in `model`, in multiples of its
     dropout: Annotated[float, Meta(ge=0, lt=1)]  # of the extra layer and of the head
     hidden_dropout: bool = True  # a second dropout after the head's hidden layer; the paper's Figure 2 has none
     max_pieces: Annotated[int, Meta(ge=16)]  # word pieces; beyond, a window keeps both entities
-    defects: list[
-        Defect
-    ] = []  # mistakes of the published code, or plausible ones, switched back on (models/defects.py)
+    defects: list[Defect] = []
 
 
 FAMILIES: dict[str, type[msgspec.Struct]] = {
-    "svm": SvmSettings, "bilstm": BilstmSettings, "bert": TransformerSettings, "gpt2": TransformerSettings,
-}  # fmt: skip
-
-
+    "svm": SvmSettings,
+    "bilstm": BilstmSettings,
+    "bert": TransformerSettings,
+    "gpt2": TransformerSettings,
+}
 VERSIONS = {
     "svm": 1,
     "bilstm": 1,
     "bert": 1,
     "gpt2": 1,
 }  # raised when a family's predictions change though its settings do not
+# Settings that there are no more, as they stood when they changed nothing: older runs and models say so of themselves.
+RETIRED = {"accumulate": 1, "shift": False, "redraw": False, "frozen": False}
+
+
+def read_settings(family: str, stated: dict[str, object]) -> msgspec.Struct:
+    """The settings of a run or a model; raises `msgspec.ValidationError` where this version of its family has no such."""
+    known = {name: value for name, value in stated.items() if (name, value) not in RETIRED.items()}
+    return msgspec.convert(known, FAMILIES[family])
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What training gives back: for dev and test the (rows, classes) log-probabilities, and how they came about."""
+
+    log_probs: dict[str, np.ndarray]  # split -> (rows in file order, classes in the order of task_classes), float32
+    history: list[dict[str, object]]  # one row an epoch (or step) for history.csv
+    details: dict[str, object]  # device, dtype and all that run.json should keep
+    save: Callable[[Path], None]  # writes the model into a folder, as safetensors or skops and json

@@ -25,8 +25,7 @@ from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.files import atomic_path, write_text
 from tacred_utils.ground.labels import NO_RELATION, SCORED, is_directed, task_classes, task_label
 from tacred_utils.inputs.features import BLOCKS, Features, Vocabulary, count, extract, turned, usable
-from tacred_utils.models.result import FitResult
-from tacred_utils.models.settings import SvmSettings
+from tacred_utils.models.settings import FitResult, SvmSettings
 
 TOLERANCE = 1e-3  # of the dual solver; 1e-2 moves F1 on kbp37 dev by 0.0005, so tighter is not needed
 MAX_ITERATIONS = 300  # passes over the rows; fits on kbp37, conll04 and at TACRED size end below 50

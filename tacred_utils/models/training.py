@@ -5,13 +5,18 @@ order after a resume; ReduceLROnPlateau follows the metric that picks the best e
 """
 
 import math
+import os
+import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import torch
 from msgspec.structs import replace
+from safetensors.torch import load_file
 from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.utils.data import DataLoader
@@ -23,13 +28,10 @@ from tacred_utils.ground.labels import NO_RELATION, SCORED, SPLITS, task_classes
 from tacred_utils.inputs.encoding import Encoded
 from tacred_utils.metrics.counts import task_scores
 from tacred_utils.models import checkpoints, isolation, processes
-from tacred_utils.models.optimization import loss_of, optimizer_of, scheduler_of
-from tacred_utils.models.progress import report
-from tacred_utils.models.sampling import LengthGrouped, chosen_rows, undersample
-from tacred_utils.models.scoring import compute_dtype, log_probs, score, tensors
-from tacred_utils.models.settings import TrainingSettings
+from tacred_utils.models.recipe import LengthGrouped, chosen_rows, loss_of, optimizer_of, scheduler_of
+from tacred_utils.models.scoring import TrainedNetwork, compute_dtype, score, tensors
+from tacred_utils.models.settings import FitResult, TrainingSettings
 
-SHIFTS = tuple(step / 4 for step in range(-8, 9))  # of a logit
 SAVE_EVERY = 500  # steps, if SAVE_AFTER has passed since the last time
 SAVE_AFTER = 60.0  # seconds: a run that is killed loses a minute or two; a GPU makes 500 steps in a quarter of a minute
 CHECK_EVERY = {"cpu": 1, "cuda": 50}  # steps between looks at the loss, which a GPU waits for; SAVE_EVERY's divisors
@@ -67,31 +69,42 @@ def labelled(corpus: Corpus, task: str, encoded: dict[str, Encoded]) -> TaskData
     return TaskData(task, classes, seen, splits)
 
 
-def fit_network(
-    model: nn.Module, data: TaskData, settings: TrainingSettings, seed: int, folder: Path
-) -> tuple[dict[str, np.ndarray], list[dict[str, float]], dict[str, object]]:
-    """Train `model` in place on the training split, watch dev, and leave it with the weights that the recipe restores.
+def cut_notes(data: TaskData, limit: str) -> list[str]:
+    """What run.json should note where sentences were longer than the limit, given with its unit."""
+    windowed = {split: rows.encoded.windowed for split, rows in data.splits.items()}
+    cut = f"sentences beyond {limit} are cut to a window around both entities: {windowed}"
+    return [cut] if any(windowed.values()) else []
 
-    Its logits are those of `data.seen_classes`. Checkpoints go to `folder`; where it has some, training goes on from
-    there. Returns log-probabilities (rows, classes) of dev and test, the history, a row an epoch, and what run.json
-    should keep.
+
+def fit_network(
+    network: TrainedNetwork,
+    data: TaskData,
+    settings: TrainingSettings,
+    seed: int,
+    folder: Path,
+    facts: dict[str, object],
+) -> FitResult:
+    """Train a network in place on the training split, watch dev, and leave it with the weights that the recipe restores.
+
+    Checkpoints go to `folder`; where it has some, training goes on from there. `facts` are what else run.json should
+    keep, with the `seconds` that were spent before.
     """
     isolation.spare_the_collector()
     clock = [time.perf_counter()]
-    history, details = _fit(model, data, settings, seed, folder)
+    history, details = _fit(network.classifier, data, settings, seed, folder)
     clock.append(time.perf_counter())
-    answers = {
-        split: log_probs(score(model, data.splits[split].encoded), data.seen_classes, data.classes) for split in SCORED
-    }
+    answers = {split: network.log_probs_of(data.splits[split].encoded) for split in SCORED}
     clock.append(time.perf_counter())
-    windowed = {split: rows.encoded.windowed for split, rows in data.splits.items()}
     seconds = dict(zip(("fit", "predict"), np.diff(clock).round(3).tolist(), strict=True))
-    return answers, history, details | {"windowed": windowed, "seconds": seconds}
+    windowed = {split: rows.encoded.windowed for split, rows in data.splits.items()}
+    details |= {"windowed": windowed} | facts | {"seconds": facts["seconds"] | seconds}
+    return FitResult(answers, history, details, network.save)
 
 
 def _fit(
     model: nn.Module, data: TaskData, settings: TrainingSettings, seed: int, folder: Path
 ) -> tuple[list[dict[str, float]], dict[str, object]]:
+    """The history, a row an epoch, and what run.json should keep."""
     start = time.perf_counter()
     trainer = _Trainer(model, data, settings, seed, folder)
     found = last = trainer.resumable()
@@ -101,53 +114,28 @@ def _fit(
     seconds = time.perf_counter() - start - trainer.scoring_seconds
     processes.wait()  # for the one that writes
     history = _epochs(checkpoints.state(last)["log_history"])
-    model.load_state_dict(checkpoints.restored(last, len(history), settings.restore))
+    model.load_state_dict(load_file(checkpoints.restored(last, settings.restore) / "model.safetensors"))
     values = [row[f"dev_{settings.select}"] for row in history]
     return history, {
-        "device": str(trainer.args.device), "dtype": str(compute_dtype(settings.precision)).removeprefix("torch."),
-        "threads": torch.get_num_threads(), "processes": processes.count(),
+        "device": str(trainer.args.device),
+        "dtype": str(compute_dtype(settings.precision)).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+        "processes": processes.count(),
         "optimizer": settings.optimizer + " fused" * bool(trainer.optimizer.defaults.get("fused")),
-        "training_rows": len(trainer.every), "fitted_rows": trainer.batches.size, "epochs": len(history),
+        "training_rows": len(trainer.every),
+        "fitted_rows": len(trainer.rows),
+        "epochs": len(history),
         "epoch_restored": values.index(max(values)) + 1 if settings.restore == "best" else len(values),
-        "shift": _shift(model, data, trainer.watched["dev"], settings) if settings.shift else None,
         "resumed_at_step": int(found.name.split("-")[1]) if found else None,
         "training_seconds": round(seconds, 3),  # without the scoring of epochs
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-    }  # fmt: skip
-
-
-def cut_notes(windowed: dict[str, int], limit: str) -> list[str]:
-    """What run.json should note where sentences were longer than the limit, given with its unit."""
-    cut = f"sentences beyond {limit} are cut to a window around both entities: {windowed}"
-    return [cut] if any(windowed.values()) else []
-
-
-def _shift(model: nn.Module, data: TaskData, rows: np.ndarray, settings: TrainingSettings) -> float:
-    """Add to the bias of `no_relation`, in place, the one of `SHIFTS` that scores best on rows of dev; it is returned.
-
-    Cross-entropy aims at right probabilities, the scores at right answers: their best threshold is another one.
-    """
-    dev, seen = data.splits["dev"], data.seen_classes
-    if NO_RELATION not in seen or not len(rows):
-        return 0.0
-    place, logits, gold = seen.index(NO_RELATION), score(model, dev.encoded, rows), [dev.gold[row] for row in rows]
-
-    def value(shift: float) -> float:
-        answers = (logits + shift * (np.arange(len(seen)) == place)).argmax(axis=1)
-        return task_scores(data.task, gold, [seen[index] for index in answers], seen)[settings.select]
-
-    best = max(sorted(SHIFTS, key=abs), key=value)  # of equals the smallest
-    output = model.head[-1] if isinstance(model.head, nn.Sequential) else model.head
-    with torch.no_grad():
-        output.bias[place] += best
-    return best
+    }
 
 
 def _arguments(settings: TrainingSettings, seed: int, folder: Path) -> TrainingArguments:
     arguments = TrainingArguments(
         output_dir=str(folder), num_train_epochs=settings.epochs, seed=seed,
-        per_device_train_batch_size=settings.batch_size, gradient_accumulation_steps=settings.accumulate,
-        max_grad_norm=settings.max_grad_norm, eval_strategy="epoch", save_strategy="epoch", save_total_limit=2,
+        per_device_train_batch_size=settings.batch_size, max_grad_norm=settings.max_grad_norm, eval_strategy="epoch", save_strategy="epoch", save_total_limit=2,
         metric_for_best_model=f"dev_{settings.select}", greater_is_better=True, logging_strategy="no",
         label_names=["labels"], remove_unused_columns=False, disable_tqdm=True, report_to="none", log_level="error",
         dataloader_pin_memory=False, use_cpu=not torch.cuda.is_available(),  # told so, processes join without a GPU
@@ -159,7 +147,7 @@ def _arguments(settings: TrainingSettings, seed: int, folder: Path) -> TrainingA
 
 def _check_batches(model: nn.Module, settings: TrainingSettings, batches: LengthGrouped) -> None:
     """Raise `UserError` where the smallest batch leaves a process without a row, or batch norm with a single one."""
-    smallest = batches.size // len(batches) // processes.count()  # rows of a process in one step
+    smallest = len(batches.lengths) // len(batches) // processes.count()  # rows of a process in one step
     if not smallest:
         raise UserError(f"{processes.count()} processes cannot share batches of {settings.batch_size}; start fewer.")
     if smallest < 2 and any(isinstance(part, nn.BatchNorm1d) for part in model.modules()):
@@ -173,7 +161,7 @@ class _Trainer(Trainer):
     """The Trainer with our batches, our weighted loss, our scores and a scheduler that follows what it should."""
 
     def __init__(self, model: nn.Module, data: TaskData, settings: TrainingSettings, seed: int, folder: Path) -> None:
-        self.data, self.train_rows, self.recipe, self.recipe_seed = data, data.splits["train"], settings, seed
+        self.data, self.train_rows = data, data.splits["train"]
         self.every = np.flatnonzero(self.train_rows.target >= 0)
         self.rows = chosen_rows(self.train_rows.gold, self.train_rows.target, data.task, settings, seed)
         self.watched = {
@@ -183,13 +171,12 @@ class _Trainer(Trainer):
         self.scoring_seconds = 0.0
         encoded = self.train_rows.encoded
         texts = encoded.texts[self.rows] if settings.whole_texts and encoded.texts is not None else None
-        self.batches = LengthGrouped(encoded.lengths[self.rows], settings.batch_size, seed, self.draw, texts)
+        self.batches = LengthGrouped(encoded.lengths[self.rows], settings.batch_size, seed, texts)
         _check_batches(model, settings, self.batches)
-        steps = math.ceil(len(self.batches) / settings.accumulate)  # of an epoch
-        self.recipe = settings = replace(settings, epochs=max(settings.epochs, math.ceil(settings.min_steps / steps)))
-        target = self.train_rows.target[self.rows[self.draw(0)]]
+        epochs = max(settings.epochs, math.ceil(settings.min_steps / len(self.batches)))
+        self.recipe = settings = replace(settings, epochs=epochs)
         arguments = _arguments(settings, seed, folder)
-        self.loss = loss_of(target, len(data.seen_classes), settings, arguments.device)
+        self.loss = loss_of(self.train_rows.target[self.rows], len(data.seen_classes), settings, arguments.device)
         optimizer = optimizer_of(model, settings)
         super().__init__(
             model, arguments, train_dataset=range(len(self.rows)),
@@ -208,14 +195,6 @@ class _Trainer(Trainer):
         step = processes.agreed(int(found.name.split("-")[1]) if found else 0, self.args.device)
         return folder / f"checkpoint-{step}" if step else None
 
-    def draw(self, epoch: int) -> np.ndarray:
-        """Which of the rows an epoch is trained on: all, or all relations with other `no_relation` rows each time."""
-        places = np.arange(len(self.rows))
-        if not self.recipe.redraw:
-            return places
-        gold = [self.train_rows.gold[row] for row in self.rows]
-        return undersample(gold, places, self.recipe.max_ratio, [self.recipe_seed, epoch])
-
     def get_train_dataloader(self) -> DataLoader:
         loader = DataLoader(self.train_dataset, batch_sampler=self.batches, collate_fn=self.collate)
         return self.accelerator.prepare(loader) if processes.count() == 1 else loader  # else it would deal out batches
@@ -228,8 +207,7 @@ class _Trainer(Trainer):
     def weighted_loss(
         self, outputs: dict, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None
     ) -> torch.Tensor:
-        """Σ loss over rows / rows of the whole step: accumulated batches give the gradient of one. A weighted mean is
-        each batch's own, as in PyTorch; where several make a step, each counts by its rows.
+        """Σ loss over rows / rows of the whole step. A weighted mean is each process's own, which counts by its rows.
 
         Raises `UserError` when that is no number (on a GPU up to `CHECK_EVERY` steps later): no step mends the weights.
         """
@@ -293,26 +271,22 @@ class _Pace(TrainerCallback):
     def on_epoch_begin(self, args, state, control, **_):
         self.trainer.batches.epoch = int((state.epoch or 0) + 1e-6)
 
-    def epoch_ends(self, args, state) -> bool:
-        return state.global_step % math.ceil(len(self.trainer.batches) / args.gradient_accumulation_steps) == 0
+    def epoch_ends(self, state) -> bool:
+        return state.global_step % len(self.trainer.batches) == 0
 
     def on_step_end(self, args, state, control, **_):
         if time.perf_counter() - self.trimmed > TRIM_AFTER:
             isolation.give_back_memory()
             self.trimmed = time.perf_counter()
-        if state.global_step % SAVE_EVERY or self.epoch_ends(args, state):  # which is saved with its scores
+        if state.global_step % SAVE_EVERY or self.epoch_ends(state):  # which is saved with its scores
             return
         waited = time.perf_counter() - self.saved > SAVE_AFTER
         control.should_save |= bool(processes.agreed(int(waited), args.device))
 
     def on_save(self, args, state, control, **_):
         processes.wait()  # each writes its own state of the generators
-        checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        epochs, restore = len(_epochs(state.log_history)), self.trainer.recipe.restore
         if not processes.rank():
-            if restore == "mean" and self.epoch_ends(args, state):
-                checkpoints.keep_weights(checkpoint, epochs)
-            checkpoints.seal(checkpoint, epochs, restore)
+            checkpoints.seal(Path(args.output_dir) / f"checkpoint-{state.global_step}")
         self.saved = time.perf_counter()
 
     def on_evaluate(self, args, state, control, **_):
@@ -321,7 +295,7 @@ class _Pace(TrainerCallback):
         if not processes.rank():
             took = time.perf_counter() - self.begun
             left = took / (state.epoch - self.resumed_at) * (recipe.epochs - len(history))
-            report(Path(args.output_dir).parent.name, history[-1], recipe, took, left)
+            _report(Path(args.output_dir).parent.name, history[-1], recipe, took, left)
 
 
 def _epochs(log: list[dict[str, float]]) -> list[dict[str, float]]:
@@ -337,3 +311,15 @@ def _finished(history: list[dict[str, float]], settings: TrainingSettings) -> bo
     values = [row[f"dev_{settings.select}"] for row in history]
     waited = len(values) - 1 - values.index(max(values)) if values else 0
     return len(values) >= settings.epochs or bool(settings.patience) and waited >= settings.patience
+
+
+def _report(run: str, epoch: dict[str, float], recipe: TrainingSettings, took: float, left: float) -> None:
+    """Write a line on an epoch to standard error, unless that is a terminal; `took` and `left` in seconds."""
+    score = f"dev {recipe.select} {epoch[f'dev_{recipe.select}']:.4f}" if "dev_loss" in epoch else "no row of dev"
+    line = f"{run}: epoch {epoch['epoch']} of {recipe.epochs}, loss {epoch['train_loss']:.4f}, {score}"
+    clock = [str(timedelta(seconds=round(seconds))) for seconds in (took, left)]
+    with suppress(AttributeError, OSError, ValueError):  # there is no error stream, or it is closed
+        place = sys.stderr.fileno()  # in a notebook's kernel what that was started with, not what becomes an output
+        if not os.isatty(place):
+            most = " at most" if recipe.patience else ""
+            os.write(place, f"{line}, {clock[0]} so far, {clock[1]} left{most}\n".encode())

@@ -3,8 +3,6 @@
 Entities are told to the model by where the head reads, by marks in the sentence, or by both; see inputs/subwords.py.
 """
 
-import hashlib
-import math
 import time
 from pathlib import Path
 
@@ -18,15 +16,13 @@ from tacred_utils.corpora.example import Corpus
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.files import digest
 from tacred_utils.ground.labels import SPLITS
-from tacred_utils.inputs.encoding import PAD, Encoded, vocabulary
+from tacred_utils.inputs.encoding import PAD, vocabulary
 from tacred_utils.inputs.subwords import TYPED, SubwordEncoder, new_words
-from tacred_utils.models import defects
 from tacred_utils.models.isolation import isolated, plan_no_attention
 from tacred_utils.models.pooling import FeatureHeads, pooling
 from tacred_utils.models.pretrained import Pretrained, bare, load_pretrained
-from tacred_utils.models.result import FitResult
-from tacred_utils.models.scoring import SCORED_AT_ONCE, TrainedNetwork, compute_dtype, read_facts, tensors
-from tacred_utils.models.settings import TransformerSettings
+from tacred_utils.models.scoring import TrainedNetwork, compute_dtype, read_facts
+from tacred_utils.models.settings import FitResult, TransformerSettings
 
 FEED_FORWARD = 4  # times as wide as the states, as in BERT and in the paper's added layer
 
@@ -34,7 +30,7 @@ FEED_FORWARD = 4  # times as wide as the states, as in BERT and in the paper's a
 class Classifier(nn.Module):
     """Subwords of S texts (S, T), their lengths (S,), and of B rows: the text (B,), the entities' first and last piece
     (B, 2) each and types (B, 2) → logits (B, K). Without `text`, row i reads text i. `tags` (S, T) are those of the
-    subwords' words, `states` (S, T, H) those of a frozen backbone, where they are known.
+    subwords' words.
     """
 
     def __init__(
@@ -43,7 +39,6 @@ class Classifier(nn.Module):
         super().__init__()
         plan_no_attention()
         self.backbone, self.settings, self.dtype = backbone, settings, compute_dtype(settings.precision)
-        self.backbone.requires_grad_(not settings.frozen)
         width, heads = backbone.config.hidden_size, backbone.config.num_attention_heads
         self.extra = added_layer(width, heads, settings.dropout) if settings.extra_layer else None
         self.channels = FeatureHeads(width, settings) if settings.pooling == "heads" else None
@@ -61,23 +56,22 @@ class Classifier(nn.Module):
     def forward(
         self, input_ids: torch.Tensor, lengths: torch.Tensor, subject: torch.Tensor, object: torch.Tensor,
         text: torch.Tensor | None = None, types: torch.Tensor | None = None, tags: torch.Tensor | None = None,
-        states: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:  # fmt: skip
         attention_mask = torch.arange(input_ids.shape[1], device=input_ids.device) < lengths[:, None]  # (S, T)
-        if self.training and self.settings.piece_dropout and not self.settings.frozen:
+        if self.training and self.settings.piece_dropout:
             lost = torch.rand(input_ids.shape, device=input_ids.device) < self.settings.piece_dropout
             lost[:, 0] = False  # [CLS], which the head may read
             input_ids = input_ids.masked_fill(lost, self.hidden_piece)
         if "left_padding" in self.settings.defects:
-            input_ids, attention_mask = defects.left_padded(input_ids, lengths)
+            input_ids, attention_mask = left_padded(input_ids, lengths)
         with torch.autocast(input_ids.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            if states is None:
-                read = {"input_ids": input_ids}
-                if tags is not None:
-                    read = {"inputs_embeds": self.backbone.get_input_embeddings()(input_ids) + self.tags(tags)}
-                states = self.backbone(**read, attention_mask=attention_mask.long()).last_hidden_state  # (S, T, H)
+            read = {"input_ids": input_ids}
+            if tags is not None:
+                read = {"inputs_embeds": self.backbone.get_input_embeddings()(input_ids) + self.tags(tags)}
+            states = self.backbone(**read, attention_mask=attention_mask.long()).last_hidden_state  # (S, T, H)
             if self.extra is not None and "batch_as_time" in self.settings.defects:
-                states = defects.batch_as_time(self.extra, states)
+                # D1: time and batch exchanged, each place attends to that of the other examples, padding included
+                states = self.extra(states.transpose(0, 1)).transpose(0, 1)
             elif self.extra is not None:
                 states = self.extra(states, src_key_padding_mask=~attention_mask)
             rows = torch.arange(len(states), device=states.device) if text is None else text
@@ -86,6 +80,16 @@ class Classifier(nn.Module):
             if types is not None:
                 read = torch.cat([read, self.kinds(types).flatten(1)], 1)
             return {"logits": self.head(read)}
+
+
+def left_padded(input_ids: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """A defect: rows at the right end of their batch, with the mask (B, T) of what is no padding.
+
+    GPT-2 then counts positions from the padding on, unless it is given others. (B, T) → (B, T), (B, T)
+    """
+    places = torch.arange(input_ids.shape[1], device=input_ids.device)
+    missing = (input_ids.shape[1] - lengths)[:, None]  # (B, 1)
+    return input_ids.gather(1, (places - missing) % input_ids.shape[1]), places >= missing
 
 
 def compile_layers(classifier: Classifier) -> None:
@@ -140,7 +144,7 @@ def _digests(folder: Path) -> dict[str, str]:
 
 def load(folder: Path) -> TransformerModel:
     """Read a saved model; raises what its readers raise when files are missing or damaged."""
-    facts, settings = read_facts(folder, TransformerSettings)
+    facts, settings = read_facts(folder, "bert")
     found = _digests(Path(folder))  # a tokenizer reads on without half of its files
     if any(found.get(name) != known for name, known in facts.get("sha256", {}).items()):
         raise ValueError("config.json or the tokenizer's files are not those that were saved")
@@ -173,60 +177,18 @@ def fit(corpus: Corpus, task: str, settings: TransformerSettings, seed: int, fol
     encoder, notes = make_encoder(corpus, settings, pretrained)
     data = labelled(corpus, task, {split: encoder.encode(corpus.split(split)) for split in SPLITS})
     classifier = Classifier(pretrained.backbone, len(data.seen_classes), settings, encoder)
-    if settings.frozen:
-        for rows in data.splits.values():
-            rows.encoded.flat["states"] = frozen_states(classifier, rows.encoded)
     if settings.compile:
         compile_layers(classifier)
     clock.append(time.perf_counter())
-    answers, history, facts = fit_network(classifier, data, settings, seed, folder)
-    before = dict(zip(("load", "encode"), np.diff(clock).round(3).tolist(), strict=True))
-    details = facts | {
-        "pretrained": pretrained.facts, "marks_read": encoder.marks,
-        "notes": notes + cut_notes(facts["windowed"], f"{encoder.limit} pieces"),
+    facts = {
+        "pretrained": pretrained.facts,
+        "marks_read": encoder.marks,
+        "notes": notes + cut_notes(data, f"{encoder.limit} pieces"),
         "pieces_a_row": round(float(data.splits["train"].encoded.lengths.mean()), 1),
-        "seconds": before | facts["seconds"],
-    }  # fmt: skip
-    return FitResult(
-        answers, history, details, TransformerModel(classifier, encoder, data.seen_classes, data.classes).save
-    )
-
-
-_frozen: dict[str, np.ndarray] = {}  # states by what they come from: runs on the same splits read them once
-
-
-def frozen_states(classifier: Classifier, encoded: Encoded) -> np.ndarray:
-    """(subwords + 1, H) states of the backbone at every place of every text, float32; the last line is the padding's.
-
-    Those of the latest three splits are kept, for the next run with the same backbone.
-    """
-    parts = [*classifier.backbone.state_dict().values(), encoded.flat["input_ids"], encoded.offsets]
-    found = hashlib.sha256(str(classifier.dtype).encode())
-    for part in parts:
-        found.update(np.ascontiguousarray(part))
-    key = found.hexdigest()
-    if key not in _frozen:
-        _frozen[key] = _read(classifier, encoded)
-    for oldest in list(_frozen)[: -len(SPLITS)]:
-        del _frozen[oldest]
-    return _frozen[key]
-
-
-@torch.inference_mode()
-def _read(classifier: Classifier, encoded: Encoded) -> np.ndarray:
-    device = next(classifier.parameters()).device
-    pieces = Encoded(encoded.offsets, {"input_ids": encoded.flat["input_ids"]})
-    states = np.zeros((len(encoded.flat["input_ids"]), classifier.backbone.config.hidden_size), np.float32)
-    classifier.eval()
-    order = np.argsort(pieces.lengths, kind="stable")
-    for texts in np.array_split(order, math.ceil(len(order) / SCORED_AT_ONCE[device.type])):
-        batch = tensors(pieces.batch(texts), device)
-        mask = torch.arange(batch["input_ids"].shape[1], device=device) < batch["lengths"][:, None]  # (S, T)
-        with torch.autocast(device.type, classifier.dtype, enabled=classifier.dtype != torch.float32):
-            found = classifier.backbone(input_ids=batch["input_ids"], attention_mask=mask.long()).last_hidden_state
-        places = np.concatenate([np.arange(*encoded.offsets[text : text + 2]) for text in texts])
-        states[places] = found[mask].float().cpu().numpy()
-    return states
+        "seconds": dict(zip(("load", "encode"), np.diff(clock).round(3).tolist(), strict=True)),
+    }
+    model = TransformerModel(classifier, encoder, data.seen_classes, data.classes)
+    return fit_network(model, data, settings, seed, folder, facts)
 
 
 def make_encoder(
@@ -249,9 +211,7 @@ def make_encoder(
     limit = min(settings.max_pieces, longest, pretrained.tokenizer.model_max_length)
     types = vocabulary(kinds) if typed and settings.type_dim else {}
     tags = {}
-    if settings.tags and settings.frozen:
-        notes.append("the encoder is frozen: no tags are told")
-    elif settings.tags and "stanford_ner" in corpus.columns:
+    if settings.tags and "stanford_ner" in corpus.columns:
         tags = vocabulary(tag for row in corpus.train for tag in row.stanford_ner)
     elif settings.tags:
         notes.append(f"stanford_ner is not in corpus {corpus.name}: no tags are told")

@@ -6,7 +6,9 @@ import subprocess
 import zlib
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import msgspec
 import numpy as np
@@ -18,12 +20,17 @@ from tacred_utils.ground.files import digest, read_bytes
 from tacred_utils.ground.labels import SCORED
 from tacred_utils.ground.paths import ROOT
 from tacred_utils.metrics.counts import task_scores
-from tacred_utils.models.families import family
-from tacred_utils.models.settings import FAMILIES, VERSIONS
+from tacred_utils.models.settings import VERSIONS, read_settings
 from tacred_utils.models.weights import MODELS
 from tacred_utils.runs.info import read_info, read_json
 from tacred_utils.runs.predictions import read_predictions
 
+MODULES = {
+    "svm": "tacred_utils.models.svm",
+    "bilstm": "tacred_utils.models.bilstm",
+    "bert": "tacred_utils.models.transformer",
+    "gpt2": "tacred_utils.models.transformer",
+}
 STILL_RISES = 0.01  # dev F1 gained in the last quarter of training: more than seeds differ by
 
 
@@ -124,7 +131,7 @@ class Run:
     def settings(self) -> msgspec.Struct | None:
         """The settings as their family's type, with defaults for what came later; None where they no longer fit it."""
         try:
-            return msgspec.convert(self.info["settings"], FAMILIES[self.family])
+            return read_settings(self.family, self.info["settings"])
         except (KeyError, msgspec.ValidationError):
             return None
 
@@ -234,6 +241,14 @@ def _checksum(path: Path, modified: int) -> str:
         return digest(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}).") from error
+
+
+def family(name: str) -> ModuleType:
+    """The module of a family, imported when it is first asked for: torch takes seconds.
+
+    Its `fit(corpus, task, settings, seed, folder)` gives a `FitResult`, its `load(folder)` a model that scores Examples.
+    """
+    return import_module(MODULES[name])
 
 
 def load_model(run: Run) -> object:

@@ -22,12 +22,10 @@ from tacred_utils.ground.files import write_bytes, write_text
 from tacred_utils.ground.labels import NO_RELATION, SCORED, SPLITS, TASKS, likely_negative, task_classes
 from tacred_utils.metrics.counts import task_scores
 from tacred_utils.models import processes
-from tacred_utils.models.families import family
-from tacred_utils.models.result import FitResult
-from tacred_utils.models.settings import VERSIONS, TrainingSettings
+from tacred_utils.models.settings import VERSIONS, FitResult, TrainingSettings
 from tacred_utils.runs.predictions import predictions_bytes
 from tacred_utils.runs.profile import known_family
-from tacred_utils.runs.store import Run, Spec, git_commit, is_done, log_probs_bytes
+from tacred_utils.runs.store import Run, Spec, family, git_commit, is_done, log_probs_bytes
 
 RECORDED = ("numpy", "scipy", "scikit-learn", "imbalanced-learn", "torch", "transformers", "tokenizers", "accelerate")
 CHECKPOINTS = "checkpoints"  # the folder of a run that a killed training resumes from; gone when it is done
@@ -98,10 +96,7 @@ def _told(error: Exception, folder: Path, settings: msgspec.Struct) -> UserError
 def _thrift(settings: msgspec.Struct) -> str:
     """Which setting to lower for want of memory."""
     if isinstance(settings, TrainingSettings):
-        return (
-            f"lower batch_size (now {settings.batch_size}), and raise accumulate (now {settings.accumulate}) as many "
-            "times to keep the steps what they are"
-        )
+        return f"lower batch_size (now {settings.batch_size})"
     return f"lower max_rows (now {settings.max_rows or 'all rows'})"
 
 

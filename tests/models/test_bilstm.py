@@ -19,11 +19,9 @@ from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.labels import NO_RELATION, SPLITS, TASKS, task_classes, task_label
 from tacred_utils.ground.paths import ROOT
 from tacred_utils.inputs.encoding import Encoded, Encoder
-from tacred_utils.metrics.counts import task_scores
 from tacred_utils.models import checkpoints, training
 from tacred_utils.models.bilstm import BilstmClassifier, PaddedLstm, fit, load
-from tacred_utils.models.sampling import LengthGrouped, chosen_rows, class_weights, undersample
-from tacred_utils.models.training import SHIFTS
+from tacred_utils.models.recipe import LengthGrouped, chosen_rows, class_weights, undersample
 from tacred_utils.runs.profile import load_profile
 from tacred_utils.runs.store import Run, Spec, load_model
 from tacred_utils.runs.train import train
@@ -207,28 +205,28 @@ def start(self, *args):
     real(self, *args)
     self.add_callback(Killer())
 training._Trainer.__init__ = start
-t.train(t.Spec("bilstm", "joint", 13, t.RESUMED[sys.argv[3]]), t.corpus(150), pathlib.Path(sys.argv[1]), "open")
+t.train(t.Spec("bilstm", "joint", 13, t.RESUMED), t.corpus(150), pathlib.Path(sys.argv[1]), "open")
 """
 
 
-RESUMED = {restore: replace(SETTINGS, epochs=4, patience=2, restore=restore) for restore in ("best", "mean")}
+RESUMED = replace(SETTINGS, epochs=4, patience=2)
 
 
-@pytest.mark.parametrize("steps, restore", [(7, "best"), (25, "best"), (28, "mean")])
-def test_a_killed_run_resumes_to_the_same_predictions(tmp_path, steps: int, restore: str) -> None:
+@pytest.mark.parametrize("steps", [7, 25])
+def test_a_killed_run_resumes_to_the_same_predictions(tmp_path, steps: int) -> None:
     """kill -9 within the first epoch (saved at step 4) and within a later one; 10 steps an epoch. Where there are two
     checkpoints, the newer one is damaged.
     """
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    unbroken = train(Spec("bilstm", "joint", 13, RESUMED[restore]), corpus(150), tmp_path / "unbroken", "open")
+    unbroken = train(Spec("bilstm", "joint", 13, RESUMED), corpus(150), tmp_path / "unbroken", "open")
     command = [sys.executable, "-c", SCRIPT, str(tmp_path / "killed")]
-    assert subprocess.run([*command, str(steps), restore], cwd=ROOT, env=environment).returncode == -signal.SIGKILL
+    assert subprocess.run([*command, str(steps)], cwd=ROOT, env=environment).returncode == -signal.SIGKILL
     [folder] = (tmp_path / "killed" / "tiny").glob("bilstm-*")
     saved = sorted((folder / "checkpoints").glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
     assert saved and not (folder / "metrics.json").exists()
     if len(saved) > 1:
         (saved[-1] / "optimizer.pt").write_bytes((saved[-1] / "optimizer.pt").read_bytes()[:1000])
-    assert subprocess.run([*command, "-1", restore], cwd=ROOT, env=environment).returncode == 0
+    assert subprocess.run([*command, "-1"], cwd=ROOT, env=environment).returncode == 0
     for name in (
         "predictions/test.jsonl",
         "predictions/dev.safetensors",
@@ -242,7 +240,7 @@ def test_a_killed_run_resumes_to_the_same_predictions(tmp_path, steps: int, rest
     )
 
 
-def make_checkpoints(folder, restore: str, best: int = 10, steps: tuple[int, ...] = (10, 20)) -> None:
+def make_checkpoints(folder, best: int = 10, steps: tuple[int, ...] = (10, 20)) -> None:
     """Sealed checkpoints of ten steps an epoch, with small files under the names that the Trainer gives them."""
     for step in steps:
         checkpoint = folder / f"checkpoint-{step}"
@@ -250,9 +248,7 @@ def make_checkpoints(folder, restore: str, best: int = 10, steps: tuple[int, ...
         for name in ("optimizer.pt", "model.safetensors", "rng_state.pth", "scheduler.pt"):
             (checkpoint / name).write_bytes(f"{name} of step {step}".encode() * 100)
         (checkpoint / "trainer_state.json").write_text(json.dumps({"best_global_step": best, "log_history": []}))
-        if restore == "mean":
-            checkpoints.keep_weights(checkpoint, step // 10)
-        checkpoints.seal(checkpoint, step // 10, restore)
+        checkpoints.seal(checkpoint)
 
 
 FILES = ("optimizer.pt", "model.safetensors", "rng_state.pth", "scheduler.pt", "trainer_state.json", "checksums.json")
@@ -261,7 +257,7 @@ FILES = ("optimizer.pt", "model.safetensors", "rng_state.pth", "scheduler.pt", "
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("harm", ["cut", "changed", "gone"])
 def test_a_damaged_checkpoint_is_told_of_and_passed_over(name: str, harm: str, tmp_path, capsys) -> None:
-    make_checkpoints(tmp_path, "best")
+    make_checkpoints(tmp_path)
     assert checkpoints.last_whole(tmp_path, "best").name == "checkpoint-20" and capsys.readouterr().err == ""
     file = tmp_path / "checkpoint-20" / name
     data = file.read_bytes()
@@ -273,57 +269,11 @@ def test_a_damaged_checkpoint_is_told_of_and_passed_over(name: str, harm: str, t
 
 
 def test_what_is_restored_in_the_end_has_to_be_whole_too(tmp_path, capsys) -> None:
-    for restore, file in (("best", "checkpoint-10/model.safetensors"), ("mean", "epoch-2.safetensors")):
-        folder = tmp_path / restore
-        make_checkpoints(folder, restore, 10, (10, 20, 30))
-        (folder / file).write_bytes(b"harmed")
-        found = checkpoints.last_whole(folder, restore)
-        assert found is None if restore == "best" else found.name == "checkpoint-10"
-        assert str(folder / file) in capsys.readouterr().err
-    make_checkpoints(tmp_path / "last", "last", 10)
-    (tmp_path / "last" / "checkpoint-10" / "model.safetensors").write_bytes(b"harmed")
-    assert checkpoints.last_whole(tmp_path / "last", "last").name == "checkpoint-20"
-
-
-def test_the_mean_is_that_of_the_later_half_of_the_epochs(tmp_path) -> None:
-    """Five epochs: the weights of the third to the fifth; a count of batches, which is no weight, is the last one's."""
-    settings, seen = replace(SETTINGS, epochs=5, patience=0, restore="mean"), []
-
-    class Watched(training._Pace):
-        def on_save(self, args, state, control, **more):
-            super().on_save(args, state, control, **more)
-            seen.append(checkpoints.load_file(f"{args.output_dir}/checkpoint-{state.global_step}/model.safetensors"))
-
-    training._Pace, whole = Watched, training._Pace
-    try:
-        outcome = fit(corpus(), "joint", settings, 13, tmp_path)
-    finally:
-        training._Pace = whole
-    found = outcome.save.__self__.classifier.state_dict()
-    for name, weight in found.items():
-        wanted = torch.stack([weights[name] for weights in seen[2:]])
-        assert torch.allclose(weight, wanted.mean(0) if weight.is_floating_point() else wanted[-1], atol=1e-6), name
-    assert len(seen) == 5 and not torch.equal(found["word.weight"], seen[-1]["word.weight"])
-    last = fit(corpus(), "joint", replace(settings, restore="last"), 13, tmp_path / "last")
-    assert last.history == outcome.history and not np.array_equal(last.log_probs["test"], outcome.log_probs["test"])
-    assert sorted(path.name for path in tmp_path.glob("epoch-*")) == [f"epoch-{n}.safetensors" for n in (2, 3, 4, 5)]
-
-
-def test_accumulated_batches_give_the_gradient_of_one(tmp_path) -> None:
-    """The same eight rows as one batch or as four; without batch norm and dropout, which look at the batch."""
-    eight = rows("train", 40, 5)[:8]
-    given = Corpus("eight", eight, eight, eight)
-    plain = replace(
-        SETTINGS, epochs=1, dropout=0.0, head_dim=0, max_ratio=0.0, optimizer="sgd", learning_rate=0.5, patience=0
-    )
-    one, four = (
-        fit(given, "joint", replace(plain, batch_size=8 // n, accumulate=n), 13, tmp_path / str(n)).log_probs["test"]
-        for n in (1, 4)
-    )
-    assert np.allclose(one, four, atol=1e-5)
-    assert not np.allclose(
-        one, fit(given, "joint", replace(plain, batch_size=2), 13, tmp_path / "small").log_probs["test"], atol=1e-3
-    )
+    make_checkpoints(tmp_path, 10, (10, 20, 30))
+    best = tmp_path / "checkpoint-10" / "model.safetensors"
+    best.write_bytes(b"harmed")
+    assert checkpoints.last_whole(tmp_path, "last").name == "checkpoint-30"
+    assert checkpoints.last_whole(tmp_path, "best") is None and str(best) in capsys.readouterr().err
 
 
 def test_missing_columns_are_dropped_and_recorded(tmp_path) -> None:
@@ -408,26 +358,6 @@ def test_batches_are_of_like_length_and_hold_every_row_once() -> None:
     assert not np.array_equal(batches[0], next(iter(sampler)))
 
 
-def test_negatives_are_drawn_anew_for_every_epoch_and_relations_always_kept(tmp_path) -> None:
-    data, settings = corpus(), replace(SETTINGS, redraw=True, max_ratio=1.0, epochs=4, patience=0)
-    seen: list[set[int]] = []
-
-    class Watched(LengthGrouped):
-        def __iter__(self):
-            batches = list(super().__iter__())
-            seen.append(set(np.concatenate(batches).tolist()))
-            yield from batches
-
-    training.LengthGrouped, whole = Watched, training.LengthGrouped
-    try:
-        details = fit(data, "joint", settings, 13, tmp_path).details
-    finally:
-        training.LengthGrouped = whole
-    relations = {row for row, example in enumerate(data.train) if example.relation != NO_RELATION}
-    assert all([relations <= rows and len(rows) == 2 * len(relations) == details["fitted_rows"] for rows in seen])
-    assert len(seen) == 4 and len({frozenset(rows) for rows in seen}) == 4
-
-
 def test_scoring_keeps_the_order_of_rows() -> None:
     class Lengths(torch.nn.Module):
         def __init__(self):
@@ -451,26 +381,3 @@ def test_few_rows_are_trained_on_until_there_are_enough_steps(tmp_path) -> None:
     settings = replace(SETTINGS, epochs=2, batch_size=16, min_steps=20, max_ratio=0.0)
     outcome = fit(corpus(90), "joint", settings, 13, tmp_path / "checkpoints")
     assert len(outcome.history) == 4 == outcome.details["epochs"]  # of 6 steps each
-
-
-@pytest.mark.parametrize("head_dim", [0, 8])
-def test_a_shift_moves_no_relation_alone_to_where_dev_scores_best(head_dim: int, tmp_path) -> None:
-    settings = replace(SETTINGS, epochs=1, head_dim=head_dim, select="micro_f1", max_ratio=0.0)
-    plain, moved = (
-        fit(corpus(60), "joint", replace(settings, shift=shift), 13, tmp_path / str(shift)) for shift in (False, True)
-    )
-    given, shift = corpus(60), moved.details["shift"]
-    assert plain.details["shift"] is None and shift in SHIFTS
-    place = given.labels.index(NO_RELATION)
-
-    def ratio(outcome):
-        """Log-odds of no_relation against each of the others."""
-        return outcome.log_probs["test"][:, [place]] - np.delete(outcome.log_probs["test"], place, axis=1)
-
-    assert np.allclose(ratio(moved) - ratio(plain), shift, atol=1e-4)
-    found = {}
-    for step in SHIFTS:
-        answers = (plain.log_probs["dev"] + step * (np.arange(len(given.labels)) == place)).argmax(axis=1)
-        gold = [example.relation for example in given.dev]
-        found[step] = task_scores("joint", gold, [given.labels[i] for i in answers], given.labels)["micro_f1"]
-    assert found[shift] == pytest.approx(max(found.values()))

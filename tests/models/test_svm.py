@@ -11,8 +11,7 @@ from scipy.sparse import csr_matrix
 from tacred_utils.corpora.example import Corpus, Example
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.labels import NO_RELATION, TASKS, task_classes, task_label
-from tacred_utils.models.result import FitResult
-from tacred_utils.models.settings import SvmSettings
+from tacred_utils.models.settings import FitResult, SvmSettings
 from tacred_utils.models.svm import TRUSTED, Weighting, fit, load, top_features
 from tacred_utils.runs.profile import load_profile
 from tacred_utils.runs.store import Run, load_model

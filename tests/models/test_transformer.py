@@ -24,20 +24,12 @@ from tacred_utils.ground.labels import NO_RELATION, TASKS, task_classes, task_la
 from tacred_utils.ground.paths import ROOT
 from tacred_utils.metrics.counts import class_shares
 from tacred_utils.models import pretrained, training
-from tacred_utils.models.optimization import Loss
 from tacred_utils.models.pooling import CHANNELS, POOLINGS, FeatureHeads, largest_over, pooling
 from tacred_utils.models.pretrained import load_pretrained
-from tacred_utils.models.sampling import LengthGrouped, upsample
+from tacred_utils.models.recipe import LengthGrouped, Loss, upsample
 from tacred_utils.models.scoring import SCORED_AT_ONCE, compute_dtype, score
 from tacred_utils.models.settings import Channel, OwnModel, TransformerSettings
-from tacred_utils.models.transformer import (
-    Classifier,
-    compile_layers,
-    fit,
-    frozen_states,
-    load,
-    make_encoder,
-)  # fmt: skip
+from tacred_utils.models.transformer import Classifier, compile_layers, fit, load, make_encoder
 from tacred_utils.runs.profile import load_profile
 from tacred_utils.runs.store import Run, Spec, load_model
 from tacred_utils.runs.train import train
@@ -129,11 +121,8 @@ def test_pairs_of_a_sentence_share_a_pass_and_answer_as_alone(pooling: str, tmp_
     assert model(**tensors(encoded, [0, 1, 2]))["logits"].std(0).max() > 1e-4 or pooling in ("first", "last", "mean")
 
 
-@pytest.mark.parametrize("frozen", [False, True])
-def test_a_sentence_is_passed_once_for_all_its_pairs(frozen: bool, tmp_path, monkeypatch) -> None:
-    """In training, in the scores of epochs, in the answers, in frozen states; one that a batch of scoring ends in the
-    midst of is passed once more.
-    """
+def test_a_sentence_is_passed_once_for_all_its_pairs(tmp_path, monkeypatch) -> None:
+    """In training, scores of epochs and answers; one that a batch of scoring ends in the midst of is passed once more."""
     passes, forward = {True: 0, False: 0}, BertModel.forward
 
     def counted(self, input_ids=None, **more):
@@ -143,11 +132,11 @@ def test_a_sentence_is_passed_once_for_all_its_pairs(frozen: bool, tmp_path, mon
     monkeypatch.setattr(BertModel, "forward", counted)
     parts = [pairs_of_sentences(count) for count in (20, 12, 90)]
     train, dev, test = (len({tuple(row.token) for row in part}) for part in parts)
-    settings = replace(SPANS, frozen=frozen, whole_texts=True, batch_size=4, tags=False, type_dim=0, epochs=2)
+    settings = replace(SPANS, whole_texts=True, batch_size=4, tags=False, type_dim=0, epochs=2)
     fit(Corpus("pairs", *parts), "joint", settings, 13, tmp_path / "run" / "checkpoints")
     split = math.ceil(len(parts[2]) / SCORED_AT_ONCE["cpu"]) - 1
-    assert split == 2 and passes[True] == (0 if frozen else 2 * train)
-    once = train + dev + test if frozen else 2 * (train + dev) + dev + test
+    assert split == 2 and passes[True] == 2 * train
+    once = 2 * (train + dev) + dev + test
     assert once <= passes[False] <= once + split
 
 
@@ -199,38 +188,14 @@ def test_pieces_are_hidden_in_training_only(tmp_path) -> None:
     assert not torch.allclose(model(**tensors(encoded, [0, 1]))["logits"], quiet(**tensors(encoded, [0, 1]))["logits"])
 
 
-@pytest.mark.parametrize("given", [SPANS, GPT2], ids=["spans", "gpt2"])
-def test_a_frozen_encoder_stays_and_its_kept_states_answer_as_its_pieces_do(given, tmp_path) -> None:
-    settings, data = replace(given, frozen=True, own=replace(OWN, steps=2)), corpus(60)
-    model, encoded = made(settings, tmp_path, data.train)
-    before = score(model, encoded)
-    kept = encoded.flat["states"] = frozen_states(model, encoded)
-    assert np.allclose(score(model, encoded), before, atol=1e-6)
-    assert frozen_states(model, encoded) is kept  # read once
-    model.backbone.get_input_embeddings().weight.data[:, 0] += 1
-    assert not np.allclose(frozen_states(model, encoded), kept)
-    outcome = fit(data, "joint", settings, 13, tmp_path / "run" / "checkpoints")
-    losses = [row["train_loss"] for row in outcome.history]
-    assert losses[-1] < losses[0]
-    outcome.save(tmp_path / "model")
-    trained = load(tmp_path / "model")
-    assert np.allclose(trained.log_probs(data.test), outcome.log_probs["test"], atol=1e-5)
-    start = load_pretrained(settings.model, settings.own, data, tmp_path / ".pretrained").backbone.state_dict()
-    now = trained.classifier.backbone.state_dict()
-    assert now and all(torch.equal(weight, start[name]) for name, weight in now.items())
-
-
 def test_batches_of_whole_texts_hold_all_their_rows_once() -> None:
     texts = np.repeat(np.arange(50), np.arange(50) % 4 + 1)
     lengths = texts % 7 + 5
     sampler = LengthGrouped(lengths, 8, 13, texts=texts)
     batches = list(sampler)
-    assert len(batches) == len(sampler) == 7 and sampler.size == len(texts)
+    assert len(batches) == len(sampler) == 7
     assert sorted(np.concatenate(batches)) == list(range(len(texts)))
     assert all(not set(texts[one]) & set(texts[other]) for one in batches for other in batches if one is not other)
-    some = LengthGrouped(lengths, 8, 13, lambda epoch: np.arange(epoch, len(texts), 3), texts)
-    some.epoch = 1
-    assert sorted(np.concatenate(list(some))) == list(range(1, len(texts), 3))
 
 
 def test_minilm_reads_alike_with_and_without_padding(tmp_path) -> None:
@@ -318,8 +283,6 @@ def test_tags_are_learned_and_survive_saving(tmp_path) -> None:
     assert answers(outcome, "joint", data) == [row.relation for row in pairs]
     outcome.save(tmp_path / "model")
     assert np.array_equal(load(tmp_path / "model").log_probs(data.test), outcome.log_probs["test"])
-    untold = make_encoder(data, replace(SPANS, frozen=True), load_pretrained("own_encoder", OWN, data, tmp_path))[0]
-    assert not untold.tags, "states of a frozen encoder are computed once, so that no vector below it can learn"
 
 
 @ALL
@@ -331,25 +294,6 @@ def test_same_seed_same_bytes_and_another_seed_others(given, tmp_path) -> None:
     )
     assert first.log_probs["test"].tobytes() == second.log_probs["test"].tobytes() != other.log_probs["test"].tobytes()
     assert first.history == second.history
-
-
-def test_accumulated_batches_give_the_gradient_of_one(tmp_path) -> None:
-    eight = rows("train", 40, 5)[:8]
-    data = Corpus("eight", eight, eight, eight)
-    plain = replace(BERT, epochs=1, dropout=0.0, optimizer="sgd", learning_rate=0.5, schedule="constant")
-    plain = replace(plain, model="own_encoder", own=replace(OWN, layers=1))
-    folder, _ = pretrained.pretrain("own_encoder", plain.own, eight, tmp_path / "own")
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(
-        json.dumps(config | {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0})
-    )
-    one, four = (
-        fit(data, "joint", replace(plain, model=str(folder), batch_size=8 // n, accumulate=n), 13, tmp_path / f"{n}" / "c")
-        .log_probs["test"]
-        for n in (1, 4)
-    )  # fmt: skip
-    other = fit(data, "joint", replace(plain, model=str(folder), batch_size=2), 13, tmp_path / "small" / "c")
-    assert np.allclose(one, four, atol=1e-5) and not np.allclose(one, other.log_probs["test"], atol=1e-3)
 
 
 SCRIPT = """

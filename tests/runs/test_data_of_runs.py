@@ -10,7 +10,7 @@ from tacred_utils.__main__ import main
 from tacred_utils.corpora.rows import ROWS, read_rows
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.labels import task_classes
-from tacred_utils.models.result import FitResult
+from tacred_utils.models.settings import FitResult
 from tacred_utils.runs import experiments, publish
 from tacred_utils.runs import train as training
 from tacred_utils.runs.catalog import Missing, elsewhere, load_catalogs

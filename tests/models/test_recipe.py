@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from torch import nn
 
-from tacred_utils.models.optimization import optimizer_of
+from tacred_utils.models.recipe import optimizer_of
 from tacred_utils.runs.profile import load_profile
 
 
@@ -16,7 +16,9 @@ class OnTop(nn.Module):
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_what_is_new_has_a_rate_of_its_own(optimizer):
-    settings = load_profile("open").settings("bert", None, {"learning_rate": 1e-4, "head_factor": 5.0, "optimizer": optimizer})
+    settings = load_profile("open").settings(
+        "bert", None, {"learning_rate": 1e-4, "head_factor": 5.0, "optimizer": optimizer}
+    )
     model = OnTop()
     rates = {id(each): group["lr"] for group in optimizer_of(model, settings).param_groups for each in group["params"]}
     assert [rates[id(each)] for each in model.backbone.parameters()] == [1e-4] * 2
@@ -28,4 +30,8 @@ def test_what_is_new_has_a_rate_of_its_own(optimizer):
 def test_by_default_all_is_trained_at_one_rate_and_a_run_keeps_its_identity():
     settings = load_profile("open").settings("bert")
     assert {group["lr"] for group in optimizer_of(OnTop(), settings).param_groups} == {settings.learning_rate}
-    assert next(f for f in msgspec.structs.fields(settings) if f.name == "head_factor").default == settings.head_factor == 1
+    assert (
+        next(f for f in msgspec.structs.fields(settings) if f.name == "head_factor").default
+        == settings.head_factor
+        == 1
+    )
