@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
 from torch.utils.data import DataLoader
 
-from tacred_utils.metrics.counts import scores
+from tacred_utils.metrics.counts import all_scores
 from tacred_utils.models import bilstm
 from tacred_utils.models.recipe import class_weights, undersample
 from tacred_utils.models.settings import BilstmSettings, FitResult
@@ -107,7 +107,7 @@ def naive(corpus, settings: BilstmSettings, seed: int) -> tuple[float, float, fl
                 .tolist()
             )
     seconds = time.perf_counter() - start
-    f1 = scores(gold["dev"], [known[answer] for answer in answers])["micro_f1"]
+    f1 = all_scores(gold["dev"], [known[answer] for answer in answers])["micro_f1"]
     return settings.epochs * len(train) / spent, len(dev) / seconds, f1
 
 

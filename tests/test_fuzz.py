@@ -17,7 +17,7 @@ from tacred_utils.ground import files
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.labels import NO_RELATION
 from tacred_utils.metrics.composed import best_threshold, both_answers, gate
-from tacred_utils.metrics.counts import scores
+from tacred_utils.metrics.counts import all_scores
 from tacred_utils.runs import predictions
 from tacred_utils.runs.predictions import read_labels, read_predictions
 
@@ -156,12 +156,12 @@ PAIRS = st.lists(st.tuples(st.sampled_from(LABELS), st.sampled_from(LABELS)), mi
 @given(PAIRS, st.randoms(use_true_random=False))
 def test_scores_are_shares_and_know_neither_order_nor_names(pairs, dice):
     gold, pred = (list(column) for column in zip(*pairs, strict=True))
-    found = scores(gold, pred, LABELS)
+    found = all_scores(gold, pred, LABELS)
     assert all(0 <= value <= 1 for value in found.values())
     dice.shuffle(pairs)
-    assert scores(*map(list, zip(*pairs, strict=True)), LABELS) == pytest.approx(found)
+    assert all_scores(*map(list, zip(*pairs, strict=True)), LABELS) == pytest.approx(found)
     other = dict(zip(LABELS, (NO_RELATION, "z", "y", "x"), strict=True))
-    renamed = scores([other[label] for label in gold], [other[label] for label in pred], tuple(other.values()))
+    renamed = all_scores([other[label] for label in gold], [other[label] for label in pred], tuple(other.values()))
     assert renamed == pytest.approx(found)
 
 
@@ -169,12 +169,12 @@ def test_scores_are_shares_and_know_neither_order_nor_names(pairs, dice):
 @given(PAIRS)
 def test_micro_scores_count_hits_among_relations(pairs):
     hits = sum(gold == pred != NO_RELATION for gold, pred in pairs)
-    found = scores(*map(list, zip(*pairs, strict=True)), LABELS)
+    found = all_scores(*map(list, zip(*pairs, strict=True)), LABELS)
     for score, column in (("micro_r", 0), ("micro_p", 1)):
         whole = sum(pair[column] != NO_RELATION for pair in pairs)
         assert found[score] == pytest.approx(hits / whole if whole else 0)
     assert found["accuracy"] == pytest.approx(sum(gold == pred for gold, pred in pairs) / len(pairs))
-    assert scores([g for g, _ in pairs], [g for g, _ in pairs], LABELS)["accuracy"] == 1
+    assert all_scores([g for g, _ in pairs], [g for g, _ in pairs], LABELS)["accuracy"] == 1
 
 
 PROBABILITIES = st.lists(

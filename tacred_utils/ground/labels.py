@@ -57,7 +57,7 @@ def bare(label: str) -> str:
 
 def likely_negative(labels: Iterable[str]) -> str | None:
     """A label such as others use in place of `no_relation`: NA, Other, None, no_relation(e1,e2), "0 no_relation"."""
-    used = {"na", "none", "other", "norelation", "norel", "no", "null", "negative", "unrelated", "nil", "nota", "0", "o"}
+    used = set("na none other norelation norel no null negative unrelated nil nota 0 o".split())
     letters = {label: re.sub("[^a-z0-9]", "", undirected(bare(label)).lower()) for label in labels}
     return next((label for label in order_labels(letters) if letters[label] in used), None)
 

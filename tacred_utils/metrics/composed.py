@@ -1,7 +1,7 @@
 """Detect, then classify: two models put together into one that answers every row of a split."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -11,8 +11,7 @@ from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.labels import NO_RELATION, RELATION
 
 
-@dataclass(frozen=True)
-class Composed:
+class Composed(NamedTuple):
     """A system that names a relation where its probability of one exceeds a threshold that was chosen on dev."""
 
     threshold: float
@@ -47,10 +46,9 @@ def p_relation(answers: pd.DataFrame) -> np.ndarray:
 
 
 def both_answers(log_probs: np.ndarray, classes: Sequence[str]) -> tuple[np.ndarray, list[str]]:
-    """What a joint model says to either question: (rows,) probability of any relation, and its best relation by row.
+    """A joint model's (rows,) probability of any relation, and its best relation by row, of log-probabilities (rows, K).
 
-    `log_probs` is (rows, classes). It is read to float16's precision, in which matrices are published, so that a
-    published run answers as the original does.
+    These are read to float16's precision, in which they are published: a published run answers as the original does.
     """
     log_probs = log_probs.astype(np.float16).astype(np.float64)
     relations = [place for place, name in enumerate(classes) if name != NO_RELATION]
@@ -62,8 +60,7 @@ def both_answers(log_probs: np.ndarray, classes: Sequence[str]) -> tuple[np.ndar
 def best_threshold(is_relation: Sequence[bool], p_relation: np.ndarray) -> float:
     """The threshold with the best F1 of `relation`; choose it on dev, never on the split it is reported on.
 
-    It lies half-way between two probabilities that occur, so that `p > threshold` is the same as `p >= the
-    upper one`. Raises `UserError` when no row is a relation.
+    It lies half-way between two probabilities that occur. Raises `UserError` when no row is a relation.
     """
     if not np.any(is_relation):
         raise UserError("no row of this split is a relation; a threshold cannot be chosen on it.")

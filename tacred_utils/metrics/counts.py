@@ -1,9 +1,7 @@
-"""Every score of the study: pure functions over gold and predicted labels.
+"""Every score of the study, from gold and predicted labels.
 
-All scores follow from four counts (`ConfusionCounts`): rows of each class that are answered rightly, that are gold,
-that are predicted, and rows with a relation on both sides. A bootstrap over rows is therefore a multinomial
-draw over the distinct (gold, predicted) cells, and 1,000 draws over TACRED's test split take a fraction of a
-second.
+All scores are functions of `ConfusionCounts`, so that a bootstrap over rows is a multinomial draw over the distinct
+(gold, predicted) cells: 1,000 draws over TACRED's test split take a fraction of a second.
 """
 
 from collections.abc import Sequence
@@ -54,12 +52,11 @@ class ConfusionCounts:
     def scores(self) -> dict[str, np.ndarray]:
         """All scores by name, each of the shape of the leading axes; a ratio without a denominator is 0.
 
-        micro: the official TACRED metric (Zhang et al. 2017), `no_relation` excluded by name. The official
-        script prints precision 1 when no relation is predicted at all; here it is 0, and F1 is 0 either way.
-        macro, weighted: over all labels, as scikit-learn defines them (mean of the classes' F1). detection:
-        relation against `no_relation`. classification_accuracy: share of rightly named rows among the gold
-        relations that were detected. directional_macro_f1: see `_directional`. A class that a bootstrap draw lost
-        is left out of that draw's macro averages: as an F1 of 0 it would pull intervals below their estimate.
+        micro: the official TACRED metric (Zhang et al. 2017), `no_relation` excluded by name. The official script
+        prints precision 1 when no relation is predicted at all; here it is 0, and F1 is 0 either way. macro, weighted:
+        over all labels, as scikit-learn defines them (mean of the classes' F1). classification_accuracy: share of
+        rightly named rows among the gold relations that were detected. A class that a bootstrap draw lost is left out
+        of that draw's macro averages: as an F1 of 0 it would pull intervals below their estimate.
         """
         relation = self.relation
         absent = self.observed & (self.gold + self.predicted == 0)  # (..., L) only in draws
@@ -84,11 +81,9 @@ class ConfusionCounts:
         return mean_where(self.f1, (self.gold + self.predicted > 0) & classes)
 
     def _directional(self) -> np.ndarray:
-        """SemEval-2010 Task 8's official score (Hendrickx et al. 2010): macro F1 over relations without
-        direction.
+        """SemEval-2010 Task 8's score (Hendrickx et al. 2010): macro F1 over relations without direction.
 
-        `no_relation` is left out; an answer with the wrong direction is wrong, yet counted under its
-        relation.
+        An answer with the wrong direction is wrong, yet counted under its relation.
         """
         names = [undirected(label) for label in self.labels]
         relations = [name for name in order_labels(names) if name != NO_RELATION]
@@ -98,15 +93,29 @@ class ConfusionCounts:
         return mean_where(_ratio(2 * self.correct @ member, rows), ~absent)
 
 
-def count(gold: Sequence[str], pred: Sequence[str], labels: Sequence[str] | None = None) -> ConfusionCounts:
-    """Count gold and predicted labels (equally long, by row) over the fixed list `labels`.
+def encoded(columns: Sequence[Sequence[str]], labels: Sequence[str] | None) -> tuple[list[str], list[np.ndarray]]:
+    """The classes, by default all that occur in the columns, and each column as places among them, (rows,).
 
-    Without `labels` the list is the union of both. Raises `UserError` for no rows, for unequal lengths and
-    for a label that is not in the list.
+    Raises `UserError` for no rows, columns of unequal length and a label that is no class.
     """
-    labels = label_list(labels, gold, pred)
-    codes = [encode(column, labels) for column in (gold, pred)]
-    return count_cells(*same_length(codes), np.ones(len(codes[0])), labels)
+    labels = order_labels(set().union(*columns)) if labels is None else list(labels)
+    codes = [pd.Index(labels).get_indexer(list(column)) for column in columns]
+    for column, code in zip(columns, codes, strict=True):
+        if len(code) == 0:
+            raise UserError("There are no rows to score; give at least one gold and one predicted label.")
+        if (code < 0).any():
+            unknown = list(column)[int(np.argmax(code < 0))]
+            raise UserError(f"Label {unknown!r} is not among the {len(labels)} classes scored; use one label set.")
+    if len(lengths := sorted({len(code) for code in codes})) > 1:
+        numbers = f"{lengths[0]:,} and {lengths[-1]:,}"
+        raise UserError(f"Gold and predicted labels differ in number ({numbers}); give one of each a row.")
+    return labels, codes
+
+
+def confusion_counts(gold: Sequence[str], pred: Sequence[str], labels: Sequence[str] | None = None) -> ConfusionCounts:
+    """Gold and predicted labels (rows,) counted; `labels` and errors as in `encoded`."""
+    labels, codes = encoded([gold, pred], labels)
+    return count_cells(*codes, np.ones(len(codes[0])), labels)
 
 
 def count_cells(gold: np.ndarray, pred: np.ndarray, weights: np.ndarray, labels: list[str]) -> ConfusionCounts:
@@ -123,14 +132,30 @@ def count_cells(gold: np.ndarray, pred: np.ndarray, weights: np.ndarray, labels:
     )
 
 
-def scores(gold: Sequence[str], pred: Sequence[str], labels: Sequence[str] | None = None) -> dict[str, float]:
-    """All scores of these rows, name to fraction in 0..1 (definitions: `ConfusionCounts.scores`; errors: `count`)."""
-    return {name: float(value) for name, value in count(gold, pred, labels).scores().items()}
+def all_scores(gold: Sequence[str], pred: Sequence[str], labels: Sequence[str] | None = None) -> dict[str, float]:
+    """Every score of these rows, name to fraction in 0..1 (`ConfusionCounts.scores`; errors as in `encoded`)."""
+    return {name: float(value) for name, value in confusion_counts(gold, pred, labels).scores().items()}
 
 
-def per_class(gold: Sequence[str], pred: Sequence[str], labels: Sequence[str] | None = None) -> pd.DataFrame:
+def task_scores(task: str, gold: list[str], predicted: list[str], classes: list[str]) -> dict[str, float]:
+    """The scores of a task on the rows that it is scored on; none where there is no such row."""
+    rows, true = as_scored(task, gold)
+    return all_scores(true, np.asarray(predicted, object)[rows], classes) if len(true) else {}
+
+
+def as_scored(task: str, gold: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """(rows,) bool, the rows that a task is scored on, and their gold labels as the task has them.
+
+    relation_only is scored on gold relations, the others on all rows; detection folds the relations into one.
+    """
+    gold = np.asarray(gold, object)
+    rows = (gold != NO_RELATION) | (task != "relation_only")
+    return rows, np.array([task_label(task, label) for label in gold[rows]], object)
+
+
+def class_scores(gold: Sequence[str], pred: Sequence[str], labels: Sequence[str] | None = None) -> pd.DataFrame:
     """One row a label: label, precision, recall, f1, support (gold rows), predicted (rows answered so)."""
-    counts = count(gold, pred, labels)
+    counts = confusion_counts(gold, pred, labels)
     return pd.DataFrame({
         "label": counts.labels, "precision": counts.precision, "recall": counts.recall, "f1": counts.f1,
         "support": counts.gold.astype(int), "predicted": counts.predicted.astype(int),
@@ -185,26 +210,9 @@ def balanced_rows(gold: Sequence[str], seed: int) -> np.ndarray:
     return np.sort(np.concatenate([rng.choice(side, size, replace=False) for side in sides]))
 
 
-def label_list(labels: Sequence[str] | None, *columns: Sequence[str]) -> list[str]:
-    return order_labels(set().union(*columns)) if labels is None else list(labels)
-
-
-def encode(column: Sequence[str], labels: list[str]) -> np.ndarray:
-    """Row labels → positions in `labels`, of shape (rows,)."""
-    codes = pd.Index(labels).get_indexer(list(column))
-    if len(codes) == 0:
-        raise UserError("There are no rows to score; give at least one gold and one predicted label.")
-    if (codes < 0).any():
-        unknown = list(column)[int(np.argmax(codes < 0))]
-        raise UserError(f"Label {unknown!r} is not among the {len(labels)} classes scored; use one label set.")
-    return codes
-
-
-def same_length(codes: list[np.ndarray]) -> list[np.ndarray]:
-    if len(lengths := sorted({len(code) for code in codes})) > 1:
-        numbers = f"{lengths[0]:,} and {lengths[-1]:,}"
-        raise UserError(f"Gold and predicted labels differ in number ({numbers}); give one of each a row.")
-    return codes
+def class_shares(target: np.ndarray, classes: int) -> np.ndarray:
+    """(classes,) share of the rows that each class has; of a class without rows, that of half a row."""
+    return np.maximum(np.bincount(target, minlength=classes), 0.5) / len(target)
 
 
 def mean_where(values: np.ndarray, counted: np.ndarray) -> np.ndarray:
@@ -219,35 +227,11 @@ def _sum_by(index: np.ndarray, weights: np.ndarray, size: int) -> np.ndarray:
 
 
 def _precision_recall_f1(name: str, correct: np.ndarray, gold: np.ndarray, predicted: np.ndarray) -> dict:
-    return {
-        f"{name}_p": _ratio(correct, predicted),
-        f"{name}_r": _ratio(correct, gold),
-        f"{name}_f1": _ratio(2 * correct, gold + predicted),
-    }
+    ratios = {"p": (correct, predicted), "r": (correct, gold), "f1": (2 * correct, gold + predicted)}
+    return {f"{name}_{ratio}": _ratio(*parts) for ratio, parts in ratios.items()}
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     """part / whole, and 0 where whole is 0."""
     part, whole = np.broadcast_arrays(np.asarray(part, dtype=float), whole)
     return np.divide(part, whole, out=np.zeros(part.shape), where=whole > 0)
-
-
-def task_scores(task: str, gold: list[str], predicted: list[str], classes: list[str]) -> dict[str, float]:
-    """The scores of a task on the rows that it is scored on; none where there is no such row."""
-    rows, true = as_scored(task, gold)
-    return scores(true, np.asarray(predicted, object)[rows], classes) if len(true) else {}
-
-
-def as_scored(task: str, gold: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """(rows,) bool, the rows that a task is scored on, and their gold labels as the task has them.
-
-    relation_only is scored on gold relations, the others on all rows; detection folds the relations into one.
-    """
-    gold = np.asarray(gold, object)
-    rows = (gold != NO_RELATION) | (task != "relation_only")
-    return rows, np.array([task_label(task, label) for label in gold[rows]], object)
-
-
-def class_shares(target: np.ndarray, classes: int) -> np.ndarray:
-    """(classes,) share of the rows that each class has; of a class without rows, that of half a row."""
-    return np.maximum(np.bincount(target, minlength=classes), 0.5) / len(target)

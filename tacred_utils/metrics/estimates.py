@@ -9,7 +9,7 @@ interval doubles that lean where the basic one takes it out.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -18,7 +18,7 @@ from scipy import sparse
 from scipy.stats import norm, t
 
 from tacred_utils.corpora.example import Example
-from tacred_utils.metrics.counts import ConfusionCounts, count, count_cells, encode, label_list, same_length
+from tacred_utils.metrics.counts import ConfusionCounts, confusion_counts, count_cells, encoded
 
 SEED = 13  # of all draws
 ROWS, SENTENCES, DOCUMENTS = "rows", "sentences", "documents"
@@ -45,7 +45,7 @@ class Clusters:
     def size(self) -> int:
         return int(self.codes.max(initial=-1)) + 1
 
-    def drawn(self, draws: int, seed: int) -> np.ndarray:
+    def times_drawn(self, draws: int, seed: int) -> np.ndarray:
         """(draws, clusters) how often each is drawn when as many are drawn with replacement."""
         chosen = np.random.default_rng(seed).integers(self.size, size=(draws, self.size))
         return np.array([np.bincount(draw, minlength=self.size) for draw in chosen])
@@ -77,19 +77,21 @@ class Estimate:
     parts: tuple[float, ...] = ()  # of a difference: the two values
 
     @classmethod
-    def drawn(
-        cls, value: float, draws: np.ndarray, n: int, unit: str, spread: tuple[tuple[float, int], ...] = (),
+    def from_draws(
+        cls, value: float, draws: np.ndarray, n: int = 1, unit: str = "", spread: tuple[tuple[float, int], ...] = (),
         parts: tuple[float, ...] = (),
     ) -> "Estimate":  # fmt: skip
         """From bootstrap draws, and the spread over seeds where there is one: the basic interval."""
         own = cls(float(value), np.nan, np.nan, n, unit, np.asarray(draws, float), spread, parts)
         high, low = np.quantile(own.errors, [0.025, 0.975])
-        return cls(own.value, float(value - low), float(value - high), n, unit, own.draws, spread, parts)
+        return replace(own, low=float(value - low), high=float(value - high))
 
     @classmethod
-    def over_seeds(cls, values: Sequence[float]) -> "Estimate":
-        """The mean of a score over seeds with its range, smallest to largest: three are too few for more."""
-        return cls(float(np.mean(values)), float(min(values)), float(max(values)), len(values), "seeds")
+    def of_models(cls, exact: np.ndarray, draws: np.ndarray, n: int, unit: str) -> "Estimate":
+        """The mean over models of several seeds: their values (seeds,), and those on each draw (seeds, draws)."""
+        seeds = len(exact)
+        spread = ((float(exact.var(ddof=1)) / seeds, seeds - 1),) if seeds > 1 else ()
+        return cls.from_draws(exact.mean(), draws.mean(axis=0), n, unit, spread)
 
     @cached_property
     def errors(self) -> np.ndarray:
@@ -103,15 +105,14 @@ class Estimate:
 
     def __sub__(self, other: "Estimate") -> "Estimate":
         """The difference; it is paired where both were scored on the same draws."""
-        value, spread = self.value - other.value, self.spread + other.spread
-        return Estimate.drawn(
-            value, self.draws - other.draws, min(self.n, other.n), self.unit, spread, (self.value, other.value)
-        )
+        value, draws, n = self.value - other.value, self.draws - other.draws, min(self.n, other.n)
+        return Estimate.from_draws(value, draws, n, self.unit, self.spread + other.spread, (self.value, other.value))
 
     def p_value(self, edge: float = 0.0) -> float:
         """Two-sided: twice the smaller share of draws at or beyond the edge, the value itself counted as one.
 
-        Without draws, from a normal distribution as wide as the interval on the edge's side; an exact or rounded number has 0 or 1.
+        Without draws, from a normal distribution as wide as the interval on the edge's side; an exact or rounded number
+        has 0 or 1.
         """
         if self.draws is not None:
             likely = self.value - self.errors
@@ -125,10 +126,8 @@ class Estimate:
     @property
     def row(self) -> dict[str, object]:
         """As a row of a table: value, low, high, p_value (of 0), n, unit."""
-        return {
-            "value": self.value, "low": self.low, "high": self.high, "p_value": self.p_value(), "n": self.n,
-            "unit": self.unit,
-        }  # fmt: skip
+        interval = {"value": self.value, "low": self.low, "high": self.high}
+        return interval | {"p_value": self.p_value(), "n": self.n, "unit": self.unit}
 
     def __str__(self) -> str:
         """`−0.030 [−0.036, −0.023]`; of one seed, or exact, the value alone."""
@@ -141,8 +140,7 @@ def resample(
     draws: int = 1000, seed: int = SEED, clusters: Clusters | None = None,
 ) -> list[ConfusionCounts]:  # fmt: skip
     """Bootstrap test rows, or whole clusters of them: counts (draws, L) of each system, all over the same draws."""
-    labels = label_list(labels, gold, *predictions)
-    codes = same_length([encode(column, labels) for column in (gold, *predictions)])
+    labels, codes = encoded([gold, *predictions], labels)
     cells, cell, counts = np.unique(np.column_stack(codes), axis=0, return_inverse=True, return_counts=True)
     if clusters is None:  # cells is (K, 1 + systems), counts (K,)
         rows, rng = counts.sum(), np.random.default_rng(seed)
@@ -150,61 +148,38 @@ def resample(
     else:
         of_cluster = (np.ones(len(cell)), (clusters.codes, cell.ravel()))
         held = sparse.csr_array(of_cluster, shape=(clusters.size, len(cells)))
-        weights = clusters.drawn(draws, seed) @ held  # (draws, clusters) @ (clusters, K)
+        weights = clusters.times_drawn(draws, seed) @ held  # (draws, clusters) @ (clusters, K)
     return [count_cells(cells[:, 0], cells[:, n], weights, labels) for n in range(1, cells.shape[1])]
 
 
-def estimates(
+def score_estimates(
     gold: Sequence[str], systems: Sequence[Sequence[Sequence[str]]], score: Score = "micro_f1",
     labels: Sequence[str] | None = None, clusters: Clusters | None = None, draws: int = 1000, seed: int = SEED,
 ) -> list[Estimate]:  # fmt: skip
     """A score of each system, all on the same draws of test rows or of clusters, so that differences are paired.
 
     A system is its answers by seed, seeds × (rows,); the score is their mean, and the interval covers both the test
-    texts (by bootstrap) and the seeds (by Student's t). Raises `UserError` as `counts.count` does.
+    texts (by bootstrap) and the seeds (by Student's t). Raises `UserError` as `counts.encoded` does.
     """
     answers = [answer for system in systems for answer in system]
-    labels = label_list(labels, gold, *answers)
-    exact = np.array([value_of(count(gold, answer, labels), score) for answer in answers])
-    drawn = [value_of(counts, score) for counts in resample(gold, answers, labels, draws, seed, clusters)]
+    resampled = resample(gold, answers, labels, draws, seed, clusters)
+    drawn = [_value_of(counts, score) for counts in resampled]
+    exact = [_value_of(confusion_counts(gold, answer, resampled[0].labels), score) for answer in answers]
     n, unit = (len(gold), ROWS) if clusters is None else (clusters.size, clusters.unit)
     found, start = [], 0
     for system in systems:
         own = slice(start, start := start + len(system))
-        spread = ((float(exact[own].var(ddof=1)) / len(system), len(system) - 1),) if len(system) > 1 else ()
-        found.append(Estimate.drawn(exact[own].mean(), np.mean(drawn[own], axis=0), n, unit, spread))
+        found.append(Estimate.of_models(np.array(exact[own]), np.array(drawn[own]), n, unit))
     return found
 
 
-def bootstrap(
-    gold: Sequence[str], pred: Sequence[str], names: Sequence[str] | None = None, draws: int = 1000
-) -> pd.DataFrame:
-    """Scores of one run as `frame_of` gives them, with intervals cut to what a score can be (0 to 1)."""
-    exact = count(gold, pred).scores()
-    drawn = resample(gold, [pred], None, draws)[0].scores()
-    frame = frame_of({name: Estimate.drawn(exact[name], drawn[name], len(gold), ROWS) for name in names or exact})
-    return frame.assign(low=frame.low.clip(0, 1), high=frame.high.clip(0, 1))
-
-
-def paired_bootstrap(
-    gold: Sequence[str], pred_a: Sequence[str], pred_b: Sequence[str], score: Score = "micro_f1",
-    labels: Sequence[str] | None = None, draws: int = 1000, clusters: Clusters | None = None,
-) -> Estimate:  # fmt: skip
-    """Does run b differ from run a on these rows? The difference b − a, both scored on the same draws."""
-    one, other = estimates(gold, [[pred_a], [pred_b]], score, labels, clusters, draws)
-    return other - one
-
-
 def over_seeds(results: Sequence[Mapping[str, float]]) -> pd.DataFrame:
-    """Each score's mean over runs of several seeds, with its range, as `frame_of` gives them."""
-    names = results[0] if results else ()
-    return frame_of({name: Estimate.over_seeds([result[name] for result in results]) for name in names})
+    """Each score's mean over runs of several seeds, with its range: three are too few for more.
 
-
-def frame_of(found: Mapping[str, Estimate]) -> pd.DataFrame:
-    """Estimates by name: columns value, low, high, n, unit."""
-    rows = {name: (each.value, each.low, each.high, each.n, each.unit) for name, each in found.items()}
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high", "n", "unit"])
+    By name: columns value, low (the smallest), high (the largest), n (seeds).
+    """
+    frame = pd.DataFrame(list(results))
+    return pd.DataFrame({"value": frame.mean(), "low": frame.min(), "high": frame.max()}).assign(n=len(frame))
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:
@@ -215,6 +190,6 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
     return np.minimum(stepped, 1)[np.argsort(order)]
 
 
-def value_of(counts: ConfusionCounts, score: Score) -> np.ndarray:
+def _value_of(counts: ConfusionCounts, score: Score) -> np.ndarray:
     """A score of these counts, of the shape of their leading axes."""
     return counts.scores()[score] if isinstance(score, str) else score(counts)

@@ -1,7 +1,7 @@
 """Scores by groups of rows: sentence length, distance of the entities, their types, and how frequent a class is.
 
-Pure functions over Examples and predictions. Groups follow from the corpus alone, so that they are the same for all
-systems. A group may be empty, and a class may be absent from it: both are said, neither is an error.
+Groups follow from the corpus alone, so that they are the same for all systems. A group may be empty, and a class may be
+absent from it: both are said, neither is an error.
 """
 
 from collections import Counter
@@ -13,10 +13,8 @@ import pandas as pd
 
 from tacred_utils.corpora.example import Example
 from tacred_utils.ground.labels import NO_RELATION
-from tacred_utils.metrics.counts import SCORES, ConfusionCounts, count, count_cells
-from tacred_utils.metrics.estimates import Clusters, Estimate, frame_of, resample, single_rows
-
-MACROS = ("macro_f1", "macro_f1_common", "macro_f1_all")  # see `drawn_scores`
+from tacred_utils.metrics.counts import SCORES, confusion_counts, count_cells
+from tacred_utils.metrics.estimates import Clusters, Estimate, resample, single_rows
 
 
 @dataclass(frozen=True)
@@ -62,23 +60,11 @@ def by_size(values: Sequence[int], parts: int = 5) -> Bins:
     return Bins([f"{number}: {span}" for number, span in enumerate(spans, start=1)], codes)
 
 
-def by_name(values: Sequence[str], largest: int) -> Bins:
-    """A group for each of the most frequent values, in that order (ties by name), and `other` for the rest."""
-    counts = Counter(values)
-    names = sorted(counts, key=lambda name: (-counts[name], name))[:largest] + ["other"]
-    places = {name: place for place, name in enumerate(names)}
-    return Bins(names, np.array([places.get(value, len(names) - 1) for value in values], dtype=int))
-
-
-def contents(gold: Sequence[str], bins: Bins) -> pd.DataFrame:
+def bin_contents(gold: Sequence[str], bins: Bins) -> pd.DataFrame:
     """What each group holds: columns bin, rows, positives (rows with a relation), classes (distinct gold labels)."""
-    gold = np.asarray(gold, dtype=object)
-    held = [gold[bins.codes == place] for place in range(len(bins))]
-    return pd.DataFrame({
-        "bin": bins.names, "rows": [len(part) for part in held],
-        "positives": [int((part != NO_RELATION).sum()) for part in held],
-        "classes": [len(set(part)) for part in held],
-    })  # fmt: skip
+    gold = pd.Series(np.asarray(gold, dtype=object)).groupby(bins.codes)
+    found = gold.agg(rows="size", positives=lambda part: (part != NO_RELATION).sum(), classes="nunique")
+    return found.reindex(range(len(bins)), fill_value=0).assign(bin=bins.names)[["bin", "rows", "positives", "classes"]]
 
 
 def drawn_scores(
@@ -88,37 +74,30 @@ def drawn_scores(
     """System → score → (1 + draws, bins): every score of every group, first as observed, then bootstrapped.
 
     Within a group, rows, or the `clusters` that they belong to, are drawn with replacement, the same ones for all
-    systems. `weights` let a row count for more or less than one.
-
-    Beside the scores of `metrics` there are three macro averages of F1. `macro_f1`: over the classes that occur in the
-    group, gold or answered, as scikit-learn does when it is given no list; `macro_f1_common`: over those that are gold
-    in every group; `macro_f1_all`: over all labels, where a class that the group lacks counts 0. A group without rows
-    or without weight has NaN, and so has an average over no class.
+    systems. `weights` let a row count for more or less than one. `macro_f1` is over the classes that occur in the group,
+    gold or answered, as scikit-learn has it when it is given no list. A group without rows or without weight has NaN.
     """
     codes = {name: _codes(column, labels) for name, column in answers.items()}
     gold_codes, clusters = _codes(gold, labels), clusters or single_rows(len(gold))
     weights = np.ones(len(gold)) if weights is None else weights
-    present = np.zeros((len(bins), len(labels)), dtype=bool)  # gold in the group
-    present[bins.codes, gold_codes] = True
-    common = present[bins.sizes > 0].all(axis=0)
-    weighty = np.flatnonzero(np.bincount(bins.codes, weights, minlength=len(bins)))
-    columns: dict[str, list[dict[str, np.ndarray]]] = {name: [] for name in answers}
-    for place in weighty:
+    found = {name: {score: np.full((1 + draws, len(bins)), np.nan) for score in SCORES} for name in answers}
+    for place in np.flatnonzero(np.bincount(bins.codes, weights, minlength=len(bins))):
         rows = np.flatnonzero(bins.codes == place)
         own = clusters[rows]
-        drawn = (
-            np.vstack([np.ones(len(rows)), own.drawn(draws, place)[:, own.codes]]) * weights[rows]
-        )  # (1 + draws, rows)
+        times = np.vstack([np.ones(len(rows)), own.times_drawn(draws, place)[:, own.codes]])  # (1 + draws, rows)
         for name, code in codes.items():
-            counts = count_cells(gold_codes[rows], code[rows], drawn, list(labels))
-            columns[name].append(_group_scores(counts, common))
-    return {name: _by_group(scored, weighty, (1 + draws, len(bins))) for name, scored in columns.items()}
+            counts = count_cells(gold_codes[rows], code[rows], times * weights[rows], list(labels))
+            scored = counts.scores() | {"macro_f1": counts.macro_f1_over(counts.observed)}
+            for score, values in scored.items():
+                found[name][score][:, place] = values
+    return found
 
 
-def summary(values: np.ndarray, bins: Bins) -> pd.DataFrame:
+def group_summary(values: np.ndarray, bins: Bins) -> pd.DataFrame:
     """One score by group: columns bin, value, low, high (95 % interval), from (1 + draws, bins)."""
-    found = frame_of({name: _estimate(column) for name, column in zip(bins.names, values.T, strict=True)})
-    return found[["value", "low", "high"]].rename_axis("bin").reset_index()
+    found = [Estimate.from_draws(column[0], column[1:]) for column in values.T]
+    rows = [(name, each.value, each.low, each.high) for name, each in zip(bins.names, found, strict=True)]
+    return pd.DataFrame(rows, columns=["bin", "value", "low", "high"])
 
 
 def last_against_others(values: np.ndarray, bins: Bins) -> Estimate:
@@ -130,12 +109,8 @@ def last_against_others(values: np.ndarray, bins: Bins) -> Estimate:
     *others, last = np.flatnonzero(bins.sizes)
     known = [place for place in others if not np.isnan(values[0, place])]
     others_mean = values[:, known].mean(axis=1) if known else np.full(len(values), np.nan)
-    return _estimate(values[:, last] - others_mean)
-
-
-def _estimate(column: np.ndarray) -> Estimate:
-    """From (1 + draws,), first as observed."""
-    return Estimate.drawn(column[0], column[1:], 1, "")
+    gap = values[:, last] - others_mean
+    return Estimate.from_draws(gap[0], gap[1:])
 
 
 def same_mix(bins: Bins, strata: Sequence[object]) -> np.ndarray:
@@ -178,13 +153,11 @@ def spread_by_chance(
     scores = count_cells(cells[:, 0], cells[:, 1], counts, list(labels))
     macro = scores.macro_f1_over(np.ones(len(labels), dtype=bool)).reshape(1 + draws, len(bins))[:, bins.sizes > 0]
     spread = np.ptp(macro, axis=1)
-    return {
-        "spread": float(spread[0]), "chance": float(spread[1:].mean()),
-        "p_value": float((spread >= spread[0] - 1e-12).mean()),
-    }  # fmt: skip
+    p_value = (spread >= spread[0] - 1e-12).mean()
+    return {"spread": float(spread[0]), "chance": float(spread[1:].mean()), "p_value": float(p_value)}
 
 
-def by_frequency(
+def f1_by_frequency(
     gold: Sequence[str], pred: Sequence[str], train_gold: Sequence[str], labels: Sequence[str], parts: int = 5,
     draws: int = 1000, clusters: Clusters | None = None,
 ) -> pd.DataFrame:  # fmt: skip
@@ -193,41 +166,22 @@ def by_frequency(
     Columns bin (named by those numbers), classes, rows (gold test rows of its classes), value, low, high. A class
     without gold rows in the test split has no F1 and is left out; a group that has none left has NaN.
     """
-    known = set(gold)
-    relations = [label for label in labels if label != NO_RELATION and label in known]
-    if not relations:
-        return pd.DataFrame(columns=["bin", "classes", "rows", "value", "low", "high"])
+    columns = ["bin", "classes", "rows", "value", "low", "high"]
     in_training, in_test = Counter(train_gold), Counter(gold)
+    relations = np.array([label for label in labels if label != NO_RELATION and label in in_test])
+    if not len(relations):
+        return pd.DataFrame(columns=columns)
     bins = by_size([in_training[label] for label in relations], parts)
-    one, many = count(gold, pred, labels), resample(gold, [pred], labels, draws, clusters=clusters)[0]
+    one, many = confusion_counts(gold, pred, labels), resample(gold, [pred], labels, draws, clusters=clusters)[0]
     rows = []
     for place, name in enumerate(bins.names):
-        members = [label for label, code in zip(relations, bins.codes, strict=True) if code == place]
+        members = relations[bins.codes == place]
         mask = np.isin(labels, members)
-        found = Estimate.drawn(one.macro_f1_over(mask), many.macro_f1_over(mask), 1, "")
-        scores = {"value": found.value, "low": found.low, "high": found.high} if members else {}
-        rows.append({"bin": name, "classes": len(members), "rows": sum(in_test[label] for label in members)} | scores)
-    return pd.DataFrame(rows, columns=["bin", "classes", "rows", "value", "low", "high"])
+        found = Estimate.from_draws(one.macro_f1_over(mask), many.macro_f1_over(mask))
+        interval = (found.value, found.low, found.high) if len(members) else (np.nan,) * 3
+        rows.append((name, len(members), sum(in_test[label] for label in members), *interval))
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _codes(column: Sequence[str], labels: Sequence[str]) -> np.ndarray:
     return pd.Index(labels).get_indexer(list(column))  # (rows,)
-
-
-def _by_group(scored: list[dict[str, np.ndarray]], places: np.ndarray, shape: tuple[int, int]) -> dict[str, np.ndarray]:
-    """Scores of the groups at these places side by side, of shape (1 + draws, bins); NaN at the others."""
-    names = scored[0] if scored else (*SCORES, *MACROS)
-    result = {name: np.full(shape, np.nan) for name in names}
-    for place, scores in zip(places, scored, strict=True):
-        for name, values in scores.items():
-            result[name][:, place] = values
-    return result
-
-
-def _group_scores(counts: ConfusionCounts, common: np.ndarray) -> dict[str, np.ndarray]:
-    scores = counts.scores()
-    return scores | {
-        "macro_f1": counts.macro_f1_over(counts.observed),
-        "macro_f1_common": counts.macro_f1_over(common) if common.any() else np.full_like(counts.both, np.nan, float),
-        "macro_f1_all": scores["macro_f1"],
-    }  # fmt: skip

@@ -1,7 +1,6 @@
 """What can be done with the probabilities of trained models, without training: decode them otherwise, mix, calibrate.
 
-Log-probabilities are matrices (N, K): N rows of a split, K classes in the order of `classes`. Whatever is chosen is
-chosen on dev. Pure functions; torch is not needed.
+Log-probabilities are (N, K): N rows of a split, K classes in the order of `classes`. What is chosen is chosen on dev.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,7 +13,7 @@ from scipy.stats import binomtest
 
 from tacred_utils.corpora.example import Example
 from tacred_utils.ground.labels import NO_RELATION, SCORED
-from tacred_utils.metrics.counts import class_shares, scores
+from tacred_utils.metrics.counts import all_scores, class_shares
 
 SHIFTS = np.arange(-3, 3.01, 0.25)  # of the logit of no_relation
 TAUS = np.arange(0, 2.01, 0.1)  # how much of the prior is taken out
@@ -22,7 +21,7 @@ WEIGHTS = np.arange(0, 1.01, 0.1)  # of the first of two models
 COOLEST, HOTTEST = 0.05, 20.0  # temperatures searched
 
 
-def answers(log_probs: np.ndarray, classes: Sequence[str]) -> list[str]:
+def most_probable(log_probs: np.ndarray, classes: Sequence[str]) -> list[str]:
     """(N,) the most probable class of each row; of equals, the first."""
     return [classes[place] for place in log_probs.argmax(axis=1)]
 
@@ -32,12 +31,9 @@ def best(options: Iterable[float], score: Callable[[float], float]) -> float:
     return float(max(sorted(options, key=abs), key=score))
 
 
-def scorer(gold: Sequence[str], classes: Sequence[str], name: str = "macro_f1_relations") -> Callable:
-    """A function from log-probabilities (N, K) to one of metrics.SCORES of their answers."""
-    return lambda log_probs: scores(gold, answers(log_probs, classes), classes)[name]
-
-
-# Other answers from the same probabilities
+def scorer(gold: Sequence[str], classes: Sequence[str]) -> Callable[[np.ndarray], float]:
+    """A function from log-probabilities (N, K) to the macro F1 over relations of their answers."""
+    return lambda log_probs: all_scores(gold, most_probable(log_probs, classes), classes)["macro_f1_relations"]
 
 
 def shifted(log_probs: np.ndarray, classes: Sequence[str], shift: float) -> np.ndarray:
@@ -61,14 +57,10 @@ def fitting(train: Sequence[Example], rows: Sequence[Example], classes: Sequence
     `no_relation` fits always; a pair of types that training lacks fits everything.
     """
     seen = {(row.subj_type, row.obj_type, row.relation) for row in train}
-    pairs = {pair[:2] for pair in seen}
+    pairs = {triple[:2] for triple in seen}
+    kinds = [(row.subj_type, row.obj_type) for row in rows]
     return np.array([
-        [
-            label == NO_RELATION or (row.subj_type, row.obj_type) not in pairs
-            or (row.subj_type, row.obj_type, label) in seen
-            for label in classes
-        ]
-        for row in rows
+        [label == NO_RELATION or kind not in pairs or (*kind, label) in seen for label in classes] for kind in kinds
     ])  # fmt: skip
 
 
@@ -86,7 +78,7 @@ def mixed(one: np.ndarray, other: np.ndarray, weight: float) -> np.ndarray:
 def tuned(
     options: Iterable[float], change: Callable[[str, float], np.ndarray], score: Callable[[np.ndarray], float]
 ) -> tuple[float, dict[str, np.ndarray]]:
-    """The option that scores best on dev, and what `change` (of a split, with an option) makes of dev and test with it."""
+    """The option that scores best on dev, and what `change(split, option)` makes of dev and test with it."""
     option = best(options, lambda each: score(change("dev", each)))
     return option, {split: change(split, option) for split in SCORED}
 
@@ -95,7 +87,7 @@ def decodings(
     given: Mapping[str, np.ndarray], classes: Sequence[str], score: Callable[[np.ndarray], float], prior: np.ndarray,
     fits: Mapping[str, np.ndarray] | None = None, other: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, tuple[float | None, dict[str, np.ndarray]]]:  # fmt: skip
-    """Every way here to read one model's log-probabilities (by split): name → the option chosen on dev, matrices by split.
+    """One model's log-probabilities (by split) read in every way: name → the option chosen on dev, matrices by split.
 
     `score` is what dev chooses by, `prior` (K,) the log shares of the classes; `fits` adds decoding restricted to
     fitting types, `other` the mean with the probabilities of another model.
@@ -114,9 +106,6 @@ def decodings(
             both = {split: restricted(both[split], fits[split]) for split in SCORED}
             found["with the SVM, fitting types"] = weight, both
     return found
-
-
-# How far probabilities can be trusted
 
 
 def temperature(log_probs: np.ndarray, gold: Sequence[str], classes: Sequence[str]) -> float:
@@ -141,7 +130,7 @@ def confidence(log_probs: np.ndarray) -> np.ndarray:
     return np.exp(log_probs.max(axis=1))
 
 
-def reliability(p: np.ndarray, right: np.ndarray) -> pd.DataFrame:
+def reliability_bins(p: np.ndarray, right: np.ndarray) -> pd.DataFrame:
     """Confidence against the share that is right, in those of ten equal bins that are not empty: the study's one binning.
 
     Columns rows, confidence, right, and low and high of a 95 % interval (Wilson 1927).
@@ -149,18 +138,15 @@ def reliability(p: np.ndarray, right: np.ndarray) -> pd.DataFrame:
     place = np.minimum((np.asarray(p) * 10).astype(int), 9)
     frame = pd.DataFrame({"confidence": p, "right": np.asarray(right, float)}).groupby(place)
     table = frame.mean().assign(rows=frame.size())
-    limits = [
-        binomtest(round(row.right * row.rows), int(row.rows)).proportion_ci(method="wilson")
-        for row in table.itertuples()
-    ]
-    return table.assign(low=[limit.low for limit in limits], high=[limit.high for limit in limits]).reset_index(
-        drop=True
-    )
+    hits = (table.right * table.rows).round().astype(int)
+    limits = [binomtest(k, n).proportion_ci(method="wilson") for k, n in zip(hits, table.rows, strict=True)]
+    limits = pd.DataFrame(limits, index=table.index, columns=["low", "high"])
+    return table.join(limits).reset_index(drop=True)
 
 
 def calibration_error(p: np.ndarray, right: np.ndarray) -> float:
     """Expected calibration error: mean distance of confidence and share right over bins, by rows (Naeini et al. 2015)."""
-    table = reliability(p, right)
+    table = reliability_bins(p, right)
     return float(((table.confidence - table.right).abs() * table.rows).sum() / table.rows.sum())
 
 

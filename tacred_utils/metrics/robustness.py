@@ -33,11 +33,11 @@ def renamed(rows: Sequence[Example], given: Names, seed: int) -> tuple[list[Exam
     when either entity has no other name to take, or when the two overlap.
     """
     rng = np.random.default_rng(seed)
-    changed = [_renamed(row, given, rng) for row in rows]
+    changed = [_under_others(row, given, rng) for row in rows]
     return [new or row for new, row in zip(changed, rows, strict=True)], np.array([new is not None for new in changed])
 
 
-def _renamed(row: Example, given: Names, rng: np.random.Generator) -> Example | None:
+def _under_others(row: Example, given: Names, rng: np.random.Generator) -> Example | None:
     token, spans = list(row.token), [row.subject, row.object]
     if spans[0][0] <= spans[1][1] and spans[1][0] <= spans[0][1]:
         return None

@@ -47,7 +47,7 @@ def trivial(study: Study) -> dict[str, SystemAnswers]:
 def on_dev(system: SystemAnswers, score: str = "micro_f1") -> float:
     """A score on dev, the mean over seeds: systems are chosen by it, never by a test score."""
     frames = [run.predictions("dev") for run in system.runs]
-    each = [counts.scores(f.label_true, f.label_pred, system.labels)[score] for f in frames]
+    each = [counts.all_scores(f.label_true, f.label_pred, system.labels)[score] for f in frames]
     return float(np.mean(each))
 
 
@@ -121,11 +121,11 @@ def per_class(study: Study, system: SystemAnswers, table: str = "") -> pd.DataFr
     `table` names one of the paper's tables, whose F1 then stands in a last column.
     """
     clusters = study.clusters[study.scored_rows(system)]
-    found = pd.concat([counts.per_class(system.gold, answer, system.labels) for answer in system.answers])
+    found = pd.concat([counts.class_scores(system.gold, answer, system.labels) for answer in system.answers])
     found = found.groupby("label", sort=False)[["precision", "recall", "f1"]].mean().reset_index()
     resampled = estimates.resample(system.gold, system.answers, system.labels, study.draws, clusters=clusters)
     drawn = np.mean([each.f1 for each in resampled], axis=0)  # (draws, labels)
-    spans = [Estimate.drawn(*each, clusters.size, clusters.unit) for each in zip(found.f1, drawn.T, strict=True)]
+    spans = [Estimate.from_draws(*each, clusters.size, clusters.unit) for each in zip(found.f1, drawn.T, strict=True)]
     low, high = ([max(0.0, min(1.0, getattr(span, end))) for span in spans] for end in ("low", "high"))
     rows = {
         name: pd.Series(split).value_counts().reindex(found.label, fill_value=0).to_numpy()
@@ -143,7 +143,7 @@ def leaning(study: Study, systems: Systems) -> pd.DataFrame:
     rows = []
     for name, system in systems.items():
         share = study.estimate("no_relation_share", system)
-        each = [counts.per_class(system.gold, answer, system.labels) for answer in system.answers]
+        each = [counts.class_scores(system.gold, answer, system.labels) for answer in system.answers]
         recall = pd.concat(each).query("support > 0").groupby("label").recall.mean()
         rows.append({
             "system": name, "gold no_relation": np.mean(system.gold == NO_RELATION),
@@ -223,12 +223,12 @@ def calibration(study: Study, systems: Systems) -> tuple[pd.DataFrame, pd.DataFr
             ("ECE", log_probs["test"]),
             ("ECE, scaled", postprocessing.cooled(log_probs["test"], heat)),
         ):
-            answer = np.array(postprocessing.answers(each, run.classes), dtype=object)
+            answer = np.array(postprocessing.most_probable(each, run.classes), dtype=object)
             named, p = answer != NO_RELATION, postprocessing.confidence(each)
             right = answer == gold["test"].to_numpy()
             row[title] = postprocessing.calibration_error(p[named], right[named]) if named.any() else np.nan
             if title == "ECE" and named.any():
-                points.append(postprocessing.reliability(p[named], right[named]).assign(system=name))
+                points.append(postprocessing.reliability_bins(p[named], right[named]).assign(system=name))
         table.append(row | {"Brier": postprocessing.brier(log_probs["test"], gold["test"], run.classes)})
     return pd.DataFrame(table), pd.concat(points) if points else pd.DataFrame()
 
@@ -253,7 +253,8 @@ def composed_pairs(study: Study) -> tuple[pd.DataFrame, dict[tuple[str, str], Sy
             continue  # no threshold can be chosen
         two = compose(p, names, gold["dev"])
         f1 = {
-            split: counts.scores(gold[split], two.answers[split], study.corpus.labels)["micro_f1"] for split in SCORED
+            split: counts.all_scores(gold[split], two.answers[split], study.corpus.labels)["micro_f1"]
+            for split in SCORED
         }
         rows.append({"detector": detector, "classifier": classifier, "threshold": two.threshold} | f1)
         answer = np.array(two.answers["test"], dtype=object)

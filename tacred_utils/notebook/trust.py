@@ -47,7 +47,7 @@ def readings(
     systems, rows = {}, []
     for way in each[0]:
         numbers, matrices = zip(*(found[way] for found in each), strict=True)
-        answers = [np.array(postprocessing.answers(one["test"], classes), dtype=object) for one in matrices]
+        answers = [np.array(postprocessing.most_probable(one["test"], classes), dtype=object) for one in matrices]
         systems[way] = SystemAnswers(way, system.gold, answers, system.labels, runs)
         chosen = np.nan if numbers[0] is None else np.mean(numbers)
         rows.append({"way": way, "chosen": chosen, "dev": np.mean([score(one["dev"]) for one in matrices])})
@@ -92,7 +92,7 @@ def exchanged_names(study: Study) -> tuple[dict[str, SystemAnswers], np.ndarray]
     together = replace(corpus, test=[row for rows in texts.values() for row in rows])
     found = svm.fit(together, "joint", study.profile.settings("svm"), study.seeds[0]).log_probs["test"]
     gold = np.array([row.relation for row in test], dtype=object)
-    answers = np.array(postprocessing.answers(found, corpus.labels), dtype=object).reshape(len(texts), -1)
+    answers = np.array(postprocessing.most_probable(found, corpus.labels), dtype=object).reshape(len(texts), -1)
     systems = {
         name: SystemAnswers(name, gold, [answer], corpus.labels) for name, answer in zip(texts, answers, strict=True)
     }

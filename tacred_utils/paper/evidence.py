@@ -185,13 +185,13 @@ def _scores(systems: pd.DataFrame, truth: pd.DataFrame, renamed: dict[str, str])
 def _scored(gold: pd.Series, answers: dict[str, pd.Series], whole: bool) -> list[dict[str, object]]:
     """The rows of one label set; `whole`: every score, and the differences of all pairs of systems."""
     drawn = dict(zip(answers, resample(gold, list(answers.values())), strict=True))
-    exact = {name: counts.count(gold, answer, drawn[name].labels) for name, answer in answers.items()}
+    exact = {name: counts.confusion_counts(gold, answer, drawn[name].labels) for name, answer in answers.items()}
     scores = [*counts.SCORES[:-1], *measures.COUNTED] if whole else ["micro_f1", "macro_f1", "detection_f1"]
     values = {name: (_values(exact[name]), _values(drawn[name])) for name in answers}
     found: dict[tuple[str, str, str], Estimate] = {}
     for score in scores:
         for name, (value, draws) in values.items():
-            found[name, "", score] = Estimate.drawn(value[score], draws[score], len(gold), ROWS)
+            found[name, "", score] = Estimate.from_draws(value[score], draws[score], len(gold), ROWS)
         for one, other in combinations(published.SYSTEMS if whole and score in PAIRED else (), 2):
             found[one, other, score] = found[one, "", score] - found[other, "", score]
     if whole:
@@ -214,7 +214,9 @@ def _by_support(exact: dict, drawn: dict) -> dict[tuple[str, str, str], Estimate
     found: dict[tuple[str, str, str], Estimate] = {}
     for name, each in exact.items():
         gap = measures.frequency_gap(trained)
-        found[name, "", "frequent_minus_rare"] = Estimate.drawn(gap(each), gap(drawn[name]), int(each.gold.sum()), ROWS)
+        found[name, "", "frequent_minus_rare"] = Estimate.from_draws(
+            gap(each), gap(drawn[name]), int(each.gold.sum()), ROWS
+        )
         found[name, "", "rank_correlation"] = measures.rank_correlation(each.f1[each.relation], trained[each.relation])
     others = np.mean([each.f1[each.relation] for name, each in exact.items() if name != PAPER_BERT], axis=0)
     found[OTHERS, "", "rank_correlation"] = measures.rank_correlation(others, trained.drop(NO_RELATION))
@@ -303,4 +305,4 @@ def _vote(answers: pd.DataFrame) -> np.ndarray:
 
 
 def _micro(gold: pd.Series, answers: pd.Series) -> float:
-    return counts.scores(gold, answers)["micro_f1"]
+    return counts.all_scores(gold, answers)["micro_f1"]

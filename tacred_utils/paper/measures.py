@@ -17,7 +17,7 @@ from tacred_utils.corpora.example import Corpus
 from tacred_utils.ground.labels import NO_RELATION, SCORED
 from tacred_utils.metrics import counts, groups
 from tacred_utils.metrics.counts import ConfusionCounts, mean_where
-from tacred_utils.metrics.estimates import SEED, Clusters, Estimate, Score, clusters_of, estimates, single_rows
+from tacred_utils.metrics.estimates import SEED, Clusters, Estimate, Score, clusters_of, score_estimates, single_rows
 from tacred_utils.metrics.groups import Bins, entity_distance, sentence_length
 from tacred_utils.metrics.postprocessing import cut_at
 from tacred_utils.runs.catalog import Missing, RunCatalog, SystemAnswers, predictions_of
@@ -49,7 +49,7 @@ def score_systems(
     assert all([np.array_equal(system.gold, gold) for system in systems]), "systems must answer the same rows"
     rows = np.ones(len(gold), bool) if rows is None else rows
     answers = [[np.asarray(answer)[rows] for answer in system.answers] for system in systems]
-    return estimates(gold[rows], answers, score, labels, clusters[rows] if clusters else None, draws, seed)
+    return score_estimates(gold[rows], answers, score, labels, clusters[rows] if clusters else None, draws, seed)
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,9 @@ class Measures:
             )
             values = drawn[of]["micro_f1"]
             parts.append(values[:, 1] - values[:, 0])
-        return Measured(self._over_seeds(np.array(parts)), self._against(systems, self.gold[longest]))
+        values = np.array(parts)  # (seeds, 1 + draws), first as observed
+        found = Estimate.of_models(values[:, 0], values[:, 1:], self.clusters.size, self.clusters.unit)
+        return Measured(found, self._against(systems, self.gold[longest]))
 
     def over_distance(self, of: str, minus: str) -> Measured:
         """What the first gains over the second in micro F1 where entities are far apart, less its gain elsewhere."""
@@ -170,7 +172,8 @@ class Measures:
         """
         [system] = self._systems(of)
         falls = np.array([_fall(run) for run in system.runs])
-        found = self._over_seeds(np.repeat(falls[:, None], self.draws + 1, axis=1), "seeds")
+        draws = np.repeat(falls[:, None], self.draws, axis=1)
+        found = Estimate.of_models(falls, draws, len(falls), "seeds")
         against = self._against([system], self.gold)
         return Measured(found, against if len(falls) > 1 else (*against, "one seed"))
 
@@ -188,13 +191,6 @@ class Measures:
         clusters = self.clusters if len(systems[0].gold) == len(self.gold) else self.clusters[self.gold != NO_RELATION]
         found = score_systems(systems, score, None, self.draws, clusters=clusters)
         return found if all_of else found[0] if len(found) == 1 else found[0] - found[1]
-
-    def _over_seeds(self, values: np.ndarray, unit: str = "") -> Estimate:
-        """The mean over seeds of (seeds, 1 + draws), first as observed."""
-        seeds, exact = len(values), values[:, 0]
-        spread = ((float(exact.var(ddof=1)) / seeds, seeds - 1),) if seeds > 1 else ()
-        n, unit = (seeds, unit) if unit else (self.clusters.size, self.clusters.unit)
-        return Estimate.drawn(exact.mean(), values[:, 1:].mean(axis=0), n, unit, spread)
 
     def _against(
         self, systems: Sequence[SystemAnswers], gold: np.ndarray, over_relations: bool = False
@@ -266,14 +262,14 @@ def _relation_f1(counted: ConfusionCounts) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _f1_of(system: SystemAnswers, answer: np.ndarray) -> np.ndarray:
-    return _relation_f1(counts.count(system.gold, answer, system.labels))[0]
+    return _relation_f1(counts.confusion_counts(system.gold, answer, system.labels))[0]
 
 
 def rank_correlation(f1: np.ndarray, trained: Sequence[float], draws: int = 1000) -> Estimate:
     """Spearman's rho between the F1 of relations and their training rows, both (relations,); relations are resampled."""
     pairs = np.stack([np.asarray(f1, float), np.asarray(trained, float)])  # (2, relations)
     chosen = np.random.default_rng(SEED).integers(pairs.shape[1], size=(draws, pairs.shape[1]))
-    return Estimate.drawn(_spearman(pairs), _spearman(pairs[:, chosen]), pairs.shape[1], "relations")
+    return Estimate.from_draws(_spearman(pairs), _spearman(pairs[:, chosen]), pairs.shape[1], "relations")
 
 
 def _spearman(pairs: np.ndarray) -> np.ndarray:

@@ -74,9 +74,9 @@ def stricter(catalog: RunCatalog, score: str) -> pd.DataFrame:
         found = []
         for run in part.run:
             answers = predictions_of(run)
-            counted = counts.count(answers.label_true, answers.label_pred, run.classes)
+            counted = counts.confusion_counts(answers.label_true, answers.label_pred, run.classes)
             missed = unread.reindex(counted.labels).fillna(0).to_numpy()
-            only_new = counts.count(answers.label_true[new], answers.label_pred[new], run.classes)
+            only_new = counts.confusion_counts(answers.label_true[new], answers.label_pred[new], run.classes)
             ways = counted, replace(counted, gold=counted.gold + missed), only_new
             found.append([float(each.scores()[score]) for each in ways])
         row = dict(zip((score, "unread wrong", "new sentences"), np.mean(found, axis=0), strict=True))

@@ -7,7 +7,7 @@ import pytest
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.labels import NO_RELATION
 from tacred_utils.metrics.composed import best_threshold, both_answers, compose, gate, p_relation
-from tacred_utils.metrics.counts import scores
+from tacred_utils.metrics.counts import all_scores
 
 CLASSES = ["org:founded", "per:spouse"]
 
@@ -39,9 +39,9 @@ def test_false_positives_are_classified_and_cost_precision() -> None:
     clean = answers(detections([0.9, 0.9, 0.2, 0.2]), classification)
     planted = answers(detections([0.9, 0.9, 0.8, 0.8]), classification)
     assert planted == ["per:spouse"] * 4
-    assert scores(gold, clean)["micro_p"] == 1.0
-    assert scores(gold, planted)["micro_p"] == 0.5
-    assert scores(gold, planted)["micro_r"] == 1.0
+    assert all_scores(gold, clean)["micro_p"] == 1.0
+    assert all_scores(gold, planted)["micro_p"] == 0.5
+    assert all_scores(gold, planted)["micro_r"] == 1.0
 
 
 def test_every_case_of_the_composition_costs_what_the_truth_table_says() -> None:
@@ -51,11 +51,11 @@ def test_every_case_of_the_composition_costs_what_the_truth_table_says() -> None
     named = ["per:spouse", "org:founded", "per:spouse", "org:founded", "per:spouse"]
     given = gate(detected, named, 0.5)
     assert given == ["per:spouse", "org:founded", NO_RELATION, "org:founded", NO_RELATION]
-    found = scores(gold, given)
+    found = all_scores(gold, given)
     assert (found["micro_p"], found["micro_r"]) == (pytest.approx(1 / 3), pytest.approx(1 / 3))
     assert (found["detection_p"], found["detection_r"]) == (pytest.approx(2 / 3), pytest.approx(2 / 3))
     assert found["classification_accuracy"] == 0.5
-    without = scores(gold[:3], given[:3])  # what dropping the false alarm would pretend
+    without = all_scores(gold[:3], given[:3])  # what dropping the false alarm would pretend
     assert without["micro_p"] == 0.5 and without["detection_p"] == 1.0
 
 
@@ -64,7 +64,7 @@ def test_more_planted_false_positives_cost_more_precision_and_no_recall() -> Non
     results = []
     for planted in range(0, 31, 10):
         p = np.array([0.9] * 10 + [0.9] * planted + [0.1] * (30 - planted))
-        results.append(scores(gold, gate(p, ["per:spouse"] * 40, 0.5)))
+        results.append(all_scores(gold, gate(p, ["per:spouse"] * 40, 0.5)))
     assert [result["micro_p"] for result in results] == pytest.approx([1, 10 / 20, 10 / 30, 10 / 40])
     assert {result["micro_r"] for result in results} == {1.0}
 

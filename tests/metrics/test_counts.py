@@ -66,12 +66,12 @@ def test_every_score_of_a_hand_worked_case():
         "accuracy": 2 / 5, "detection_p": 2 / 3, "detection_r": 2 / 3, "detection_f1": 2 / 3,
         "classification_accuracy": 1 / 2,
     }  # fmt: skip
-    assert counts.scores(gold, pred) == pytest.approx(expected)
+    assert counts.all_scores(gold, pred) == pytest.approx(expected)
     assert list(expected) == list(counts.SCORES[:-1])
 
 
 def test_no_relation_predicted_scores_zero_without_warnings(recwarn):
-    found = counts.scores([A, B, NONE, NONE], counts.always_no_relation("four"))
+    found = counts.all_scores([A, B, NONE, NONE], counts.always_no_relation("four"))
     zero = [name for name in found if name.startswith(("micro", "detection", "classification"))]
     assert all(found[name] == 0 for name in zero) and len(zero) == 7
     assert found["macro_f1"] == pytest.approx((2 * 2 / (4 + 2)) / 3) and found["accuracy"] == 0.5
@@ -79,20 +79,20 @@ def test_no_relation_predicted_scores_zero_without_warnings(recwarn):
 
 
 def test_only_no_relation_in_gold_and_prediction():
-    found = counts.scores([NONE] * 3, [NONE] * 3)
+    found = counts.all_scores([NONE] * 3, [NONE] * 3)
     assert found["accuracy"] == found["macro_f1"] == found["weighted_f1"] == 1
     assert found["micro_f1"] == found["macro_f1_relations"] == found["detection_f1"] == 0
 
 
 def test_corpus_without_no_relation_counts_every_class():
-    found = counts.scores([A, A, B], [A, B, B])
+    found = counts.all_scores([A, A, B], [A, B, B])
     assert found["micro_f1"] == found["accuracy"] == found["classification_accuracy"] == pytest.approx(2 / 3)
     assert found["macro_f1"] == found["macro_f1_relations"] == pytest.approx(2 / 3)
     assert found["detection_f1"] == 1
 
 
 def test_a_label_of_the_fixed_list_that_never_occurs_counts_as_zero_in_macro():
-    two, three = (counts.scores([A, NONE], [A, NONE], labels)["macro_f1"] for labels in ([NONE, A], [NONE, A, B]))
+    two, three = (counts.all_scores([A, NONE], [A, NONE], labels)["macro_f1"] for labels in ([NONE, A], [NONE, A, B]))
     assert (two, three) == (1, pytest.approx(2 / 3))
 
 
@@ -107,7 +107,7 @@ def test_a_label_of_the_fixed_list_that_never_occurs_counts_as_zero_in_macro():
 )
 def test_what_cannot_be_scored_is_refused(gold, pred, labels, words):
     with pytest.raises(UserError, match=words):
-        counts.scores(gold, pred, labels)
+        counts.all_scores(gold, pred, labels)
 
 
 def test_directional_macro_f1_follows_semeval():
@@ -115,19 +115,19 @@ def test_directional_macro_f1_follows_semeval():
     gold = ["x(e1,e2)", "x(e1,e2)", "y(e2,e1)", NONE, NONE]
     pred = ["x(e1,e2)", "x(e2,e1)", "y(e2,e1)", "y(e1,e2)", NONE]
     # x: 1 right of 2 gold and 2 answers → 1/2; y: 1 right of 1 gold and 2 answers → 2/3
-    assert counts.scores(gold, pred)["directional_macro_f1"] == pytest.approx((1 / 2 + 2 / 3) / 2)
-    assert "directional_macro_f1" not in counts.scores([A, NONE], [A, NONE])
+    assert counts.all_scores(gold, pred)["directional_macro_f1"] == pytest.approx((1 / 2 + 2 / 3) / 2)
+    assert "directional_macro_f1" not in counts.all_scores([A, NONE], [A, NONE])
 
 
 def test_agrees_with_scikit_learn_on_random_rows():
     rng = np.random.default_rng(3)
     labels = [NONE, *(f"r{number}" for number in range(12))]
     gold, pred = rng.choice(labels, 400), rng.choice(labels[:-2], 400)
-    found = counts.scores(gold, pred, labels)
+    found = counts.all_scores(gold, pred, labels)
     for average, kept in (("micro", labels[1:]), ("macro", labels), ("weighted", labels)):
         expected = precision_recall_fscore_support(gold, pred, labels=kept, average=average, zero_division=0)[:3]
         assert [found[f"{average}_{part}"] for part in ("p", "r", "f1")] == pytest.approx(expected)
-    table = counts.per_class(gold, pred, labels)
+    table = counts.class_scores(gold, pred, labels)
     expected = precision_recall_fscore_support(gold, pred, labels=labels, zero_division=0)
     assert np.allclose(table[["precision", "recall", "f1", "support"]].to_numpy().T, expected)
     assert table.predicted.sum() == 400 and table.label.tolist() == labels
@@ -136,7 +136,7 @@ def test_agrees_with_scikit_learn_on_random_rows():
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_figures_on_tacred_to_every_printed_digit(tacred, name):
     frame = tacred(name)
-    found = counts.scores(frame.label_true, frame.label_pred)
+    found = counts.all_scores(frame.label_true, frame.label_pred)
     assert tuple(round(100 * found[score], 1) for score in PRINTED) == PUBLISHED[name]
 
 
@@ -146,12 +146,12 @@ def test_published_figures_under_tacrev_labels(tacred, data_dir, name):
     ids = tacred("bilstm_bert_cased_test.jsonl").id
     patch = read_patch(data_dir / "tacrev" / "patch" / "test_patch.json", ids)
     gold = [patch.get(row, label) for row, label in zip(ids, frame.label_true, strict=True)]
-    assert round(100 * counts.scores(gold, frame.label_pred)["micro_f1"], 1) == TACREV_MICRO_F1[name]
+    assert round(100 * counts.all_scores(gold, frame.label_pred)["micro_f1"], 1) == TACREV_MICRO_F1[name]
 
 
 def test_always_no_relation_on_tacred(tacred):
     gold = tacred("bilstm_bert_cased_test.jsonl").label_true
-    found = counts.scores(gold, counts.always_no_relation(gold))
+    found = counts.all_scores(gold, counts.always_no_relation(gold))
     assert [round(100 * found[name], 1) for name in ("micro_f1", "macro_f1", "weighted_f1")] == [0, 2.1, 69.1]
 
 
@@ -187,7 +187,7 @@ def test_no_single_answer_a_sentence_beats_the_ceiling():
     sentences = ["s", "s", "s", "t", "t", "t", "t", "u", "u", "v"]
     names = sorted(set(sentences))
     reached = [
-        counts.scores(gold, [dict(zip(names, answer, strict=True))[name] for name in sentences])["micro_f1"]
+        counts.all_scores(gold, [dict(zip(names, answer, strict=True))[name] for name in sentences])["micro_f1"]
         for answer in product([NONE, A, B], repeat=len(names))
     ]
     assert counts.one_answer_ceiling(gold, sentences) == pytest.approx(max(reached))

@@ -11,40 +11,51 @@ from tacred_utils.metrics.estimates import Clusters, Estimate
 NONE, A, B = "no_relation", "per:age", "per:title"
 
 
+def of_one(gold, pred, score="micro_f1", **options) -> Estimate:
+    return estimates.score_estimates(gold, [[pred]], score, **options)[0]
+
+
+def difference(gold, one, other, score="micro_f1", clusters=None) -> Estimate:
+    """The second run minus the first, on the same draws."""
+    first, second = estimates.score_estimates(gold, [[one], [other]], score, clusters=clusters)
+    return second - first
+
+
 def test_bootstrap_is_the_basic_one_over_rows():
     rng = np.random.default_rng(0)
     gold = rng.choice([NONE, A, B], 600)
     pred = np.where(rng.random(600) < 0.7, gold, NONE)
-    table = estimates.bootstrap(gold, pred, ["accuracy", "micro_f1"], draws=4000)
-    p = table.value["accuracy"]
-    assert p == counts.scores(gold, pred)["accuracy"] and (table.n == 600).all() and (table.unit == "rows").all()
+    found = of_one(gold, pred, "accuracy", draws=4000)
+    p = found.value
+    assert p == counts.all_scores(gold, pred)["accuracy"] and (found.n, found.unit) == (600, "rows")
     half = 1.96 * np.sqrt(p * (1 - p) / 600)  # the binomial's normal approximation
-    assert table.high["accuracy"] - table.low["accuracy"] == pytest.approx(2 * half, rel=0.05)
+    assert found.high - found.low == pytest.approx(2 * half, rel=0.05)
     rows = [rng.integers(600, size=600) for _ in range(1000)]
-    drawn = [counts.scores(gold[row], pred[row])["micro_f1"] for row in rows]
-    high, low = 2 * table.value["micro_f1"] - np.quantile(drawn, [0.025, 0.975])
-    assert (table.low["micro_f1"], table.high["micro_f1"]) == pytest.approx((low, high), abs=0.01)
-    assert table.equals(estimates.bootstrap(gold, pred, ["accuracy", "micro_f1"], draws=4000))
+    drawn = [counts.all_scores(gold[row], pred[row])["micro_f1"] for row in rows]
+    micro = of_one(gold, pred, draws=4000)
+    high, low = 2 * micro.value - np.quantile(drawn, [0.025, 0.975])
+    assert (micro.low, micro.high) == pytest.approx((low, high), abs=0.01)
+    assert micro.row == of_one(gold, pred, draws=4000).row
 
 
 def test_where_draws_lean_the_interval_leans_the_other_way():
     """Draws of a spread over classes lie above it; the percentile interval would miss the value that it is for."""
     leaning = np.random.default_rng(0).normal(0.3, 0.02, 4000)
-    found = Estimate.drawn(0.27, leaning, 100, "rows")
+    found = Estimate.from_draws(0.27, leaning, 100, "rows")
     assert found.low < 0.24 < found.value and found.high < np.quantile(leaning, 0.975)
     assert (found.low + found.high) / 2 == pytest.approx(0.27 - 0.03, abs=0.002)
 
 
-def test_paired_bootstrap_sees_a_real_difference_and_no_other():
+def test_a_paired_difference_sees_a_real_difference_and_no_other():
     rng = np.random.default_rng(2)
     gold = rng.choice([NONE, A, B], 500)
     worse, better = (np.where(rng.random(500) < share, gold, NONE) for share in (0.5, 0.8))
-    found = estimates.paired_bootstrap(gold, worse, better, "micro_f1")
+    found = difference(gold, worse, better, "micro_f1")
     assert found.low > 0.1 and found.p_value() == pytest.approx(2 / 1001)
     assert found.low < found.value < found.high and found.p_value(found.value) > 0.8
-    swapped = estimates.paired_bootstrap(gold, better, worse, "micro_f1")
+    swapped = difference(gold, better, worse, "micro_f1")
     assert swapped.value == -found.value and swapped.p_value() == found.p_value()
-    same = estimates.paired_bootstrap(gold, better, better, "macro_f1")
+    same = difference(gold, better, better, "macro_f1")
     assert same.row == {"value": 0, "low": 0, "high": 0, "p_value": 1, "n": 500, "unit": "rows"}
 
 
@@ -54,8 +65,8 @@ def test_pairing_narrows_the_interval():
     gold = rng.choice([NONE, A], 2000)
     first = np.where(rng.random(2000) < 0.7, gold, NONE)
     second = np.where(np.arange(2000) < 20, gold, first)
-    found = estimates.paired_bootstrap(gold, first, second, "accuracy")
-    alone = estimates.bootstrap(gold, first, ["accuracy"]).loc["accuracy"]
+    found = difference(gold, first, second, "accuracy")
+    alone = of_one(gold, first, "accuracy")
     assert found.high - found.low < (alone.high - alone.low) / 5
     assert found.parts == (alone.value + found.value, pytest.approx(alone.value))
 
@@ -70,9 +81,9 @@ def test_intervals_hold_their_estimate_though_draws_lose_classes():
     """Sixty classes of two rows each: a draw loses many, and counting them as F1 0 would push the interval away."""
     gold = [f"r{i // 2}" for i in range(120)]
     pred = [label if index % 3 else "r0" for index, label in enumerate(gold)]
-    table = estimates.bootstrap(gold, pred, ["micro_f1", "macro_f1", "macro_f1_relations"])
-    assert ((table.low <= table.value) & (table.value <= table.high)).all()
-    assert np.allclose(estimates.bootstrap(gold, gold).low, 1)
+    for score in ("micro_f1", "macro_f1", "macro_f1_relations"):
+        found = of_one(gold, pred, score)
+        assert found.low <= found.value <= found.high and of_one(gold, gold, score).low == pytest.approx(1)
 
 
 def test_rows_of_one_cluster_are_drawn_together():
@@ -81,12 +92,12 @@ def test_rows_of_one_cluster_are_drawn_together():
     gold = rng.choice([NONE, A, B], 150)
     one, two = (np.where(rng.random(150) < share, gold, NONE) for share in (0.6, 0.75))
     copied = [np.repeat(column, 8).tolist() for column in (gold, one, two)]
-    plain = estimates.paired_bootstrap(gold, one, two, clusters=Clusters.of(range(150)))
-    again = estimates.paired_bootstrap(*copied, clusters=Clusters.of(np.repeat(np.arange(150), 8)))
+    plain = difference(gold, one, two, clusters=Clusters.of(range(150)))
+    again = difference(*copied, clusters=Clusters.of(np.repeat(np.arange(150), 8)))
     assert again.row == pytest.approx(plain.row) and (again.n, again.unit) == (150, "sentences")
-    rows = estimates.paired_bootstrap(gold, one, two)
+    rows = difference(gold, one, two)
     assert plain.high - plain.low == pytest.approx(rows.high - rows.low, rel=0.15)
-    narrow = estimates.paired_bootstrap(*copied)
+    narrow = difference(*copied)
     assert narrow.high - narrow.low < 0.5 * (plain.high - plain.low)
 
 
@@ -105,7 +116,7 @@ def test_three_seeds_are_held_apart_by_students_t():
     rng = np.random.default_rng(5)
     one, other = rng.normal(0.60, 0.010, 3), rng.normal(0.58, 0.012, 3)
     still = [
-        Estimate.drawn(values.mean(), np.full(20_000, values.mean()), 9, "rows", ((values.var(ddof=1) / 3, 2),))
+        Estimate.from_draws(values.mean(), np.full(20_000, values.mean()), 9, "rows", ((values.var(ddof=1) / 3, 2),))
         for values in (one, other)
     ]
     found, welch = still[0] - still[1], ttest_ind(one, other, equal_var=False)
@@ -118,14 +129,14 @@ def test_an_estimate_over_seeds_covers_rows_and_seeds():
     rng = np.random.default_rng(1)
     gold = rng.choice([NONE, A, B], 400)
     good, bad = (np.where(rng.random(400) < share, gold, NONE) for share in (0.9, 0.6))
-    both, alone = (estimates.estimates(gold, [system], "micro_f1")[0] for system in ([good, bad], [good]))
-    assert both.value == pytest.approx(np.mean([counts.scores(gold, each)["micro_f1"] for each in (good, bad)]))
+    both, alone = (estimates.score_estimates(gold, [system], "micro_f1")[0] for system in ([good, bad], [good]))
+    assert both.value == pytest.approx(np.mean([counts.all_scores(gold, each)["micro_f1"] for each in (good, bad)]))
     assert both.high - both.low > 2 * (alone.high - alone.low)
 
 
 def test_over_seeds_gives_mean_and_range():
     table = estimates.over_seeds([{"micro_f1": 0.4}, {"micro_f1": 0.6}, {"micro_f1": 0.56}])
-    assert table.loc["micro_f1"].tolist() == [pytest.approx(0.52), 0.4, 0.6, 3, "seeds"]
+    assert table.loc["micro_f1"].tolist() == [pytest.approx(0.52), 0.4, 0.6, 3]
 
 
 def test_what_is_known_by_its_interval_alone_has_a_p_value_too():

@@ -47,7 +47,7 @@ def test_only_relations_that_training_has_with_the_types_are_answered():
     assert fits.tolist() == [[True, True, False], [True, False, True], [True, False, False], [True, True, True]]
     log_probs = np.log(np.tile([0.2, 0.3, 0.5], (4, 1)))
     narrow = postprocessing.restricted(log_probs, fits)
-    assert postprocessing.answers(narrow, CLASSES) == ["per:age", "per:title", NO_RELATION, "per:title"]
+    assert postprocessing.most_probable(narrow, CLASSES) == ["per:age", "per:title", NO_RELATION, "per:title"]
     assert np.exp(narrow).sum(1) == pytest.approx(1) and np.exp(narrow[0, 1]) == pytest.approx(0.6)
 
 
@@ -73,12 +73,14 @@ def test_temperature_is_where_the_log_loss_is_least_and_changes_no_answer():
         for t in (found, found * 1.05, found / 1.05)
     }
     assert found > 1.5 and min(losses, key=losses.get) == found
-    assert postprocessing.answers(postprocessing.cooled(hot, found), CLASSES) == postprocessing.answers(hot, CLASSES)
+    assert postprocessing.most_probable(postprocessing.cooled(hot, found), CLASSES) == postprocessing.most_probable(
+        hot, CLASSES
+    )
 
 
 def test_calibration_is_scikit_learns():
     p, right = postprocessing.confidence(LOGITS), LOGITS.argmax(1) == TARGET
-    table = postprocessing.reliability(p, right)
+    table = postprocessing.reliability_bins(p, right)
     share, confidence = calibration_curve(right, p, n_bins=10)
     assert np.allclose(table.right, share) and np.allclose(table.confidence, confidence) and table.rows.sum() == 400
     assert ((table.low <= table.right) & (table.right <= table.high)).all()

@@ -9,7 +9,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 from tacred_utils.metrics.estimates import Estimate
 from tacred_utils.notebook.findings import finding
 
-GAIN = Estimate.drawn(0.03, np.linspace(0.01, 0.05, 1001), 100, "rows")
+GAIN = Estimate.from_draws(0.03, np.linspace(0.01, 0.05, 1001), 100, "rows")
 MISSING = Estimate(np.nan, np.nan, np.nan)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tacred_utils.corpora.rows import RowsOnly
-from tacred_utils.metrics.counts import scores
+from tacred_utils.metrics.counts import all_scores
 from tacred_utils.notebook import reports, trust
 from tacred_utils.notebook.study import Study
 
@@ -30,7 +30,7 @@ def test_coverage_leaves_out_what_is_less_sure_and_draws_a_line_to_all_relations
     svm = study.system("svm joint")
     table, lines = trust.coverage(study, {"SVM": svm} | reports.trivial(study), precision=0.5)
     assert table.score.tolist() == ["precision", "relations found"]
-    every = scores(svm.gold, svm.answers[0], svm.labels)
+    every = all_scores(svm.gold, svm.answers[0], svm.labels)
     assert lines["relations found"].iloc[-1] == pytest.approx(every["micro_r"])
     assert lines.precision.iloc[-1] == pytest.approx(every["micro_p"]) and table.value[1] <= every["micro_r"]
     assert all([part.empty for part in trust.coverage(study, {})])
