@@ -9,7 +9,8 @@ import importlib.metadata
 import importlib.util
 import os
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from sys import intern
@@ -50,7 +51,7 @@ def lacking() -> str:
 def annotator() -> Callable[[list[str]], Columns]:
     """A function from the words of a sentence to its columns: Penn tags, entity types or O, heads and dependencies.
 
-    Heads count from 1, 0 is the root; a sentence has one. Raises `UserError` if spaCy or the model is missing or changed.
+    Heads count from 1, 0 is the root. Raises `UserError` if spaCy or the model is missing or changed.
     """
     if missing := lacking():
         raise UserError(f"{missing}; parts of speech, entities and dependencies need it.")
@@ -84,49 +85,40 @@ def with_columns(corpus: Corpus, folder: Path, make: bool) -> Corpus:
     # the distinct sentences of all splits, in order
     sentences = [*{tuple(row.token): row.token for split in SPLITS for row in corpus.split(split)}.values()]
     places = _places(folder, sentences)
-    columns = next(filter(None, map(_read, places)), None)
-    if columns is None and not make:
-        return corpus
-    if columns is None and (lack := lacking()):
-        return corpus.noting(f"without {', '.join(missing)}: {lack}")
+    columns = next(filter(None, map(_read_columns, places)), None)
     if columns is None:
-        annotate = annotator()
+        if not make:
+            return corpus
+        if lack := lacking():
+            return corpus.noting(f"without {', '.join(missing)}: {lack}")
         bar = tqdm(sentences, desc=f"{corpus.name}: {ANNOTATOR}", unit=" sentences", disable=None)
-        columns = [annotate(words) for words in bar]
-        _write(places, columns)
-    return _filled(corpus, missing, dict(zip(map(tuple, sentences), columns, strict=True)))
+        columns = [*map(annotator(), bar)]
+        _write_columns(places, columns)
+    by_sentence = dict(zip(map(tuple, sentences), columns, strict=True))
 
+    def filled(row: Example) -> Example:
+        values = dict(zip(COLUMNS, by_sentence[tuple(row.token)], strict=True))
+        return msgspec.structs.replace(row, **{name: values[name] for name in missing})
 
-def _filled(corpus: Corpus, missing: list[str], columns: dict[tuple[str, ...], Columns]) -> Corpus:
-    def fill(examples: Iterable[Example]) -> list[Example]:
-        filled = []
-        for example in examples:
-            values = dict(zip(COLUMNS, columns[tuple(example.token)], strict=True))
-            filled.append(msgspec.structs.replace(example, **{name: values[name] for name in missing}))
-        return filled
-
-    splits = {split: fill(corpus.split(split)) for split in SPLITS}
     note = f"{', '.join(missing)}: predicted by {ANNOTATOR}"
-    return replace(corpus, annotator=ANNOTATOR, **splits).noting(note)
+    return replace(corpus.changed(filled), annotator=ANNOTATOR).noting(note)
 
 
 def _places(folder: Path, sentences: Sequence[list[str]]) -> list[Path]:
-    """Where the columns of these sentences by this model may lie: beside the corpus, here if that is read-only, or shipped
-    with the study: another processor may round otherwise and flip a tag, which would make it other data.
+    """Where the columns of these sentences by this model may lie: beside the corpus, in data/ if that is read-only, or
+    shipped with the study, since another processor may round otherwise and flip a tag.
     """
     name = f"columns-{digest(msgspec.json.encode([ANNOTATOR, SHA256, sentences]))[:16]}.json"
     return [folder / name, DATA / "columns" / name, DATA / "columns" / f"{name}.gz"]
 
 
-def _read(path: Path) -> list[Columns] | None:
+def _read_columns(path: Path) -> list[Columns] | None:
     """The columns in a file, or None if there is none or it is not whole."""
     if not path.is_file():
         return None
     data = read_bytes(path)
-    try:
+    with suppress(OSError, EOFError, zlib.error):  # cut off: then the checksum is wrong
         data = gzip.decompress(data) if path.suffix == ".gz" else data
-    except (OSError, EOFError, zlib.error):
-        return None
     checksum, _, body = data.partition(b"\n")
     if checksum != digest(body).encode():
         return None
@@ -136,7 +128,7 @@ def _read(path: Path) -> list[Columns] | None:
     ]
 
 
-def _write(places: Sequence[Path], columns: list[Columns]) -> None:
+def _write_columns(places: Sequence[Path], columns: list[Columns]) -> None:
     beside, here, _ = places
     may_write = os.access(beside.parent, os.W_OK) and beside.parent.stat().st_mode & 0o222  # root may write anywhere
     body = msgspec.json.encode(columns)
@@ -145,12 +137,14 @@ def _write(places: Sequence[Path], columns: list[Columns]) -> None:
 
 def _model_folder() -> Path | None:
     """The folder of the model's files in an installed package, which is found without being imported."""
-    for name in PACKAGES:
-        spec = importlib.util.find_spec(name)
-        for place in (spec and spec.submodule_search_locations) or ():
-            if (folder := Path(place) / f"{name}-3.8.0").is_dir():
-                return folder
-    return None
+    specs = {name: importlib.util.find_spec(name) for name in PACKAGES}
+    places = [
+        Path(place) / f"{name}-3.8.0"
+        for name, spec in specs.items()
+        if spec
+        for place in spec.submodule_search_locations
+    ]
+    return next((folder for folder in places if folder.is_dir()), None)
 
 
 def _digest_of_model(folder: Path) -> str:

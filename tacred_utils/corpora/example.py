@@ -1,6 +1,6 @@
 """One row of relation extraction, and a corpus of three splits of them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ from tacred_utils.ground.paths import DATA
 COLUMNS = ("stanford_pos", "stanford_ner", "stanford_head", "stanford_deprel")
 SYNTHETIC_PREFIX = "synthetic-"  # ids of generated records start so: the stamp survives copying a folder
 UNTYPED = "ENTITY"  # the constant type of a corpus without entity types
-# What models read, and so what a corpus' digest is made of: a field that is added for other ends changes no run's identity.
+# What models read, and so what a corpus' digest is made of: a field for other ends changes no run's identity.
 READ = (
     "id", "relation", "token", "subj_start", "subj_end", "obj_start", "obj_end", "subj_type", "obj_type", *COLUMNS,
 )  # fmt: skip
@@ -41,9 +41,7 @@ class Example(msgspec.Struct, frozen=True, gc=False):
     stanford_head: list[int] | None = None
     stanford_deprel: list[str] | None = None
     document: str | None = None  # which text the sentence is from, where the corpus tells: what is drawn in a bootstrap
-    evidence: bool | None = (
-        None  # of a relation: whether annotators found it stated in this very sentence; None: unknown
-    )
+    evidence: bool | None = None  # of a relation: whether annotators found it stated in this very sentence
 
     @property
     def subject(self) -> tuple[int, int]:
@@ -103,7 +101,7 @@ class Corpus:
 
     @cached_property
     def tasks(self) -> tuple[str, ...]:
-        """The tasks this corpus allows: without the negative label there is nothing to detect, and one class is no choice."""
+        """The tasks this corpus allows: nothing to detect without the negative label, and one class is no choice."""
         allowed = TASKS if NO_RELATION in self.labels else ("relation_only",)
         return tuple(task for task in allowed if len(self.trained(task)) > 1)
 
@@ -115,13 +113,16 @@ class Corpus:
     @cached_property
     def digests(self) -> dict[str, str]:
         """SHA-256 of each split as the models see it, after relabelling and sub-setting."""
-        return {split: _digest(self.split(split)) for split in SPLITS}
+        found = {}
+        for split in SPLITS:
+            rows = [{name: getattr(row, name) for name in READ} for row in self.split(split)]
+            found[split] = digest(msgspec.json.encode(rows))
+        return found
+
+    def changed(self, change: Callable[[Example], Example]) -> "Corpus":
+        """The same corpus with every row changed."""
+        return replace(self, **{split: [*map(change, self.split(split))] for split in SPLITS})
 
     def noting(self, *sentences: str) -> "Corpus":
         """The same corpus with further notes."""
         return replace(self, notes=[*self.notes, *sentences])
-
-
-def _digest(examples: list[Example]) -> str:
-    rows = [{name: getattr(example, name) for name in READ} for example in examples]
-    return digest(msgspec.json.encode(rows))

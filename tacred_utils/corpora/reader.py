@@ -1,12 +1,15 @@
-"""One Example type, and the reader that turns TACRED's JSON into it or says exactly what is wrong.
+"""The reader that turns TACRED's JSON into Examples or says exactly what is wrong.
 
 The format is TACRED's own (https://nlp.stanford.edu/projects/tacred/): a folder with train.json, dev.json and
 test.json, each one list of records; spans are inclusive; the four Stanford columns are optional.
 """
 
 import re
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from sys import intern
+from typing import NamedTuple
 
 import msgspec
 
@@ -14,6 +17,14 @@ from tacred_utils.corpora.example import COLUMNS, READ, Corpus, Example
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.files import UNDECODABLE, doubled_key, nfc, read_data
 from tacred_utils.ground.labels import NO_RELATION, SPLITS, is_name
+
+
+class Reading(NamedTuple):
+    """What reading a corpus gives."""
+
+    splits: dict[str, list[Example]]
+    notes: list[str]  # what there is to report
+    left_out: dict[str, list[str]]  # split → gold labels of the rows that could not be read
 
 
 class _Record(Example, frozen=True, gc=False):
@@ -31,20 +42,11 @@ class _Unlabelled(_Record, frozen=True, gc=False, kw_only=True):
     relation: str = NO_RELATION
 
 
-class _Words(dict):
-    """Word → the same in normal form, one string for all its occurrences: a corpus repeats its words and tags."""
-
-    def __missing__(self, word: str) -> str:
-        self[word] = intern(nfc(word))
-        return self[word]
-
-
 _RECORDS = msgspec.json.Decoder(list[msgspec.Raw])
 _RECORD, _UNLABELLED = msgspec.json.Decoder(_Record), msgspec.json.Decoder(_Unlabelled)
 _HEADS = msgspec.json.Decoder(list[int] | None, strict=False)  # reads "12" and 12 alike
 _LOOSE = msgspec.json.Decoder(dict)
 _KEYS = re.compile(f'"({"|".join(READ)})"\\s*:'.encode())
-_GOOD_NAMES: set[str] = set()  # relations and types found well-formed: a corpus repeats a few dozen
 
 
 def split_records(path: Path) -> list[msgspec.Raw]:
@@ -57,6 +59,32 @@ def split_records(path: Path) -> list[msgspec.Raw]:
     if not records:
         raise UserError(f"{path}: holds no record; a split needs at least one.")
     return records
+
+
+def decode_each(
+    path: Path, records: list[msgspec.Raw], decode: Callable[[int, msgspec.Raw], object], what: str = "record",
+    key: str = "id",
+) -> list:  # fmt: skip
+    """`decode` of each number and record. What it raises as msgspec does becomes a `UserError` with the place:
+    file, number of the record and, as far as it can be read, its `key`.
+    """
+    found = []
+    for index, raw in enumerate(records):
+        try:
+            found.append(decode(index, raw))
+        except UNDECODABLE as error:
+            try:
+                name = _LOOSE.decode(raw).get(key)
+            except UNDECODABLE:
+                name = None
+            named = f" ({key} {name!r})" if isinstance(name, str) else ""
+            raise UserError(f"{path}: {what} {index}{named}: {_explain_record(error)}") from None
+    return found
+
+
+def read_json(folder: Path) -> Reading:
+    """A folder in TACRED's format; raises `UserError` as `read_split` does."""
+    return Reading({split: read_split(folder / f"{split}.json") for split in SPLITS}, [], {})
 
 
 def read_split(path: Path) -> list[Example]:
@@ -73,10 +101,9 @@ def read_unlabelled(path: Path, records: list[msgspec.Raw]) -> list[Example]:
 
 
 def _read_records(path: Path, records: list[msgspec.Raw], decoder: msgspec.json.Decoder) -> list[Example]:
-    words = _Words()
-    examples = [_decode(path, index, raw, words, decoder) for index, raw in enumerate(records)]
-    _check_columns(path, examples)
-    _check_ids(path, examples)
+    words = cache(lambda word: intern(nfc(word)))  # one string for all occurrences: a corpus repeats its words and tags
+    examples = decode_each(path, records, lambda index, raw: _example(index, raw, words, decoder))
+    _check_records(path, examples)
     return examples
 
 
@@ -89,9 +116,9 @@ def assemble(name: str, splits: dict[str, list[Example]], folder: str, **facts: 
     seen: dict[str, str] = {}
     for split in SPLITS:
         for example in splits[split]:
-            if seen.setdefault(example.id, split) != split:
+            if (other := seen.setdefault(example.id, split)) != split:
                 raise UserError(
-                    f"{folder}: id {example.id!r} stands in {seen[example.id]} and in {split}; give every record its own id."
+                    f"{folder}: id {example.id!r} stands in {other} and in {split}; give every record its own id."
                 )
     for column in COLUMNS:
         with_column = [split for split in SPLITS if getattr(splits[split][0], column) is not None]
@@ -105,25 +132,22 @@ def assemble(name: str, splits: dict[str, list[Example]], folder: str, **facts: 
     return corpus.noting(f"labels that training lacks: {', '.join(unseen)}") if unseen else corpus
 
 
-def _decode(path: Path, index: int, raw: msgspec.Raw, words: _Words, decoder: msgspec.json.Decoder) -> Example:
-    try:
-        record = decoder.decode(raw)
-        heads = _HEADS.decode(record.stanford_head)
-    except UNDECODABLE as error:
-        raise UserError(f"{_place(path, index, raw)}: {_explain_record(error)}") from None
+def _example(index: int, raw: msgspec.Raw, words: Callable[[str], str], decoder: msgspec.json.Decoder) -> Example:
+    record = decoder.decode(raw)
+    heads = _HEADS.decode(record.stanford_head)
     keys = _KEYS.findall(bytes(raw))  # of a key that stands twice the decoder silently takes the last
     if len(set(keys)) < len(keys) and (key := doubled_key(bytes(raw))):
-        raise UserError(f"{_place(path, index, raw)}, field {key}: stands twice in the record; keep one of them.")
+        raise msgspec.ValidationError(f"field {key}: stands twice in the record; keep one of them.")
     token, pos, ner, deprel = (
-        None if column is None else list(map(words.__getitem__, column))
+        None if column is None else list(map(words, column))
         for column in (record.token, record.stanford_pos, record.stanford_ner, record.stanford_deprel)
     )
     spans = record.subj_start, record.subj_end, record.obj_start, record.obj_end
-    relation, *types = (words[name] for name in (record.relation, record.subj_type, record.obj_type))
+    relation, *types = (words(name) for name in (record.relation, record.subj_type, record.obj_type))
     identity = str(index) if record.id is None else record.id
     example = Example(identity, relation, token, *spans, *types, pos, ner, heads, deprel)
     if wrong := problem(example):
-        raise UserError(f"{_place(path, index, raw)}: {wrong}")
+        raise msgspec.ValidationError(wrong)
     return example
 
 
@@ -132,10 +156,9 @@ def problem(example: Example) -> str:
     words = len(example.token)
     if words == 0:
         return "field token: is an empty list; a sentence needs at least one word."
-    if not 0 <= example.subj_start <= example.subj_end < words:
-        return _span_problem("subj", example.subj_start, example.subj_end, words)
-    if not 0 <= example.obj_start <= example.obj_end < words:
-        return _span_problem("obj", example.obj_start, example.obj_end, words)
+    for role, (start, end) in (("subj", example.subject), ("obj", example.object)):
+        if not 0 <= start <= end < words:
+            return _span_problem(role, start, end, words)
     for column in COLUMNS:
         values = getattr(example, column)
         if values is not None and len(values) != words:
@@ -147,11 +170,8 @@ def problem(example: Example) -> str:
     if not example.id.isprintable() or not example.id.strip():
         return _name_problem("id", example.id)
     for name in ("relation", "subj_type", "obj_type"):
-        value = getattr(example, name)
-        if value not in _GOOD_NAMES:
-            if not is_name(value):
-                return _name_problem(name, value)
-            _GOOD_NAMES.add(value)
+        if not is_name(value := getattr(example, name)):
+            return _name_problem(name, value)
     return ""
 
 
@@ -161,75 +181,63 @@ def _name_problem(name: str, value: str) -> str:
 
 def _span_problem(role: str, start: int, end: int, words: int) -> str:
     if start > end:
-        return f"field {role}_start: {start} lies after {role}_end {end}; spans are inclusive, so start must not exceed end."
-    name, value = (f"{role}_start", start) if not 0 <= start < words else (f"{role}_end", end)
-    return (
-        f"field {name}: {value} is outside the sentence; give the index of one of its {words} words (0 to {words - 1})."
-    )
+        return (
+            f"field {role}_start: {start} lies after {role}_end {end}; spans are inclusive: start must not exceed end."
+        )
+    name, value = ("start", start) if not 0 <= start < words else ("end", end)
+    return f"field {role}_{name}: {value} is outside the sentence; give the index of one of its {words} words, from 0."
 
 
-def _check_columns(path: Path, examples: list[Example]) -> None:
+def _check_records(path: Path, examples: list[Example]) -> None:
+    """Raises `UserError` for a column that only some records have, and for an id that two have."""
     for column in COLUMNS:
         lacking = [index for index, example in enumerate(examples) if getattr(example, column) is None]
         if lacking and len(lacking) < len(examples):
-            first = lacking[0]
             raise UserError(
-                f"{path}: record {first} (id {examples[first].id!r}), field {column}: is missing though other records "
-                "have it; give it in every record or in none."
+                f"{path}: record {lacking[0]} (id {examples[lacking[0]].id!r}), field {column}: is missing though other "
+                "records have it; give it in every record or in none."
             )
-
-
-def _check_ids(path: Path, examples: list[Example]) -> None:
     first: dict[str, int] = {}
     for index, example in enumerate(examples):
-        if first.setdefault(example.id, index) != index:
+        if (other := first.setdefault(example.id, index)) != index:
             raise UserError(
-                f"{path}: record {index}, field id: {example.id!r} is already the id of record {first[example.id]}; "
+                f"{path}: record {index}, field id: {example.id!r} is already the id of record {other}; "
                 "give every record its own id."
             )
 
 
-def _place(path: Path, index: int, raw: msgspec.Raw) -> str:
-    """`file: record 7 (id 'x')`, with the id as far as it can be read."""
-    try:
-        identity = _LOOSE.decode(raw).get("id")
-    except UNDECODABLE:
-        identity = None
-    return f"{path}: record {index}" + (f" (id {identity!r})" if isinstance(identity, str) else "")
-
-
 def _explain_record(error: Exception) -> str:
     """msgspec's "Expected `int`, got `str` - at `$.subj_start`" as "field subj_start: expected int, got str; …"."""
-    text = str(error)
-    if "missing required field" in text:
-        return f"field {text.split('`')[1]}: is missing; every record needs it."
+    text = str(error).replace("`", "")
+    if text.startswith("field "):
+        return text
     if isinstance(error, UnicodeDecodeError):
         return f"is not UTF-8 text ({error.reason}); save the file as UTF-8."
-    what, _, where = text.partition(" - at `$")
+    what, _, where = text.partition(" - at $")
+    if "missing required field" in what:
+        return f"field {where.removeprefix('.')}{'.' if where else ''}{what.split()[-1]}: is missing; every record needs it."
     if not where and "array | null" in what:  # the heads are decoded on their own
         where = ".stanford_head"
     if not where:
-        return f"cannot be decoded ({text.lower()}); a record is a JSON object with TACRED's fields."
-    name = where.strip("`").removeprefix(".") or "record"
-    if name.startswith("["):  # a head among the heads
-        return (
-            f"field stanford_head{name}: is no whole number; give the 1-based index of the word's head, 0 for the root."
-        )
-    return f"field {name}: {what[0].lower() + what[1:].replace('`', '')}; mend the value."
+        return f"cannot be decoded ({text.lower()}); a record is a JSON object with the fields of its format."
+    if where.startswith("["):  # a head among the heads
+        return f"field stanford_head{where}: is no whole number; give the 1-based index of the word's head, 0 for the root."
+    return f"field {where.removeprefix('.')}: {what[0].lower()}{what[1:]}; mend the value."
 
 
 def _explain_syntax(data: bytes, error: Exception) -> str:
     text = data.lstrip()
     if text.startswith(b"{"):
         if b"\n" in text.strip():
-            return "holds one record a line (JSON lines) or a single object; TACRED's format is one JSON list: jq -s . turns lines into it."
+            return "holds JSON lines or a single object, not one JSON list; jq -s . turns lines into a list."
         return "holds an object, not a list of records; wrap the records in [ and ]."
     if not text.startswith(b"["):
         return "is not a JSON list of records; check that it is the right file."
     if "truncated" in str(error):
         return f"ends in the middle of a record (truncated at byte {len(data)}); fetch it again."
-    for constant in (b"NaN", b"Infinity"):
-        if constant in data:
-            line = data[: data.index(constant)].count(b"\n") + 1
-            return f"holds {constant.decode()} (line {line}), which JSON does not know; give a number or leave the field out."
+    if found := re.search(rb"NaN|Infinity", data):
+        line = data[: found.start()].count(b"\n") + 1
+        return (
+            f"holds {found[0].decode()} (line {line}), which JSON does not know; give a number or leave the field out."
+        )
     return f"is not valid JSON ({str(error).lower()}); fetch or write it again."

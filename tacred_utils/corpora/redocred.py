@@ -8,46 +8,67 @@ import csv
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
-from itertools import permutations
+from itertools import chain, permutations
 from math import inf
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
 from tacred_utils.corpora.example import Example
-from tacred_utils.corpora.reader import split_records
+from tacred_utils.corpora.reader import Reading, decode_each, split_records
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import UNDECODABLE, nfc
+from tacred_utils.ground.files import nfc
 from tacred_utils.ground.labels import NO_RELATION, SPLITS
 
-Splits = tuple[dict[str, list[Example]], list[str]]  # the Examples of each split, and what their reader has to report
 DOCUMENTS = {"train_revised.json": 3_053, "dev_revised.json": 500, "test_revised.json": 500}
 TYPES = {
     "PER": "PERSON", "ORG": "ORGANIZATION", "LOC": "LOCATION", "TIME": "DATE", "NUM": "NUMBER", "MISC": "MISC",
 }  # fmt: skip
 ROLES = {"PER": "per", "ORG": "org"}  # what a subject can be, and how its relations begin
 FEWEST = 10  # training rows of a relation that is kept
+Number = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class _Mention(msgspec.Struct):
-    sent_id: int
-    pos: tuple[int, int]  # first word, and the one after the last
+    sent_id: Number
+    pos: tuple[Number, int]  # first word, and the one after the last
     type: Literal[tuple(TYPES)]
 
 
 class _Fact(msgspec.Struct):
     r: str
-    h: int
-    t: int
-    evidence: list[int]
+    h: Number
+    t: Number
+    evidence: list[Number]
 
 
 class _Document(msgspec.Struct):
     title: str
-    sents: list[list[str]]
+    sents: Annotated[list[Annotated[list[str], msgspec.Meta(min_length=1)]], msgspec.Meta(min_length=1)]
     vertexSet: list[list[_Mention]]
     labels: list[_Fact]
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError`, which msgspec passes on, for a number of something that is not there."""
+
+        def require(holds: bool, field: str, wrong: str) -> None:
+            if not holds:
+                raise ValueError(f"field {field}: {wrong}; mend it or fetch the file again.")
+
+        words, entities = [*map(len, self.sents)], len(self.vertexSet)
+        for entity, mentions in enumerate(self.vertexSet):
+            for place, mention in enumerate(mentions):
+                field, (start, end) = f"vertexSet[{entity}][{place}]", mention.pos
+                require(mention.sent_id < len(words), f"{field}.sent_id", f"is none of its {len(words)} sentences")
+                size = words[mention.sent_id]
+                require(start < end <= size, f"{field}.pos", f"{start} to {end} is no span of its {size} words")
+        for place, fact in enumerate(self.labels):
+            field, sentences = f"labels[{place}]", len(words)
+            require(fact.r in _properties(), f"{field}.r", f"{fact.r!r} is none of the properties")
+            require(max(fact.h, fact.t) < entities, field, f"h or t is none of its {entities} entities")
+            known = max(fact.evidence, default=0) < sentences
+            require(known, f"{field}.evidence", f"names more than its {sentences} sentences")
 
 
 class _Pair(NamedTuple):
@@ -60,38 +81,32 @@ class _Pair(NamedTuple):
 
 class _File(NamedTuple):
     pairs: list[list[_Pair]]  # by document
-    left_out: Counter[str]
-    blank: int  # words
+    note: str  # what was left out or changed
 
 
-_DOCUMENT = msgspec.json.Decoder(_Document)
-_TITLE = msgspec.json.Decoder(dict)
-
-
-def read_redocred(folder: Path) -> Splits:
+def read_redocred(folder: Path) -> Reading:
     """The official splits as rows, and what was left out or changed.
 
     A row is an ordered pair of entities with a mention in one sentence, the subject a person or an organization.
     Raises `UserError` that names file, document, field and remedy.
     """
     files = {split: _read_file(folder / f"{split}_revised.json") for split in SPLITS}
-    splits = {split: [pair for document in file.pairs for pair in document] for split, file in files.items()}
-    return _labelled(splits, [_note(f"{split}_revised.json", file) for split, file in files.items()])
+    return _labelled({split: file.pairs for split, file in files.items()}, [file.note for file in files.values()])
 
 
-def read_redocred_small(folder: Path) -> Splits:
+def read_redocred_small(folder: Path) -> Reading:
     """As `read_redocred`, of the two smaller files: dev_revised is for training, test_revised for dev and test.
 
     Documents of test_revised go to dev and test by turns, the first to dev.
     """
     train, rest = (_read_file(folder / f"{name}_revised.json") for name in ("dev", "test"))
     documents = {"train": train.pairs, "dev": rest.pairs[::2], "test": rest.pairs[1::2]}
-    splits = {split: [pair for document in pairs for pair in document] for split, pairs in documents.items()}
-    return _labelled(splits, [_note("dev_revised.json", train), _note("test_revised.json", rest)])
+    return _labelled(documents, [train.note, rest.note])
 
 
-def _labelled(splits: dict[str, list[_Pair]], notes: list[str]) -> Splits:
+def _labelled(documents: dict[str, list[list[_Pair]]], notes: list[str]) -> Reading:
     """Rows with the rarest of their relations, without the relations that training has in fewer than FEWEST rows."""
+    splits = {split: [*chain.from_iterable(pairs)] for split, pairs in documents.items()}
     pairs = Counter(name for pair in splits["train"] for name in pair.stated)
     rows = {split: [_choose(pair, pairs) for pair in splits[split]] for split in SPLITS}
     counts = Counter(row.relation for row in rows["train"])
@@ -102,7 +117,7 @@ def _labelled(splits: dict[str, list[_Pair]], notes: list[str]) -> Splits:
         notes.append(
             f"{len(rare)} relations with fewer than {FEWEST} training rows are left out with their {lost} rows"
         )
-    return {split: [row for row in rows[split] if row.relation in kept] for split in SPLITS}, notes
+    return Reading({split: [row for row in rows[split] if row.relation in kept] for split in SPLITS}, notes, {})
 
 
 def _choose(pair: _Pair, counts: Counter[str]) -> Example:
@@ -120,28 +135,26 @@ def _properties() -> dict[str, str]:
         return dict(csv.reader(lines, delimiter="\t"))
 
 
-def _note(name: str, file: _File) -> str:
-    """What was left out of or changed in one file, as a sentence."""
-    overlapping, elsewhere, several = (file.left_out[what] for what in ("overlapping", "elsewhere", "several"))
-    return (
-        f"{name}: {overlapping:,} pairs with overlapping mentions and {elsewhere:,} whose relations are all stated in "
-        f"other sentences are left out; of {several:,} pairs with several relations the rarest is kept; {file.blank:,} "
-        "words are blank"
-    )
-
-
 def _read_file(path: Path) -> _File:
-    documents = [_decode(path, index, raw) for index, raw in enumerate(split_records(path))]
+    decoder = msgspec.json.Decoder(_Document)
+    documents = decode_each(path, split_records(path), lambda _, raw: decoder.decode(raw), "document", "title")
     if len(documents) != DOCUMENTS[path.name]:
         raise UserError(
             f"{path}: holds {len(documents):,} documents, the published file has {DOCUMENTS[path.name]:,}: it is cut or "
             "another split's; fetch it again."
         )
-    pairs, left_out, blank = [], Counter(), 0
-    for index, document in enumerate(documents):
-        pairs.append([*_document_pairs(f"redocred-{path.name.partition('_')[0]}-{index}", document, left_out)])
-        blank += sum(not word.strip() for sentence in document.sents for word in sentence)
-    return _File(pairs, left_out, blank)
+    left_out, name = Counter(), path.name.partition("_")[0]
+    pairs = [
+        [*_document_pairs(f"redocred-{name}-{index}", document, left_out)] for index, document in enumerate(documents)
+    ]
+    blank = sum(not word.strip() for document in documents for sentence in document.sents for word in sentence)
+    overlapping, elsewhere, several = (left_out[what] for what in ("overlapping", "elsewhere", "several"))
+    return _File(
+        pairs,
+        f"{path.name}: {overlapping:,} pairs with overlapping mentions and {elsewhere:,} whose relations are all stated in "
+        f"other sentences are left out; of {several:,} pairs with several relations the rarest is kept; {blank:,} "
+        "words are blank",
+    )
 
 
 def _document_pairs(name: str, document: _Document, left_out: Counter[str]) -> Iterator[_Pair]:
@@ -169,46 +182,3 @@ def _document_pairs(name: str, document: _Document, left_out: Counter[str]) -> I
                 types, identity = (TYPES[subj.type], TYPES[obj.type]), f"{name}-{number}-{head}-{tail}"
                 example = Example(identity, NO_RELATION, token, *spans, *types, document=name)
                 yield _Pair(example, ROLES[subj.type], stated)
-
-
-def _decode(path: Path, index: int, raw: msgspec.Raw) -> _Document:
-    """A document that was found right; raises `UserError` for one that is not."""
-    try:
-        document = _DOCUMENT.decode(raw)
-        wrong = _problem(document)
-    except UNDECODABLE as error:
-        what, _, where = str(error).replace("`", "").partition(" - at $")
-        wrong = f"field {where.removeprefix('.') or 'of the document'}: {what[0].lower()}{what[1:]}"
-    if wrong:
-        raise UserError(f"{path}: document {index} ({_title(raw)!r}), {wrong}; mend it or fetch the file again.")
-    return document
-
-
-def _title(raw: msgspec.Raw) -> object:
-    try:
-        return _TITLE.decode(raw).get("title")
-    except UNDECODABLE:
-        return None
-
-
-def _problem(document: _Document) -> str:
-    """What is wrong with a decoded document, as "field f: …", or an empty string."""
-    sentences, entities = document.sents, len(document.vertexSet)
-    if not sentences or not all(sentences):
-        return "field sents: " + ("holds no sentence" if not sentences else f"sentence {sentences.index([])} is empty")
-    for entity, mentions in enumerate(document.vertexSet):
-        for place, mention in enumerate(mentions):
-            field, (start, end) = f"field vertexSet[{entity}][{place}]", mention.pos
-            if not 0 <= mention.sent_id < len(sentences):
-                return f"{field}.sent_id: {mention.sent_id} is none of its {len(sentences)} sentences"
-            if not 0 <= start < end <= len(sentences[mention.sent_id]):
-                return f"{field}.pos: {start} to {end} is no span of its {len(sentences[mention.sent_id])} words"
-    for number, fact in enumerate(document.labels):
-        field = f"field labels[{number}]"
-        if fact.r not in _properties():
-            return f"{field}.r: {fact.r!r} is none of the {len(_properties())} properties"
-        if not (0 <= fact.h < entities and 0 <= fact.t < entities):
-            return f"{field}: h {fact.h} and t {fact.t} are not both among its {entities} entities"
-        if odd := [sentence for sentence in fact.evidence if not 0 <= sentence < len(sentences)]:
-            return f"{field}.evidence: {odd[0]} is none of its {len(sentences)} sentences"
-    return ""

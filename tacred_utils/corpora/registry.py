@@ -1,20 +1,16 @@
 """The corpora by name: whence their files come and how they are read; and folders in TACRED's format."""
 
 import re
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 
 from tacred_utils.corpora.annotate import with_columns
 from tacred_utils.corpora.example import SYNTHETIC_PREFIX, Corpus, Example
-from tacred_utils.corpora.formats import FORMATS, Split
-from tacred_utils.corpora.reader import assemble, read_split, split_records
-from tacred_utils.corpora.redocred import read_redocred, read_redocred_small
+from tacred_utils.corpora.formats import READERS
+from tacred_utils.corpora.reader import Reading, assemble, read_json, split_records
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import UNDECODABLE, digest, expanded
+from tacred_utils.ground.files import UNDECODABLE, digest, expanded, read_bytes
 from tacred_utils.ground.labels import SPLITS, TACRED_SPLIT_SIZES
 from tacred_utils.ground.paths import DATA, PACKAGE
 
@@ -30,42 +26,21 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     annotated: bool = False  # whether the columns that it lacks are predicted
 
 
-class Reading(NamedTuple):
-    """What reading a corpus gives: rows and labels of unreadable rows by split, and what there is to report."""
-
-    splits: dict[str, list[Example]]
-    notes: list[str]
-    left_out: dict[str, list[str]] = {}
-
-
-def _by_split(read: Callable[[Path], Split], ending: str, folder: Path) -> Reading:
-    found = {split: read(folder / f"{split}{ending}") for split in SPLITS}
-    return Reading(
-        {split: part.examples for split, part in found.items()},
-        [note for part in found.values() for note in part.notes],
-        {split: part.left_out for split, part in found.items() if part.left_out},
-    )
-
-
-def _read_json(folder: Path) -> Reading:
-    return Reading({split: read_split(folder / f"{split}.json") for split in SPLITS}, [])
-
-
 SOURCES = msgspec.toml.decode((PACKAGE / "corpora" / "sources.toml").read_bytes(), type=dict[str, Source])
-READERS: dict[str, Callable[[Path], Reading]] = {  # of the sources that are corpora
-    "redocred": read_redocred,
-    "redocred_small": read_redocred_small,
-    **{name: partial(_by_split, read, ending) for name, (read, ending) in FORMATS.items()},
-    "tacred": _read_json,
-    "tacred_sample": _read_json,
-}
 SAMPLE = "sample"
 TAKEN = {SAMPLE, *SOURCES, "executed", "figures", "logs", "published", "report", "smoke", "stamps"}  # beside the runs
+_TACRED_ID = re.compile(r"(?<![0-9a-z])[0-9a-f]{20}(?![0-9a-z])")  # all ids in TACREV's and Re-TACRED's label files
+_LICENSED_SIZES = {"train": (68_124, 58_465), "dev": (22_631, 19_584), "test": (15_509, 13_418)}  # and of Re-TACRED
 
 
 def data_folder(data_dir: Path | str | None) -> Path:
     """The folder that holds one folder per corpus: the given one, else data/ of the study."""
     return expanded(data_dir) if data_dir else DATA
+
+
+def corpora() -> list[str]:
+    """The names that --corpus knows, the embedded default first."""
+    return [SAMPLE, *READERS]
 
 
 def corpus_name(name: str, labels: str = "tacred") -> str:
@@ -81,8 +56,8 @@ def corpus_files(name: str, data_dir: Path | str | None = None) -> list[Path]:
     if name == SAMPLE:
         return []
     if name in SOURCES:
-        source, folder = SOURCES[name], _source_folder(name, data_folder(data_dir))
-        return [folder / file for file in source.files]
+        folder = _source_folder(name, data_folder(data_dir))
+        return [folder / file for file in SOURCES[name].files]
     return [_corpus_folder(name) / f"{split}.json" for split in SPLITS]
 
 
@@ -93,46 +68,38 @@ def read_corpus(name: str, data: Path) -> Corpus:
     """
     registered = name in SOURCES
     folder = _source_folder(name, data) if registered else _corpus_folder(name)
-    read = Reading(*(_read_source(name, folder) if registered else _read_json(folder)))
+    splits, notes, left_out = _read_source(name, folder) if registered else read_json(folder)
     if not registered:
-        name = _filed_as(folder, {split: (len(rows), rows[0].id) for split, rows in read.splits.items()})
-    facts = {"gated": licensed(read.splits), "left_out": read.left_out}
-    corpus = assemble(name, read.splits, str(folder), **facts).noting(*read.notes)
+        name = _filed_as(folder, {split: (len(rows), rows[0].id) for split, rows in splits.items()})
+    corpus = assemble(name, splits, str(folder), gated=licensed(splits), left_out=left_out).noting(*notes)
     if registered and not SOURCES[name].annotated:
         return corpus
     return with_columns(corpus, folder, make=registered)
 
 
 def _read_source(name: str, folder: Path) -> Reading:
+    """The splits of a registered corpus, from files with the published checksums where these are known."""
+    source, known = SOURCES[name], ", ".join(corpora())
     if name not in READERS:
-        raise UserError(
-            f"--corpus {name}: holds labels or predictions, not sentences; choose one of {', '.join(corpora())}."
-        )
-    if not any((folder / file).exists() for file in SOURCES[name].files):
-        raise UserError(
-            f"{folder}: corpus {name} is not there; {_how_to_get(name)} or name its parent with --data-dir."
-        )
-    read = READERS[name](folder)
-    for file, md5 in SOURCES[name].files.items():  # after the reader, which can say more of a damaged file
-        if md5 and (found := digest(folder / file, "md5")) != md5:
+        raise UserError(f"--corpus {name}: holds labels or predictions, not sentences; choose one of {known}.")
+    if not any((folder / file).exists() for file in source.files):
+        get = f"get it with: python -m tacred_utils data get {name}," if source.url else f"get it ({source.about})"
+        raise UserError(f"{folder}: corpus {name} is not there; {get} or name its parent with --data-dir.")
+    for file, md5 in source.files.items():
+        if md5 and (found := digest(read_bytes(folder / file), "md5")) != md5:
             raise UserError(
                 f"{folder / file}: has md5 {found}, the published file has {md5}; fetch it again, or use the folder as "
                 "a corpus of your own in TACRED's format."
             )
-    if name == "tacred":
-        _check_sizes(folder, read.splits)
+    read = READERS[name](folder)
+    sizes = {split: len(rows) for split, rows in read.splits.items()}
+    if name == "tacred" and sizes != TACRED_SPLIT_SIZES:
+        found, wanted = (" / ".join(f"{size:,}" for size in each.values()) for each in (sizes, TACRED_SPLIT_SIZES))
+        raise UserError(
+            f"{folder}: has {found} records, TACRED has {wanted}; give the folder itself with --corpus if it is another "
+            "corpus, such as the public 20-row format sample."
+        )
     return read
-
-
-def corpora() -> list[str]:
-    """The names that --corpus knows, the embedded default first."""
-    return [SAMPLE, *READERS]
-
-
-def _how_to_get(name: str) -> str:
-    if SOURCES[name].url is None:
-        return "get it from https://catalog.ldc.upenn.edu/LDC2018T24, put its three JSON files there"
-    return f"get it with: python -m tacred_utils data get {name},"
 
 
 def _source_folder(name: str, data: Path) -> Path:
@@ -163,17 +130,13 @@ def _filed_as(folder: Path, heads: dict[str, tuple[int, str]]) -> str:
     Split sizes tell TACRED and its public 20-row sample; generated records say so in their ids.
     """
     sizes = {split: rows for split, (rows, _) in heads.items()}
-    if not heads["train"][1].startswith(SYNTHETIC_PREFIX):
-        if sizes == TACRED_SPLIT_SIZES:
-            return "tacred"
-        if set(sizes.values()) == {20} and heads["train"][1].startswith("61b3a"):
-            return "tacred_sample"
+    first = heads["train"][1]
+    if sizes == TACRED_SPLIT_SIZES and not first.startswith(SYNTHETIC_PREFIX):
+        return "tacred"
+    if set(sizes.values()) == {20} and first.startswith("61b3a"):
+        return "tacred_sample"
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", folder.name).strip(".-") or "corpus"
     return f"{name}-folder" if re.sub("-(tacrev|retacred)$", "", name) in TAKEN else name
-
-
-_TACRED_ID = re.compile(r"(?<![0-9a-z])[0-9a-f]{20}(?![0-9a-z])")  # all ids in TACREV's and Re-TACRED's label files
-_LICENSED_SIZES = {"train": (68_124, 58_465), "dev": (22_631, 19_584), "test": (15_509, 13_418)}  # and of Re-TACRED
 
 
 def licensed(splits: dict[str, list[Example]]) -> bool:
@@ -185,18 +148,3 @@ def licensed(splits: dict[str, list[Example]]) -> bool:
         return True
     generated = all(rows[0].id.startswith(SYNTHETIC_PREFIX) for rows in splits.values())
     return not generated and any(len(rows) in _LICENSED_SIZES[split] for split, rows in splits.items())
-
-
-def _check_sizes(folder: Path, splits: dict[str, list[Example]]) -> None:
-    sizes = {split: len(splits[split]) for split in SPLITS}
-    if sizes == TACRED_SPLIT_SIZES:
-        return
-    found = " / ".join(f"{size:,}" for size in sizes.values())
-    if set(sizes.values()) == {20}:
-        raise UserError(
-            f"{folder}: is the public 20-row format sample, not TACRED; name it --corpus tacred_sample, or get LDC2018T24."
-        )
-    wanted = " / ".join(f"{size:,}" for size in TACRED_SPLIT_SIZES.values())
-    raise UserError(
-        f"{folder}: has {found} records, TACRED has {wanted}; give the folder itself with --corpus if it is another corpus."
-    )

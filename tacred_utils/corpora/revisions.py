@@ -57,11 +57,7 @@ def with_negative(corpus: Corpus, name: str | None) -> Corpus:
         raise UserError(
             f"--negative {name}: {corpus.name} has no such label, only {', '.join(corpus.labels[:9])}; name one."
         )
-    parts = {
-        split: [msgspec.structs.replace(row, relation=as_negative(row.relation, name)) for row in corpus.split(split)]
-        for split in SPLITS
-    }
-    return replace(corpus, **parts)
+    return corpus.changed(lambda row: msgspec.structs.replace(row, relation=as_negative(row.relation, name)))
 
 
 class _Change(msgspec.Struct):

@@ -3,7 +3,7 @@
 import gzip
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -14,93 +14,54 @@ from tacred_utils.ground.files import UNDECODABLE, read_bytes, write_bytes
 from tacred_utils.ground.labels import SPLITS
 
 ROWS = "rows.json.gz"  # its name, in the folder of a corpus' runs
-
-
-class _Row(msgspec.Struct, array_like=True):
-    """One Example; `sentence` numbers the distinct sentences of the corpus."""
-
-    id: str
-    relation: str
-    sentence: int
-    words: int
-    subj_start: int
-    subj_end: int
-    obj_start: int
-    obj_end: int
-    subj_type: str
-    obj_type: str
-    document: str | None
-    evidence: bool | None
-
-
-class _Table(msgspec.Struct):
-    """The file: what is known of the corpus, then its rows."""
-
-    name: str
-    gated: bool
-    annotator: str
-    subset: str
-    notes: list[str]
-    left_out: dict[str, list[str]]
-    columns: list[str]
-    digests: dict[str, str]
-    fields: list[str]  # of each row, in order
-    rows: dict[str, list[_Row]]
+FACTS = ("name", "gated", "annotator", "subset", "notes", "left_out", "columns", "digests")  # of the corpus
+FIELDS = (  # of a row; `sentence` numbers the distinct sentences of the corpus, `words` is its length
+    "id", "relation", "sentence", "words", "subj_start", "subj_end", "obj_start", "obj_end", "subj_type", "obj_type",
+    "document", "evidence",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class RowsOnly(Corpus):
     """A Corpus whose Examples have as many words as there were, each the number of its sentence, and no column.
 
-    Its labels, types, spans, documents, columns and digests are those of the corpus that it was made of.
+    What it says of itself is said of the corpus that it was made of.
     """
 
-    table: _Table | None = None
+    columns: frozenset[str] = frozenset()
+    digests: dict[str, str] = field(default_factory=dict)
     has_text = False
-
-    @property
-    def columns(self) -> frozenset[str]:
-        return frozenset(self.table.columns)
-
-    @property
-    def digests(self) -> dict[str, str]:
-        return self.table.digests
 
 
 def write_rows(corpus: Corpus, path: Path) -> None:
     """Write the rows without words and columns; the same corpus gives the same bytes."""
+    facts = {name: getattr(corpus, name) for name in FACTS} | {"columns": sorted(corpus.columns), "fields": FIELDS}
     numbers: dict[tuple[str, ...], int] = {}
-    rows = {split: [*_rows(corpus.split(split), numbers)] for split in SPLITS}
-    table = _Table(
-        corpus.name, corpus.gated, corpus.annotator, corpus.subset, corpus.notes, dict(corpus.left_out),
-        sorted(corpus.columns), corpus.digests, [*_Row.__struct_fields__], rows,
-    )  # fmt: skip
-    write_bytes(path, gzip.compress(msgspec.json.encode(table), mtime=0))
+    rows = {split: [*_textless(corpus.split(split), numbers)] for split in SPLITS}
+    write_bytes(path, gzip.compress(msgspec.json.encode(facts | {"rows": rows}), mtime=0))
 
 
-def _rows(examples: list[Example], numbers: dict[tuple[str, ...], int]) -> Iterator[_Row]:
-    for row in examples:
-        sentence = numbers.setdefault(tuple(row.token), len(numbers))
-        spans, types = (*row.subject, *row.object), (row.subj_type, row.obj_type)
-        yield _Row(row.id, row.relation, sentence, len(row.token), *spans, *types, row.document, row.evidence)
+def _textless(examples: list[Example], numbers: dict[tuple[str, ...], int]) -> Iterator[list]:
+    for example in examples:
+        sentence = {"sentence": numbers.setdefault(tuple(example.token), len(numbers)), "words": len(example.token)}
+        yield [sentence[name] if name in sentence else getattr(example, name) for name in FIELDS]
 
 
 def read_rows(path: Path) -> RowsOnly:
     """The corpus that `write_rows` wrote, without its text. Raises `UserError` if there is none or it is damaged."""
     try:
-        table = msgspec.json.decode(gzip.decompress(read_bytes(path)), type=_Table)
-        splits = [[_example(row) for row in table.rows[split]] for split in SPLITS]
-        whole = all(splits) and set(table.digests) == set(SPLITS)
-    except (*UNDECODABLE, EOFError, OSError, zlib.error, KeyError):
-        whole = False
-    if not whole:
-        raise UserError(f"{path}: is damaged; fetch it again, or get the corpus: python -m tacred_utils data get NAME.")
-    facts = {name: getattr(table, name) for name in ("gated", "annotator", "subset", "left_out")}
-    note = "its text is not at hand: what needs sentences is left out"
-    return RowsOnly(table.name, *splits, notes=[*table.notes, note], table=table, **facts)
+        table = msgspec.json.decode(gzip.decompress(read_bytes(path)))
+        splits = {split: [_example(*row) for row in table["rows"][split]] for split in SPLITS}
+        facts = {name: table[name] for name in FACTS}
+    except (*UNDECODABLE, EOFError, OSError, zlib.error, KeyError, TypeError):
+        raise UserError(
+            f"{path}: is damaged; fetch it again, or get the corpus: python -m tacred_utils data get NAME."
+        ) from None
+    facts["columns"] = frozenset(facts["columns"])
+    return RowsOnly(**facts, **splits).noting("its text is not at hand: what needs sentences is left out")
 
 
-def _example(row: _Row) -> Example:
-    token, spans = [str(row.sentence)] * row.words, (row.subj_start, row.subj_end, row.obj_start, row.obj_end)
-    types = row.subj_type, row.obj_type
-    return Example(row.id, row.relation, token, *spans, *types, document=row.document, evidence=row.evidence)
+def _example(identity: str, relation: str, sentence: int, words: int, *rest: object) -> Example:
+    *places_and_types, document, evidence = rest
+    token = [str(sentence)] * words
+    return Example(identity, relation, token, *places_and_types, document=document, evidence=evidence)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from functools import cache
 
 NO_RELATION = "no_relation"
 RELATION = "relation"  # the positive class of the detection task
@@ -20,6 +21,7 @@ def order_labels(labels: Iterable[str]) -> list[str]:
     return sorted(set(labels), key=lambda label: (label != NO_RELATION, label))
 
 
+@cache  # a corpus repeats a few dozen
 def is_name(text: str) -> bool:
     """Whether a relation or type is fit to be shown and compared: not empty, nothing invisible, no space around it."""
     return bool(text) and text.isprintable() and text == text.strip()
@@ -57,9 +59,9 @@ def bare(label: str) -> str:
 
 def likely_negative(labels: Iterable[str]) -> str | None:
     """A label such as others use in place of `no_relation`: NA, Other, None, no_relation(e1,e2), "0 no_relation"."""
-    used = set("na none other norelation norel no null negative unrelated nil nota 0 o".split())
+    used = re.compile("na|none|other|norelation|norel|no|null|negative|unrelated|nil|nota|0|o")
     letters = {label: re.sub("[^a-z0-9]", "", undirected(bare(label)).lower()) for label in labels}
-    return next((label for label in order_labels(letters) if letters[label] in used), None)
+    return next((label for label in order_labels(letters) if used.fullmatch(letters[label])), None)
 
 
 def is_directed(label: str) -> bool:

@@ -1,10 +1,7 @@
 """The readers of KBP37 and CoNLL04: spans, types, and what is left out."""
 
-import pytest
-
 from tacred_utils.corpora.formats import read_conll04, read_kbp37
-from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.labels import NO_RELATION
+from tacred_utils.ground.labels import NO_RELATION, SPLITS
 
 KBP37 = '0\t" <e1> Ann Lee </e1> runs <e2> Acme </e2> . "\nper:employee_of(e1,e2) \n\n\n1\t" The <e2> </e2> of <e1> Rome </e1> . "\nno_relation\n'
 CONLL04 = """#doc 7
@@ -19,35 +16,36 @@ CONLL04 = """#doc 7
 """
 
 
+def written(folder, text: str):
+    """A folder with this text as each of its three files."""
+    for split in SPLITS:
+        (folder / f"{split}.txt").write_bytes(text.encode())
+    return folder
+
+
 def test_kbp37_records_and_what_is_left_out(tmp_path):
-    (tmp_path / "train.txt").write_bytes(KBP37.replace("\n", "\r\n").encode())
-    [example], notes, left_out = read_kbp37(tmp_path / "train.txt")
-    assert example.token == ["Ann", "Lee", "runs", "Acme", "."]
+    splits, notes, left_out = read_kbp37(written(tmp_path, KBP37.replace("\n", "\r\n")))
+    [example] = splits["train"]
+    assert example.token == ["Ann", "Lee", "runs", "Acme", "."] and example.id == "kbp37-train-0"
     assert (example.subj_start, example.subj_end, example.obj_start, example.obj_end) == (0, 1, 3, 3)
     assert example.relation == "per:employee_of(e1,e2)"  # without the trailing space
-    assert notes == ["train.txt: 1 sentences with an empty mention left out"] and left_out == ["no_relation"]
+    assert notes[0] == "train.txt: 1 sentences with an empty mention left out"
+    assert left_out == dict.fromkeys(SPLITS, ["no_relation"])
 
 
 def test_letters_with_accents_are_one(tmp_path):
-    (tmp_path / "train.txt").write_text(KBP37.replace("Ann", "Rene\u0301e"), encoding="utf-8")
-    [example], *_ = read_kbp37(tmp_path / "train.txt")
+    [example] = read_kbp37(written(tmp_path, KBP37.replace("Ann", "Rene\u0301e"))).splits["train"]
     assert example.token[:2] == ["Ren\u00e9e", "Lee"] and example.subject == (0, 1)
 
 
-def test_kbp37_damage_is_named(tmp_path):
-    (tmp_path / "train.txt").write_text(KBP37.replace("<e2> Acme", "Acme"))
-    with pytest.raises(UserError, match="record '0'"):
-        read_kbp37(tmp_path / "train.txt")
-
-
 def test_conll04_pairs_and_what_is_left_out(tmp_path):
-    (tmp_path / "dev.txt").write_text(CONLL04)
-    examples, notes, _ = read_conll04(tmp_path / "dev.txt")
+    splits, notes, _ = read_conll04(written(tmp_path, CONLL04))
+    examples = splits["dev"]
     labels = {(e.subj_start, e.obj_start): e.relation for e in examples}
     assert labels == {
         (0, 3): "Live_In", (0, 5): "Work_For", (3, 0): NO_RELATION, (3, 5): NO_RELATION, (5, 0): NO_RELATION, (5, 3): NO_RELATION,
     }  # fmt: skip
-    assert notes == [
+    assert notes[2:4] == [
         "dev.txt: 1 words tagged I- outside an entity are no entity",
         "dev.txt: 1 relations point to no entity and are left out",
     ]
