@@ -32,7 +32,7 @@ TEXTS = {
     "redocred_small": "Re-DocRED", "conll04": "CoNLL04", "kbp37": "KBP37",
 }  # fmt: skip
 BERTS = list(published.SYSTEMS)[:2] + list(published.SYSTEMS)[3:6]  # of others: neither TRE, nor CNN and LSTM
-ENCODER, DECODER = "bert {} spans learning_rate=8e-05 batch_size=8 model=mpnet-base", "gpt2 {} spans"  # of one size (C8)
+ENCODER, DECODER = "bert {} spans model=mpnet-base learning_rate=5e-05 head_factor=20.0 batch_size=8 epochs=6", "gpt2 {} spans"  # of one size (C8)
 WORDS_ONLY = "bilstm ner_dim=0 pos_dim=0 position_dim=0 type_dim=0"
 NEURAL = ("bilstm", "bert", "gpt2")
 

@@ -32,6 +32,7 @@ RECIPES = {
     "gpt2": {None: "paper's recipe", "spans": "spans", "controlled": "equal terms"},
 }  # fmt: skip
 SAID = {"model", "layers", "own", "marks", "words", "tune_words", "glove"}  # settings that a name tells in words
+BUDGET = {"learning_rate", "head_factor", "batch_size", "epochs"}  # what another model is given with it
 
 
 def system_name(
@@ -39,7 +40,7 @@ def system_name(
 ) -> str:
     """`MiniLM, typed marks`: model and recipe of a system, then what is `changed` in the profile's settings.
 
-    `task` matters where the paper has a recipe for other tasks only. A model that is changed brings its own rate.
+    `task` matters where the paper has a recipe for other tasks only. A model that is changed brings its own budget.
     """
     recipe = RECIPES[family].get(variant, variant)
     if isinstance(settings, BilstmSettings):
@@ -57,7 +58,7 @@ def system_name(
     else:
         recipe = "paper's features" if variant == "paper" and task in (None, "joint") else recipe
         parts = ["SVM", recipe, *(["joint (not in the paper)"] if (variant, task) == ("paper", "joint") else [])]
-    said = SAID | ({"learning_rate"} if "model" in changed else set())
+    said = SAID | (BUDGET if "model" in changed else set())
     return ", ".join([*parts, *(f"{key}={_text(value)}" for key, value in changed.items() if key not in said)])
 
 
