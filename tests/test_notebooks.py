@@ -12,6 +12,7 @@ import pytest
 from conftest import Copy
 from nbclient import NotebookClient
 
+from tacred_utils.cli.execute import with_values
 from tacred_utils.corpora.rows import read_rows
 from tacred_utils.ground.paths import NOTEBOOKS, PACKAGE, PUBLISHED_RUNS, ROOT
 from tacred_utils.notebook.manifest import STUDY
@@ -150,9 +151,15 @@ def test_what_is_committed_ran_to_its_end_and_names_no_machine(path):
     assert all(cell["execution_count"] is not None for cell in code)
     assert not any(output["output_type"] == "error" for cell in code for output in cell["outputs"])
     assert not re.search(r"/(root|home|Users|tmp|work)/", content) and "widget-view" not in content
-    source = NOTEBOOKS / path.name
-    ours = [text(cell) for cell in code if "injected-parameters" not in cell["metadata"].get("tags", [])]
-    assert ours == [text(cell) for cell in cells(source, "code")], "the source has changed since: run it again"
+    source, values = cells(NOTEBOOKS / path.name, "code"), {}
+    [given] = [text(cell) for cell in code if "parameters" in cell["metadata"].get("tags", [])]
+    for statement in ast.parse(given).body:
+        values[statement.target.id] = ast.literal_eval(statement.value)
+    expected = [
+        with_values(text(cell), values) if "parameters" in cell["metadata"].get("tags", []) else text(cell)
+        for cell in source
+    ]
+    assert [text(cell) for cell in code] == expected, "the source has changed since: run it again"
 
 
 def smoke(results, *options):

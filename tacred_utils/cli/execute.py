@@ -1,5 +1,6 @@
 """One notebook in a kernel of its own: it counts only if every cell completed, and its file tells nothing of the machine."""
 
+import ast
 import json
 import logging
 import os
@@ -10,10 +11,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import nbformat
+
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.paths import ROOT
 
-ADDED = {"injected-parameters", "papermill-error-cell-tag"}  # tags of cells that papermill adds
+ERROR_NOTE = "papermill-error-cell-tag"  # of cells that papermill adds above one that failed
 VOLATILE = {"papermill", "execution", "widgets", "language_info"}  # parts of a notebook that are not kept
 WIDGET = "application/vnd.jupyter.widget-view+json"
 EPOCH = re.compile(r"\S+: epoch \d+ of \d+, ")  # a line of models/progress.py
@@ -27,6 +30,18 @@ class NotebookFailed(Exception):
     """A notebook did not complete, and it was not a mistake of the user."""
 
 
+def read_notebook(path: Path) -> nbformat.NotebookNode:
+    """A notebook's cells. Raises `UserError` if the file is damaged."""
+    try:
+        return nbformat.read(path, as_version=4)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, nbformat.ValidationError) as error:
+        raise UserError(f"{path}: is no readable notebook ({error}); restore it, or execute it again.") from error
+
+
+def tagged(notebook: nbformat.NotebookNode, tag: str) -> list[nbformat.NotebookNode]:
+    return [cell for cell in notebook.cells if tag in cell.metadata.get("tags", [])]
+
+
 def execute(source: Path, parameters: Mapping[str, object], logs: Path, bar: str) -> dict:
     """Run a notebook and return it with its outputs; `bar` is tqdm's format of progress on a terminal.
 
@@ -34,32 +49,47 @@ def execute(source: Path, parameters: Mapping[str, object], logs: Path, bar: str
     """
     logs.mkdir(parents=True, exist_ok=True)
     failed, log = logs / f"{source.name[:2]}_failed.ipynb", logs / f"{source.name[:2]}.log"
-    cause = _papermill(source, parameters, failed, log, bar)
-    notebook = json.loads(failed.read_text(encoding="utf-8"))
-    _check(notebook, cause, source.name, log)
+    notebook = read_notebook(source)
+    for cell in tagged(notebook, "parameters"):
+        cell.source = with_values(cell.source, parameters)
+    nbformat.write(notebook, failed)
+    cause = _papermill(failed, log, bar)
+    done = json.loads(failed.read_text(encoding="utf-8"))
+    _check(done, cause, source.name, log)
     failed.unlink()
-    return notebook
+    return done
 
 
-def _papermill(
-    source: Path, parameters: Mapping[str, object], output: Path, log: Path, bar: str
-) -> Exception | None:  # fmt: skip
-    """Run a notebook in a new kernel that works in the root; what its cells print goes to the log."""
+def with_values(code: str, parameters: Mapping[str, object]) -> str:
+    """The code of a parameters cell with these values in place of its own; one that is None stays as it is."""
+    from papermill.translators import PythonTranslator  # takes a second
+
+    for line in ast.parse(code).body:
+        if isinstance(line, ast.Assign | ast.AnnAssign):
+            target = line.target if isinstance(line, ast.AnnAssign) else line.targets[0]
+            value = parameters.get(ast.unparse(target))
+            if value is not None:
+                old = ast.get_source_segment(code, line)
+                before = old.removesuffix(ast.get_source_segment(code, line.value))
+                code = code.replace(old, before + PythonTranslator.translate(value), 1)
+    return code
+
+
+def _papermill(notebook: Path, log: Path, bar: str) -> Exception | None:
+    """Run a notebook, in its place, in a new kernel that works in the root; what its cells print goes to the log."""
     import papermill  # takes a second
     from papermill.exceptions import PapermillExecutionError
 
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # after Ctrl-C nobody asks how the cell's task ended
     os.environ["IPYTHONDIR"] = str(log.parent / "ipython")  # the user's own start-up files stay out
     progress = {"bar_format": bar, "leave": False, "file": sys.stdout} if sys.stdout.isatty() else False
-    paths = [
-        str(path).replace("{", "{{").replace("}", "}}") for path in (source, output)
-    ]  # papermill fills in templates
+    path = str(notebook).replace("{", "{{").replace("}", "}}")  # papermill fills in templates
     terminal = os.dup(2)
     with log.open("w", encoding="utf-8", buffering=1) as stream, _epochs_told(log):
         os.dup2(stream.fileno(), 2)  # what the kernel itself says: it inherits the file descriptor
         try:
             papermill.execute_notebook(
-                *paths, parameters, kernel_name="python3", language="python", cwd=ROOT, progress_bar=progress,
+                path, path, kernel_name="python3", language="python", cwd=ROOT, progress_bar=progress,
                 start_timeout=180, stdout_file=stream, stderr_file=stream, coalesce_streams=True,
                 kernel_manager_class=_own_kernel(),
             )  # fmt: skip
@@ -79,12 +109,11 @@ def _epochs_told(log: Path) -> Iterator[None]:
 
     def follow() -> None:
         with log.open(encoding="utf-8", errors="replace") as stream:
-            while True:
+            ends = False
+            while not ends:
                 ends = over.wait(1.0)
                 for line in filter(EPOCH.match, stream.readlines()):
                     print(f"  {line}", end="", flush=True)
-                if ends:
-                    return
 
     follower = threading.Thread(target=follow, daemon=True)
     if not sys.stdout.isatty():
@@ -111,7 +140,7 @@ def _own_kernel() -> type:
 
 def _check(notebook: dict, cause: Exception | None, name: str, log: Path) -> None:
     """Raise `UserError` or `NotebookFailed`, with place and reason, unless every cell completed."""
-    cells = [cell for cell in notebook["cells"] if not ADDED & set(cell["metadata"].get("tags", []))]
+    cells = [cell for cell in notebook["cells"] if ERROR_NOTE not in cell["metadata"].get("tags", [])]
     code = [n for n, cell in enumerate(cells, start=1) if cell["cell_type"] == "code"]
     begun = [n for n in code if cells[n - 1]["metadata"]["papermill"]["start_time"]]
     place = begun[-1] if begun else code[0]
@@ -137,12 +166,11 @@ def clean(notebook: dict, names: Mapping[str, str]) -> str:
     rules = [(rf"(?<![\w.~-]){re.escape(path)}(?![\w-])", names[path]) for path in paths]
     rules += [(r"[\w/.~-]*ipykernel_\d+/\d+\.py", "<cell>"), (r"\b0x[0-9a-f]{8,16}\b", "0x…")]
 
-    def scrub(value: object) -> object:
+    def scrub(value: object, key: str = "") -> object:
+        if key.startswith(("image/", "application/")):
+            return value
         if isinstance(value, dict):
-            kept = {key: item for key, item in value.items() if key not in VOLATILE | {WIDGET}}
-            return {
-                key: item if key.startswith(("image/", "application/")) else scrub(item) for key, item in kept.items()
-            }
+            return {key: scrub(item, key) for key, item in value.items() if key not in VOLATILE | {WIDGET}}
         if isinstance(value, list):
             return [scrub(item) for item in value]
         for pattern, name in rules if isinstance(value, str) else ():
@@ -150,8 +178,6 @@ def clean(notebook: dict, names: Mapping[str, str]) -> str:
         return value
 
     for cell in notebook["cells"]:
-        if "injected-parameters" in cell["metadata"].get("tags", []):
-            cell["id"] = "injected-parameters"  # papermill draws one at random
         if cell["cell_type"] == "code":  # a line of progress leaves an empty output behind
             kept = [output for output in cell["outputs"] if output.get("data", {}).get("text/markdown") not in ("", [])]
             cell["outputs"] = kept

@@ -146,7 +146,9 @@ def _run_options(command: argparse.ArgumentParser) -> None:
     )
     mode = command.add_mutually_exclusive_group()
     mode.add_argument("--setup", action="store_true", help="make the environment, check it, and stop")
-    mode.add_argument("--test", nargs="?", const="quick", choices=["quick", "all"], help="run the quick tests, or all of them")
+    mode.add_argument(
+        "--test", nargs="?", const="quick", choices=["quick", "all"], help="run the quick tests, or all of them"
+    )
     mode.add_argument("--report", action="store_true", help="write the site of the executed notebooks (see --out)")
     mode.add_argument("--lab", action="store_true", help="open JupyterLab in notebooks/; Ctrl-C ends it")
     command.add_argument("--out", type=path, metavar="DIR", help="where the site goes (default: results/report/)")

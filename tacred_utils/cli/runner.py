@@ -17,18 +17,20 @@ from typing import Literal
 import msgspec
 from filelock import FileLock, Timeout
 
-from tacred_utils.cli.execute import NotebookFailed, clean, execute
+from tacred_utils.cli.execute import NotebookFailed, clean, execute, read_notebook, tagged
 from tacred_utils.corpora.registry import SOURCES, corpora, corpus_files, corpus_name
 from tacred_utils.corpora.rows import ROWS
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import UNDECODABLE, digest, read_bytes, write_text
+from tacred_utils.ground.files import UNDECODABLE, digest, expanded, write_text
 from tacred_utils.ground.paths import DATA, NOTEBOOKS, PACKAGE, PUBLISHED_RUNS, ROOT
+from tacred_utils.models.settings import FAMILIES
 from tacred_utils.notebook.manifest import PUBLISHED, STUDY, entries, forget, hand_over, held_back, places
 from tacred_utils.runs.profile import checked_seeds, load_profile
 
 ALWAYS = ("corpora", "ground", "notebook")  # rooms that every notebook reads: the study object and what it stands on
 ROOMS = ("inputs", "metrics", "models", "paper", "runs", "sample")  # those that one may read or not
 DATASETS = ("authors", "evidence", "retacred", "tacrev")  # beside the corpus, in the same data folder or in data/
+FAMILY_NAMES = tuple(FAMILIES)
 STATUS = {UserError: 2, NotebookFailed: 1, KeyboardInterrupt: 130}
 
 
@@ -36,28 +38,14 @@ class Reads(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a notebook reads: an entry of reads.toml, which says what each field means."""
 
     rooms: tuple[Literal[ROOMS], ...] = ()
-    families: tuple[Literal["svm", "bilstm", "bert", "gpt2"], ...] = ()
+    families: tuple[Literal[FAMILY_NAMES], ...] = ()
     ablations: bool = False
     published: bool = False
     data: tuple[Literal[DATASETS], ...] = ()
     once: bool = False
 
 
-EVERYTHING = Reads(ROOMS, ("svm", "bilstm", "bert", "gpt2"), True, True, DATASETS)  # a notebook that is not listed
-
-
-class _Tags(msgspec.Struct):
-    tags: list[str] = []
-
-
-class _Cell(msgspec.Struct):
-    cell_type: str
-    metadata: _Tags
-    source: str | list[str]
-
-
-class _Notebook(msgspec.Struct):
-    cells: list[_Cell]
+EVERYTHING = Reads(ROOMS, FAMILY_NAMES, True, True, DATASETS)  # a notebook that is not listed
 
 
 class Stamp(msgspec.Struct):
@@ -172,7 +160,7 @@ def _jobs(sources: list[Path], corpus: str, data: Path, options: argparse.Namesp
         rooms = sorted({*ALWAYS, *reads[source].rooms, *(["sample"] if corpus == "sample" else [])})
         folders = [PACKAGE / room for room in rooms]
         folders += [place / each for each in reads[source].data for place in (data, DATA)]
-        given = _digest([_cells(source, parameters), *shared, *map(_folder_digest, folders)])
+        given = _digest([sources_of(source, parameters), *shared, *map(_folder_digest, folders)])
         yield Job(source, name, options.results, parameters, given, reads[source])
 
 
@@ -202,17 +190,14 @@ def _fetch(corpus: str, data: Path) -> None:
         get(corpus, data)
 
 
-def _cells(source: Path, parameters: dict[str, object]) -> list[str]:
+def sources_of(source: Path, parameters: dict[str, object]) -> list[str]:
     """The cells of a notebook without outputs. Raises `UserError` if it is damaged or does not take all parameters."""
-    try:
-        notebook = msgspec.json.decode(read_bytes(source), type=_Notebook)
-    except UNDECODABLE as error:
-        raise UserError(f"{source}: is no readable notebook ({error}); restore it.") from None
-    code = "\n".join("".join(cell.source) for cell in notebook.cells if "parameters" in cell.metadata.tags)
+    notebook = read_notebook(source)
+    code = "\n".join(cell.source for cell in tagged(notebook, "parameters"))
     missing = [name for name in parameters if not re.search(rf"^{name}\b.*=", code, re.MULTILINE)]
     if missing:
         raise UserError(f"{source}: its parameters cell does not set {', '.join(missing)}; set each there.")
-    return [f"{cell.cell_type} {''.join(cell.source)}" for cell in notebook.cells]
+    return [f"{cell.cell_type} {cell.source}" for cell in notebook.cells]
 
 
 def run_jobs(jobs: list[Job], force: bool, arguments: list[str]) -> int:
@@ -298,7 +283,7 @@ def _clock(seconds: float) -> str:
 def _folder(path: Path | str) -> Path:
     """The folder as an absolute path. Raises `UserError` for links that go in a circle, or if here is no folder."""
     try:
-        return Path(os.path.expanduser(path)).resolve()
+        return expanded(path).resolve()
     except (OSError, RuntimeError) as error:
         raise UserError(f"{path}: leads to no folder ({error}); name another, or start elsewhere.") from None
 

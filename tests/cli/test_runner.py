@@ -14,7 +14,7 @@ from filelock import FileLock
 from nbformat.v4 import new_code_cell, new_notebook
 
 from tacred_utils.cli import runner
-from tacred_utils.cli.execute import clean
+from tacred_utils.cli.execute import clean, with_values
 from tacred_utils.cli.options import parse
 from tacred_utils.cli.runner import plan
 from tacred_utils.ground.errors import UserError
@@ -44,8 +44,9 @@ def test_runs_then_skips_then_reruns_only_what_changed(study: Copy):
     assert [line.split()[1] for line in first.stdout.splitlines()] == ["01_one", "02_two"]
     executed = study.smoke / "executed" / "sample"
     before = {path.name: path.read_bytes() for path in executed.iterdir()}
-    outputs = nbformat.reads(before["01_one.ipynb"].decode(), as_version=4).cells[-1].outputs
-    assert outputs[0].text == "smoke sample None tacred [13, 42] results/smoke\n"
+    title, parameters, last = nbformat.reads(before["01_one.ipynb"].decode(), as_version=4).cells
+    assert 'profile = "smoke"\ncorpus = "sample"\ndata_dir = None' in parameters.source, "the values that were used"
+    assert last.outputs[0].text == "smoke sample None tacred [13, 42] results/smoke\n"
     assert str(study.root) not in before["02_two.ipynb"].decode()
     assert not (study.root / "figures").exists() and not (study.root / "notebooks" / "executed").exists()
 
@@ -114,7 +115,7 @@ def test_a_notebook_is_run_again_when_a_room_that_it_reads_changes(planning: Cop
 
 @pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("[0-9]*.ipynb")), ids=lambda path: path.stem)
 def test_a_notebook_declares_every_room_that_it_imports(path: Path):
-    code = "\n".join(runner._cells(path, {}))
+    code = "\n".join(runner.sources_of(path, {}))
     imported = set(re.findall(r"^(?:code )?(?:from|import) tacred_utils\.(\w+)", code, re.MULTILINE))
     assert imported <= {*runner.ALWAYS, *runner.load_reads()[path.name[:2]].rooms}
 
@@ -326,7 +327,7 @@ def test_a_damaged_stamp_counts_for_nothing_and_other_damaged_files_are_named(st
     for content in ("[]", "{}", "null", whole[:100], '{"cells": [1]}'):
         source.write_text(content)
         with pytest.raises(UserError, match="01_one.ipynb: is no readable notebook"):
-            runner._cells(source, {})
+            runner.sources_of(source, {})
     for content in (b"[]", b"null", b"{", b'{"a": 1}', b"\xff"):
         (tmp_path / "manifest.json").write_bytes(content)
         with pytest.raises(UserError, match=r"manifest\.json: is damaged"):
@@ -364,6 +365,14 @@ def test_a_notebook_that_ignores_a_parameter_does_not_run(study: Copy, parameter
     result = study.run()
     assert result.returncode == 2 and "01_one.ipynb: its parameters cell does not set" in result.stderr
     assert "seeds" in result.stderr
+
+
+def test_values_stand_in_the_parameters_cell_with_its_comments():
+    code = 'corpus: str = ""  # a name = x\nseeds: list[int] = []  # empty: the profile\'s\nresults = None'
+    given = {"corpus": 'a "{folder}"\\', "seeds": [13, 42], "results": None, "other": 1}
+    assert with_values(code, given) == (
+        'corpus: str = "a \\"{folder}\\"\\\\"  # a name = x\nseeds: list[int] = [13, 42]  # empty: the profile\'s\nresults = None'
+    )
 
 
 def test_clean_takes_the_machine_out_of_text_but_not_out_of_images():
