@@ -133,7 +133,7 @@ def per_class(study: Study, system: SystemAnswers, table: str = "") -> pd.DataFr
     }
     found = found.assign(low=low, high=high, **rows)
     if table:
-        printed = published.per_class().query("table == @table").set_index("label").f1
+        printed = published.class_rows(table).f1
         found[f"F1, {table}"] = found.label.map(printed)
     return found.sort_values("train", ascending=False, kind="stable", ignore_index=True)
 

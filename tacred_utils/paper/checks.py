@@ -17,11 +17,8 @@ HALF = 0.005 + 1e-9  # half a unit of the second decimal, in which the paper pri
 WIDTH = 768  # of bert-base-uncased's states (Devlin et al. 2019)
 HEAD, LABELS = 256, 42  # the paper, 3.2 and Figure 2
 CHANCE = 2  # of the six values of a table, so many may be another task's by chance
-NEGATIVES = {
-    "train": 55_112,
-    "dev": 17_195,
-    "test": 12_184,
-}  # rows of no_relation (Zhang et al. 2017; Table 8 has the last)
+TRAIN_NEGATIVES, TEST_NEGATIVES = 55_112, 12_184  # rows of no_relation (Zhang et al. 2017; Table 8 has the second)
+TRAIN_ROWS, TEST_ROWS = TACRED_SPLIT_SIZES["train"], TACRED_SPLIT_SIZES["test"]
 
 
 class Check(NamedTuple):
@@ -33,17 +30,13 @@ class Check(NamedTuple):
     recomputed: float
     tolerance: float
 
-    @property
-    def agrees(self) -> bool:
-        return abs(self.printed - self.recomputed) <= self.tolerance
-
 
 def all_checks() -> pd.DataFrame:
     """Every check: columns place, check, printed, recomputed, tolerance, agrees (yes or no)."""
     groups = (_counts, _figure_2, _largest_class, _svm, _same_scores, _class_rows)
     rows = [check for group in groups for check in group()]
-    frame = pd.DataFrame(rows, columns=Check._fields, dtype=object)  # counts stay whole numbers
-    return frame.assign(agrees=["yes" if check.agrees else "no" for check in rows])
+    agrees = ["yes" if abs(row.printed - row.recomputed) <= row.tolerance else "no" for row in rows]
+    return pd.DataFrame(rows, columns=Check._fields, dtype=object).assign(agrees=agrees)  # counts stay whole numbers
 
 
 def figure_2_counts() -> dict[str, int]:
@@ -63,9 +56,15 @@ def figure_2_counts() -> dict[str, int]:
     }  # fmt: skip
 
 
+def counts_that_agree() -> int:
+    """How many of Figure 2's counts are those of the configuration."""
+    printed = published.parameter_counts().set_index("place").parameters
+    return sum(int(printed[place]) == count for place, count in figure_2_counts().items())
+
+
 def largest_class_only() -> dict[str, float]:
     """What a system scores on TACRED's test split that answers `no_relation` throughout, over 42 labels."""
-    share = NEGATIVES["test"] / TACRED_SPLIT_SIZES["test"]  # its precision; its recall is 1
+    share = TEST_NEGATIVES / TEST_ROWS  # its precision; its recall is 1
     f1 = 2 * share / (1 + share)
     means = {"macro_p": share / LABELS, "macro_r": 1 / LABELS, "macro_f1": f1 / LABELS}
     return means | {"weighted_p": share**2, "weighted_r": share, "weighted_f1": share * f1}
@@ -73,7 +72,7 @@ def largest_class_only() -> dict[str, float]:
 
 def training_ratio() -> float:
     """`no_relation` rows for each relation row of TACRED's training split."""
-    return NEGATIVES["train"] / (TACRED_SPLIT_SIZES["train"] - NEGATIVES["train"])
+    return TRAIN_NEGATIVES / (TRAIN_ROWS - TRAIN_NEGATIVES)
 
 
 def answered_no_relation(table: str) -> tuple[float, float, float]:
@@ -81,9 +80,9 @@ def answered_no_relation(table: str) -> tuple[float, float, float]:
 
     A class with precision P, recall R and n rows is answered Rn / P times.
     """
-    row = published.per_class().query("table == @table and label == @NO_RELATION").iloc[0]
+    row = published.class_rows(table).loc[NO_RELATION]
     shares = [(row.recall + shift) / (row.precision - shift) for shift in (0, -HALF, HALF)]
-    return tuple(share * NEGATIVES["test"] / TACRED_SPLIT_SIZES["test"] for share in shares)
+    return tuple(share * TEST_NEGATIVES / TEST_ROWS for share in shares)
 
 
 def micro_f1_of(table: str) -> tuple[float, float, float]:
@@ -91,7 +90,7 @@ def micro_f1_of(table: str) -> tuple[float, float, float]:
 
     A class named rightly Rn times is answered Rn / P times; one with a printed P of 0 is taken as never answered.
     """
-    rows = published.per_class().query("table == @table and label != @NO_RELATION")
+    rows = published.class_rows(table).drop(NO_RELATION)
     found, total = [], rows.support.sum()
     for shift in (0, -HALF, HALF):
         correct = (rows.recall + shift).clip(0, 1) * rows.support
@@ -102,21 +101,19 @@ def micro_f1_of(table: str) -> tuple[float, float, float]:
 
 def f1_and_rows(*tables: str) -> tuple[np.ndarray, np.ndarray]:
     """Mean F1 of each relation over class tables, and its rows in train and dev, (relations,) both."""
-    rows = published.per_class().query("table in @tables and label != @NO_RELATION").groupby("label")
+    rows = published.class_tables().query("table in @tables and label != @NO_RELATION").groupby("label")
     f1, support = rows.f1.mean(), rows.support.first()
-    return f1.to_numpy(), (published.table_12()[f1.index] - support).to_numpy()
+    return f1.to_numpy(), (published.relation_counts()[f1.index] - support).to_numpy()
 
 
 def gains() -> dict[tuple[str, str], float]:
     """(family, macro or weighted) → F1 of Table 3 minus that of Table 2, as the paper's text subtracts them."""
-    scores = {
-        task: {family: published.paper_scores(family, task, table) for family in ("bilstm", "bert", "gpt2")}
-        for task, table in (("joint", "Table 2"), ("relation_only", "Table 3"))
-    }
-    return {
-        (family, name): after[f"{name}_f1"] - scores["joint"][family][f"{name}_f1"]
-        for family, after in scores["relation_only"].items() for name in ("macro", "weighted")
-    }  # fmt: skip
+    found = {}
+    for family in ("bilstm", "bert", "gpt2"):
+        before = published.paper_scores(family, "joint", "Table 2")
+        after = published.paper_scores(family, "relation_only", "Table 3")
+        found |= {(family, name): after[f"{name}_f1"] - before[f"{name}_f1"] for name in ("macro", "weighted")}
+    return found
 
 
 def labels_in_a_batch() -> float:
@@ -125,8 +122,8 @@ def labels_in_a_batch() -> float:
     The paper counts relations over all splits only (Table 12): their shares are taken from there, that of `no_relation`
     from the training split.
     """
-    relations = published.table_12().drop(NO_RELATION)
-    negative = NEGATIVES["train"] / TACRED_SPLIT_SIZES["train"]
+    relations = published.relation_counts().drop(NO_RELATION)
+    negative = TRAIN_NEGATIVES / TRAIN_ROWS
     share = np.append((1 - negative) * relations / relations.sum(), negative)
     return float((1 - (1 - share) ** 50).sum())
 
@@ -139,10 +136,11 @@ def repeated_in_table_4() -> int:
 
 def averages(rows: pd.DataFrame) -> dict[str, float]:
     """Macro and weighted averages of class rows (precision, recall, f1, support); accuracy is weighted recall."""
-    names = {"p": "precision", "r": "recall", "f1": "f1"}
-    macro = {f"macro_{short}": rows[name].mean() for short, name in names.items()}
-    weighted = {f"weighted_{short}": np.average(rows[name], weights=rows.support) for short, name in names.items()}
-    return macro | weighted | {"accuracy": weighted["weighted_r"]}
+    found = {}
+    for short, name in {"p": "precision", "r": "recall", "f1": "f1"}.items():
+        found[f"macro_{short}"] = rows[name].mean()
+        found[f"weighted_{short}"] = np.average(rows[name], weights=rows.support)
+    return found | {"accuracy": found["weighted_r"]}
 
 
 def rows_that_fit(rows: pd.DataFrame) -> int:
@@ -156,8 +154,7 @@ def rows_that_fit(rows: pd.DataFrame) -> int:
 
 
 def _counts() -> Iterator[Check]:
-    tables = {name: part.set_index("label")["count"] for name, part in published.relation_counts().groupby("table")}
-    full, top = tables["Table 12"], tables["Table 1"]
+    full, top = published.relation_counts(), published.relation_counts("Table 1")
     yield Check("section 1, Table 12", "instances in all", sum(TACRED_SPLIT_SIZES.values()), full.sum(), 0)
     yield Check("section 1, Table 12", "labels, no_relation among them", LABELS, len(full), 0)
     share = full[NO_RELATION] / full.sum()
@@ -165,7 +162,7 @@ def _counts() -> Iterator[Check]:
     for label, count in top.items():
         yield Check("Tables 1 and 12", f"rows of {label}", count, full[label], 0)
     yield Check("section 3.1, split sizes", "no_relation for a relation, training", 4.2, training_ratio(), 0.05)
-    supports = published.per_class().query("label not in [@NO_RELATION, @RELATION]")
+    supports = published.class_tables().query("label not in [@NO_RELATION, @RELATION]")
     one = int((supports.groupby("label").support.nunique() == 1).sum())
     yield Check("Tables 7 to 11", "relations with one support in all tables", LABELS - 1, one, 0)
 
@@ -175,8 +172,7 @@ def _figure_2() -> Iterator[Check]:
     counts = figure_2_counts()
     for place, row in printed.iterrows():
         yield Check("Figure 2", f"{place} {row.layer}", int(row.parameters), counts[place], 0)
-    right = sum(int(printed.parameters[place]) == count for place, count in counts.items())
-    yield Check("Figure 2", "counts that the configuration gives", len(counts), right, 0)
+    yield Check("Figure 2", "counts that the configuration gives", len(counts), counts_that_agree(), 0)
     two = 2 * WIDTH * HEAD + HEAD  # the published code joins the states of both entities
     yield Check("Figure 2, published code", "1-4 Linear, on two entity states", printed.parameters["1-4"], two, 0)
 
@@ -189,11 +185,10 @@ def _largest_class() -> Iterator[Check]:
 
 
 def _svm() -> Iterator[Check]:
-    binary = published.per_class().query("table == 'Table 6'").set_index("label")
-    yield Check("section 4, Table 6", "F1 of relation, about 0.9", 0.9, binary.f1[RELATION], 0.05)
-    yield Check(
-        "Tables 4 and 6", "values of Table 4 (all data) that are Table 6's (binary)", 0, repeated_in_table_4(), CHANCE
-    )
+    found = published.class_rows("Table 6").f1[RELATION]
+    yield Check("section 4, Table 6", "F1 of relation, about 0.9", 0.9, found, 0.05)
+    what = "values of Table 4 (all data) that are Table 6's (binary)"
+    yield Check("Tables 4 and 6", what, 0, repeated_in_table_4(), CHANCE)
 
 
 def _same_scores() -> Iterator[Check]:
@@ -215,7 +210,7 @@ def _same_scores() -> Iterator[Check]:
 def _class_rows() -> Iterator[Check]:
     """Printed averages against those of the printed rows: each side is rounded, so 0.01 is the most between them."""
     overall = published.overall()
-    for table, rows in published.per_class().groupby("table"):
+    for table, rows in published.class_tables().groupby("table"):
         printed = overall[overall.table == table].set_index("score").value
         for score, value in averages(rows).items():
             yield Check(table, f"{score} of its rows", printed[score], value, 2 * HALF)

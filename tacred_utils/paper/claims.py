@@ -8,7 +8,7 @@ all are. `judge` makes the verdict of these; nothing states one by hand.
 
 import math
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 
 import msgspec
@@ -26,6 +26,20 @@ MARKS = {FOR: "o", OPEN: "D", AGAINST: "X"}  # how figures tell tests apart
 PAPER, TACRED = "the paper", "TACRED"  # sources in the claim's own setting
 LEVEL, CEILING, ROOM = 0.05, 0.95, 0.1  # of p-values; above it no room for a difference; room that an edge needs
 NOTHING = Estimate(math.nan, math.nan, math.nan)
+SHOWN = ["claim", "source", "origin", "measured", "estimate", "rests on", "needed", "outcome"]
+
+
+class ClaimTest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A test of a claim by published answers (`score`) or by finished runs (`measure`); claims.toml says how."""
+
+    what: str
+    of: list[str]
+    score: str = ""
+    measure: str = ""
+    imbalance: bool = False
+    above: float = -math.inf
+    below: float = math.inf
+    context: str = ""
 
 
 class Claim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -40,6 +54,7 @@ class Claim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     edge: str
     changes: str
     notebooks: list[str]
+    tests: list[ClaimTest] = []
 
 
 class Evidence(msgspec.Struct, frozen=True):
@@ -73,9 +88,36 @@ class Evidence(msgspec.Struct, frozen=True):
         """Whether it is a count or a printed figure: no chance to correct for."""
         return self.estimate.unit in ("", "rounding")
 
+    def inside(self, value: float) -> float:
+        """How far a value lies inside the range; below 0 outside."""
+        return min(value - self.above, self.below - value)
+
     def edged(self, factor: float) -> "Evidence":
-        """The same with its edges times a factor."""
+        """The same with its edge times a factor; a range with two ends is a count, and none of ours to move."""
+        if math.isfinite(self.above) and math.isfinite(self.below):
+            return self
         return msgspec.structs.replace(self, above=self.above * factor, below=self.below * factor)
+
+    @property
+    def shown(self) -> str:
+        found = self.estimate
+        return f"{found.value:,.0f}" if found.low == found.high and found.value % 1 == 0 else str(found)
+
+    @property
+    def needed(self) -> str:
+        """`above 0.2`, `below −0.05`, `106,264`: the range that the claim needs."""
+        least, most = self.above, self.below
+        if math.isinf(most):
+            text = f"above {least:.4g}"
+        elif math.isinf(least):
+            text = f"below {most:.4g}"
+        else:
+            text = f"{(least + most) / 2:,.6g}" if most - least < 1e-4 else f"{least:.4g} to {most:.4g}"
+        return text.replace("-", "−")
+
+    @property
+    def sentence(self) -> str:
+        return f"{self.measured} is {self.shown} ({self.origin}), where the claim needs {self.needed}"
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -93,8 +135,21 @@ class Verdict(msgspec.Struct, frozen=True):
 @cache
 def load_claims() -> dict[str, Claim]:
     """C1 to C19 by name, from claims.toml."""
-    text = tomllib.loads((PACKAGE / "paper" / "claims.toml").read_text(encoding="utf-8"))
-    return {name: msgspec.convert({"claim": name} | fields, Claim) for name, fields in text.items()}
+    table = tomllib.loads((PACKAGE / "paper" / "claims.toml").read_text(encoding="utf-8"))
+    for name, fields in table.items():
+        tests = [test for declared in fields.get("tests", []) for test in _each(declared)]
+        table[name] = msgspec.convert(fields | {"claim": name, "tests": tests}, Claim)
+    return table
+
+
+def _each(declared: dict[str, object]) -> Iterator[dict[str, object]]:
+    """A declared test as often as it has items in `each`, with these filled in."""
+    for item in declared.pop("each", [[]]):
+        words = [item] if isinstance(item, str) else item
+        yield declared | {
+            "what": declared["what"].format(*words),
+            "of": [text.format(*words) for text in declared["of"]],
+        }
 
 
 # The rules
@@ -134,75 +189,46 @@ def judge(claim: Claim, evidence: Iterable[Evidence]) -> Verdict:
 
     The claim's own setting, the paper and TACRED, refutes it; so do two independent corpora where the claim is a
     general one. One corpus alone, or other corpora on a claim about TACRED, give "not supported on …", unless its own
-    setting bears the claim out. It is supported
-    where its own setting or two corpora bear it out, no source speaks against it or leaves it open, and, if it is a
-    general claim, no run that was asked for is missing.
+    setting bears the claim out. It is supported where its own setting or two corpora bear it out, no source speaks
+    against it or leaves it open, and, if it is a general claim, no run that was asked for is missing.
     """
     evidence = [test for test in evidence if test.claim == claim.claim]
     tests = [test for test in evidence if test.decides]
     if not tests:
-        return Verdict(NOT_TESTABLE, f"No test of it can decide: {_why_not(evidence)}.")
+        reasons = [test.measured for test in evidence if test.missing]
+        reasons += [f"{reason} ({test.origin})" for test in evidence for reason in test.reasons]
+        told = "; ".join(dict.fromkeys(reasons)) or "nothing was measured"
+        return Verdict(NOT_TESTABLE, f"No test of it can decide: {told}.")
     said = by_source(tests)
     own = {source: said[source] for source in (PAPER, TACRED) if source in said}
-    others = {source: outcome for source, outcome in said.items() if source not in own}
-    against = [source for source, outcome in others.items() if outcome == AGAINST]
+    sides = {side: [source for source, each in said.items() if each == side] for side in (AGAINST, OPEN, FOR)}
+    elsewhere = [source for source in sides[AGAINST] if source not in own]
     refuting = [test for test, outcome in zip(tests, outcomes(tests), strict=True) if outcome == AGAINST]
     if AGAINST in own.values():
         printed = [test for test in refuting if test.source == PAPER and test.exact]
-        worst = _least_in_range(printed or [test for test in refuting if test.source in own])
-        return Verdict(CONTRADICTED if printed else NOT_SUPPORTED, _sentence(worst))
-    worst = _least_in_range(refuting)
-    if claim.general and len(against) > 1 and FOR not in own.values():
-        return Verdict(NOT_SUPPORTED, f"{_sentence(worst)[:-1]}; so say {_and(against)}.")
-    if against and FOR not in own.values():
-        return Verdict(f"not supported on {_and(against)}", _sentence(worst))
-    bearing = [source for source, outcome in said.items() if outcome == FOR]
-    enough = own or claim.general and len(bearing) > 1
+        worst = _farthest_out(printed or [test for test in refuting if test.source in own])
+        return Verdict(CONTRADICTED if printed else NOT_SUPPORTED, f"{worst.sentence}.")
+    if elsewhere and FOR not in own.values():
+        worst = _farthest_out(refuting)
+        if claim.general and len(elsewhere) > 1:
+            return Verdict(NOT_SUPPORTED, f"{worst.sentence}; so say {_and(elsewhere)}.")
+        return Verdict(f"not supported on {_and(elsewhere)}", f"{worst.sentence}.")
+    enough = own or claim.general and len(sides[FOR]) > 1
     complete = not claim.general or not any(test.missing for test in evidence)
-    if enough and complete and not against and OPEN not in said.values():
-        return Verdict(SUPPORTED, f"{_sentence(_least_in_range(tests))[:-1]}; for it: {_and(bearing)}.")
-    return Verdict(UNDECIDED, _undecided(claim, evidence, said))
-
-
-def _undecided(claim: Claim, evidence: Sequence[Evidence], said: dict[str, str]) -> str:
-    sides = {outcome: [source for source, each in said.items() if each == outcome] for outcome in (AGAINST, OPEN, FOR)}
+    if enough and complete and set(said.values()) == {FOR}:
+        return Verdict(SUPPORTED, f"{_farthest_out(tests).sentence}; for it: {_and(sides[FOR])}.")
     words = {AGAINST: "against it", OPEN: "open", FOR: "for it"}
-    parts = [f"{words[outcome]}: {_and(names)}" for outcome, names in sides.items() if names]
-    if not {PAPER, TACRED} & set(said):
-        parts.append("one corpus is not enough" if claim.general else "it is about TACRED")
-    if missing := [test for test in evidence if test.missing]:
-        parts.append(f"missing: {_and(list(dict.fromkeys(test.measured for test in missing)))}")
-    text = "; ".join(filter(None, parts))
-    return f"{text[:1].upper()}{text[1:]}."
+    parts = [f"{words[side]}: {_and(names)}" for side, names in sides.items() if names]
+    parts += [] if own else ["one corpus is not enough" if claim.general else "it is about TACRED"]
+    if missing := dict.fromkeys(test.measured for test in evidence if test.missing):
+        parts.append(f"missing: {_and(list(missing))}")
+    text = "; ".join(parts)
+    return Verdict(UNDECIDED, f"{text[:1].upper()}{text[1:]}.")
 
 
-def _why_not(evidence: Sequence[Evidence]) -> str:
-    reasons = [test.measured for test in evidence if test.missing]
-    reasons += [f"{reason} ({test.origin})" for test in evidence for reason in test.reasons]
-    return "; ".join(dict.fromkeys(reasons)) or "nothing was measured"
-
-
-def _least_in_range(tests: Sequence[Evidence]) -> Evidence | None:
-    """The test that lies least far inside its range, or farthest outside it."""
-    return min(tests, key=lambda t: min(t.estimate.value - t.above, t.below - t.estimate.value), default=None)
-
-
-def _sentence(test: Evidence) -> str:
-    value = test.estimate.value
-    shown = f"{value:,.0f}" if test.exact and value % 1 == 0 else str(test.estimate)
-    return f"{test.measured} is {shown} ({test.origin}), where the claim needs {in_words(test)}."
-
-
-def in_words(test: Evidence) -> str:
-    """`above 0.2`, `below −0.05`, `106,264`: the range that a test needs."""
-    least, most = test.above, test.below
-    if math.isinf(most):
-        text = f"above {least:.4g}"
-    elif math.isinf(least):
-        text = f"below {most:.4g}"
-    else:
-        text = f"{(least + most) / 2:,.6g}" if most - least < 1e-4 else f"{least:.4g} to {most:.4g}"
-    return text.replace("-", "−")
+def _farthest_out(tests: Sequence[Evidence]) -> Evidence:
+    """The test that lies farthest outside its range, or least far inside it."""
+    return min(tests, key=lambda test: test.inside(test.estimate.value))
 
 
 def _and(names: Sequence[str]) -> str:
@@ -213,50 +239,51 @@ def _and(names: Sequence[str]) -> str:
 
 
 def outcome_table(evidence: Iterable[Evidence]) -> pd.DataFrame:
-    """Evidence as a frame: columns claim, measured, origin, source, value, low, high, n, unit, needed, outcome, why.
+    """Evidence as a frame: columns `SHOWN`, why, missing, and margins of the estimate.
 
     `outcome` is empty where a test decides nothing, and `why` then says so. Margins (value, low, high) are how far each
-    lies inside the needed range in widths of the interval: comparable over scores, counts and ratios.
+    lies inside the needed range in half-widths of the interval: comparable over scores, counts and ratios.
     """
     evidence, rows = list(evidence), []
-    tests = {name: [t for t in evidence if t.claim == name and t.decides] for name in load_claims()}
-    said = {id(t): o for name, part in tests.items() for t, o in zip(part, outcomes(part), strict=True)}
+    tests = [[test for test in evidence if test.claim == name and test.decides] for name in load_claims()]
+    said = {id(test): outcome for part in tests for test, outcome in zip(part, outcomes(part), strict=True)}
     for test in evidence:
         found = test.estimate
-        rows.append({
-            "claim": test.claim, "measured": test.measured, "origin": test.origin, "source": test.source,
-            "value": found.value, "low": found.low, "high": found.high, "n": found.n, "unit": found.unit,
-            "needed": in_words(test) if not test.reasons or test.missing else "",
-            "outcome": said.get(id(test), ""), "why": "; ".join(test.reasons),
-        } | _margins(test))  # fmt: skip
+        width = max((found.high - found.low) / 2, 1e-9)
+        margins = {f"{end}_margin": test.inside(getattr(found, end)) / width for end in ("value", "low", "high")}
+        units = found.unit if test.exact else f"{found.n:,} {found.unit}"
+        needed = test.needed if test.missing or not test.reasons else ""
+        told = (test.claim, test.source, test.origin, test.measured, test.shown, units, needed, said.get(id(test), ""))
+        rows.append(
+            dict(zip(SHOWN, told, strict=True)) | {"why": "; ".join(test.reasons), "missing": test.missing} | margins
+        )
     return pd.DataFrame(rows)
 
 
-def _margins(test: Evidence) -> dict[str, float]:
-    found, width = test.estimate, max((test.estimate.high - test.estimate.low) / 2, 1e-9)
+def view(frame: pd.DataFrame, *names: str) -> pd.DataFrame:
+    """An `outcome_table` as it is shown: the evidence on some claims or all, by source, without what is missing.
 
-    def inside(value: float) -> float:
-        return min(value - test.above, test.below - value) / width
-
-    return {f"{name}_margin": inside(getattr(found, name)) for name in ("value", "low", "high")}
+    Columns `SHOWN`; where a test decides nothing the outcome is why.
+    """
+    shown = frame[~frame.missing & (frame.claim.isin(names) if names else True)]
+    parts = [part.sort_values("source", kind="stable") for _, part in shown.groupby("claim", sort=False)]
+    shown = pd.concat([shown.iloc[:0], *parts], ignore_index=True)
+    return shown.assign(outcome=shown.outcome.where(shown.outcome != "", shown.why))[SHOWN]
 
 
 def verdicts(evidence: Iterable[Evidence]) -> pd.DataFrame:
-    """The claims: columns claim, short, section, says, population, edge, changes, notebooks (that hold the
-    details), verdict, kind, reason, and for,
-    against and open, the numbers of sources."""
-    evidence, rows = list(evidence), []
-    for name, claim in load_claims().items():
+    """The claims: columns claim, short, section, says, population, edge, changes, notebooks, verdict, kind and reason."""
+    rows = []
+    for claim in load_claims().values():
         found = judge(claim, evidence)
-        said = list(by_source([t for t in evidence if t.claim == name and t.decides]).values())
-        about = msgspec.structs.asdict(claim) | {
+        said = {
             "notebooks": ", ".join(claim.notebooks),
             "verdict": found.verdict,
             "kind": found.kind,
             "reason": found.reason,
         }
-        rows.append(about | {outcome: said.count(outcome) for outcome in (FOR, OPEN, AGAINST)})
-    return pd.DataFrame(rows)
+        rows.append(msgspec.structs.asdict(claim) | said)
+    return pd.DataFrame(rows).drop(columns=["tests", "general"])
 
 
 def sensitivity(evidence: Sequence[Evidence], resampled: dict[str, Sequence[Evidence]]) -> pd.DataFrame:
@@ -264,10 +291,7 @@ def sensitivity(evidence: Sequence[Evidence], resampled: dict[str, Sequence[Evid
 
     Edges are halved and doubled, each source but the paper is left out, and `resampled` brings the evidence with other units.
     """
-    ways: dict[str, Sequence[Evidence]] = {
-        "edge halved": [test.edged(0.5) for test in evidence if not _is_exact(test)] + _exact(evidence),
-        "edge doubled": [test.edged(2) for test in evidence if not _is_exact(test)] + _exact(evidence),
-    }
+    ways = {name: [test.edged(by) for test in evidence] for name, by in (("edge halved", 0.5), ("edge doubled", 2))}
     ways |= {f"{unit} resampled": part for unit, part in resampled.items()}
     for source in dict.fromkeys(test.source for test in evidence if test.decides and test.source != PAPER):
         ways[f"without {source}"] = [test for test in evidence if test.source != source]
@@ -278,33 +302,3 @@ def sensitivity(evidence: Sequence[Evidence], resampled: dict[str, Sequence[Evid
         changes = "; ".join(f"{way}: {found}" for way, found in other.items() if found != verdict)
         rows.append({"claim": name, "verdict": verdict, "changes": changes})
     return pd.DataFrame(rows)
-
-
-def _is_exact(test: Evidence) -> bool:
-    """Whether its range is one number or a count, which has no edge of ours to move."""
-    return math.isfinite(test.above) and math.isfinite(test.below)
-
-
-def _exact(evidence: Sequence[Evidence]) -> list[Evidence]:
-    return [test for test in evidence if _is_exact(test)]
-
-
-def view(frame: pd.DataFrame, *names: str) -> pd.DataFrame:
-    """Evidence of an `outcome_table` as it is shown, that of some claims or all, by source; what is missing is left out.
-
-    Columns claim, source, origin, measured, estimate, rests on, needed, outcome (or why it decides nothing).
-    """
-    shown = frame[frame.value.notna() & (frame.claim.isin(names) if names else True)]
-    order = [*dict.fromkeys(shown.claim)]
-    shown = shown.sort_values(
-        ["claim", "source"],
-        key=lambda column: column.map(order.index) if column.name == "claim" else column,
-        kind="stable",
-    )
-    numbers = [Estimate(*row) for row in shown[["value", "low", "high"]].itertuples(index=False)]
-    return pd.DataFrame({
-        "claim": shown.claim, "source": shown.source, "origin": shown.origin, "measured": shown.measured,
-        "estimate": [f"{e.value:,.0f}" if e.low == e.high and e.value % 1 == 0 else str(e) for e in numbers],
-        "rests on": [f"{n:,} {unit}" if unit not in ("", "rounding") else unit for n, unit in zip(shown.n, shown.unit, strict=True)],
-        "needed": shown.needed, "outcome": shown.outcome.where(shown.outcome != "", shown.why),
-    }).reset_index(drop=True)  # fmt: skip

@@ -1,14 +1,11 @@
 """What the study has computed from data that it may not ship, kept as small tables in data/evidence.
 
 Others have published what their systems answered on TACRED's test split, and two groups annotated it again. From these
-files (`write` asks for all of them) come scores with intervals, paired differences, confusion counts and what became of
-the labels: no id and no sentence. Pages and verdicts read the tables; where the files are at hand, `differences` says
-whether they still give the same. The unit of resampling is the row: TACRED's sentences are licensed.
+files (`write_tables` asks for all of them) come scores with intervals, paired differences, confusion counts and what
+became of the labels: no id and no sentence. Pages and verdicts read the tables; where the files are at hand,
+`changed_tables` says whether they still give the same. The unit of resampling is the row: TACRED's sentences are licensed.
 """
 
-import csv
-from collections.abc import Callable
-from functools import cache
 from itertools import combinations
 from pathlib import Path
 
@@ -20,7 +17,7 @@ from sklearn.metrics import cohen_kappa_score
 
 from tacred_utils.corpora.revisions import read_patch
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import atomic_path, digest, write_text
+from tacred_utils.ground.files import digest, write_text
 from tacred_utils.ground.labels import NO_RELATION, order_labels
 from tacred_utils.ground.paths import DATA
 from tacred_utils.metrics import counts
@@ -35,32 +32,33 @@ LABELS = ("TACRED", "TACREV", "Re-TACRED, matched", "Re-TACRED, as it stands")
 PAIRED = ("micro_p", "micro_r", "micro_f1", "macro_f1", "weighted_f1", "detection_f1", "classification_accuracy")
 NEW = "per:identity"  # Re-TACRED's own relation
 DIGITS = 6
+SOURCES = {
+    "tacrev": "https://github.com/DFKI-NLP/tacrev (Alt et al. 2020; MIT)",
+    "retacred": "https://github.com/gstoica27/Re-TACRED (Stoica et al. 2021)",
+    "authors": "https://github.com/analystuom/Relation-Extraction-on-TACRED-Dataset, notebooks/BERT.ipynb",
+}
 
 
-@cache
-def _table(path: Path) -> pd.DataFrame:
+def kept_table(name: str, folder: Path = FOLDER) -> pd.DataFrame:
+    """One of the tables, by its name without .csv. Raises `UserError` if it is missing or damaged."""
+    path = folder / f"{name}.csv"
     try:
         return pd.read_csv(path, keep_default_na=False, na_values=["nan"])
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({error}); fetch it again from the repository.") from None
 
 
-def kept_table(name: str, folder: Path = FOLDER) -> pd.DataFrame:
-    """One of the tables, by its name without .csv. Raises `UserError` if it is missing or damaged."""
-    return _table(folder / f"{name}.csv").copy()
-
-
 def estimate(score: str, system: str, minus: str = "", labels: str = "TACRED") -> Estimate:
     """A score of a published system, or of it minus another, on TACRED's test split; raises `KeyError` if unknown."""
-    frame = kept_table("scores")
-    for one, other, sign in ((system, minus, 1), (minus, system, -1)):
-        row = frame[(frame.labels == labels) & (frame.score == score) & (frame.system == one) & (frame.minus == other)]
-        if len(row) and (minus or sign > 0):
-            value, low, high, n, unit = row.iloc[0][["value", "low", "high", "n", "unit"]]
-            low, high = (low, high) if sign > 0 else (-high, -low)
-            parts = tuple(estimate(score, name, labels=labels).value for name in (system, minus) if minus)
-            return Estimate(sign * float(value), float(low), float(high), int(n), unit, parts=parts)
-    raise KeyError(f"{score} of {system}{f' minus {minus}' if minus else ''} under {labels}'s labels")
+    frame = kept_table("scores").query("labels == @labels and score == @score").set_index(["system", "minus"])
+    turned = (system, minus) not in frame.index  # a pair is kept one way round
+    if turned and (not minus or (minus, system) not in frame.index):
+        raise KeyError(f"{score} of {system}{f' minus {minus}' if minus else ''} under {labels}'s labels")
+    row = frame.loc[(minus, system) if turned else (system, minus)]
+    value, low, high = (float(row[name]) for name in ("value", "low", "high"))
+    parts = tuple(float(frame.value[name, ""]) for name in (system, minus) if minus)
+    ends = (-value, -high, -low) if turned else (value, low, high)
+    return Estimate(*ends, int(row.n), row.unit, parts=parts)
 
 
 def counts_of(system: str) -> counts.ConfusionCounts:
@@ -71,72 +69,47 @@ def counts_of(system: str) -> counts.ConfusionCounts:
     return counts.count_cells(*codes, cells[system].to_numpy(float), labels)
 
 
-def compute(data_dir: Path) -> dict[str, pd.DataFrame]:
+def computed_tables(data_dir: Path) -> dict[str, pd.DataFrame]:
     """Every table by name, from the published files below a data folder. Raises `UserError` where one is missing."""
-    if absent := published.missing_files(data_dir):
-        raise UserError(absent)
     systems = published.system_predictions(data_dir)
     truth = _label_sets(systems, data_dir)
-    renamed = _renamed(truth)
-    makers: dict[str, Callable[[], pd.DataFrame]] = {
-        "scores": lambda: _scores(systems, truth, renamed),
-        "confusion": lambda: _confusion(systems),
-        "labels": lambda: truth.apply(pd.Series.value_counts).fillna(0).astype(int).rename_axis("label").reset_index(),
-        "label_changes": lambda: _label_changes(truth),
-        "renamed": lambda: pd.DataFrame(sorted(renamed.items()), columns=["TACRED", "Re-TACRED"]),
-        "difficulty": lambda: _difficulty(systems, truth, renamed),
-        "agreement": lambda: _agreement(systems),
-        "errors_alone": lambda: _errors_alone(systems),
-        "facts": lambda: _facts(systems, truth),
-    }
-    return {name: make().round(DIGITS) for name, make in makers.items()}
+    renamed = _new_names(truth)
+    tables = {
+        "scores": _all_scores(systems, truth, renamed), "confusion": _confusion(systems),
+        "label_changes": _label_changes(truth), "difficulty": _difficulty(systems, truth, renamed),
+        "agreement": _agreement(systems), "errors_alone": _errors_alone(systems), "facts": _facts(systems, truth),
+    }  # fmt: skip
+    return {name: frame.round(DIGITS) for name, frame in tables.items()}
 
 
-def write(data_dir: Path, folder: Path = FOLDER) -> list[Path]:
+def write_tables(data_dir: Path, folder: Path = FOLDER) -> None:
     """Write all tables, and sources.json with the digest of each file that they come from and the study's commit.
 
     All files have to be there (else `UserError`), so that no table is ever replaced by one that knows less.
     """
-    tables, paths = compute(data_dir), []
-    for name, frame in tables.items():
-        with atomic_path(folder / f"{name}.csv") as temporary:
-            frame.to_csv(temporary, index=False, quoting=csv.QUOTE_MINIMAL, lineterminator="\n")
-        paths.append(folder / f"{name}.csv")
-    files = sorted({*published.SYSTEMS.values(), *published.PATCHES.values(), published.NOTEBOOK})
-    here = [file for file in files if (data_dir / file).is_file()]
-    digests = {file: digest(data_dir / file) for file in here}
-    sources = {
-        "tacrev": "https://github.com/DFKI-NLP/tacrev (Alt et al. 2020; MIT)",
-        "retacred": "https://github.com/gstoica27/Re-TACRED (Stoica et al. 2021)",
-        "authors": "https://github.com/analystuom/Relation-Extraction-on-TACRED-Dataset, notebooks/BERT.ipynb",
-    }
-    facts = {"commit": git_commit(), "sources": sources, "sha256": digests}
+    for name, frame in computed_tables(data_dir).items():
+        write_text(folder / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n"))
+    here = [file for file in sorted({*published.FILES, published.NOTEBOOK}) if (data_dir / file).is_file()]
+    facts = {"commit": git_commit(), "sources": SOURCES, "sha256": {file: digest(data_dir / file) for file in here}}
     write_text(folder / "sources.json", msgspec.json.format(msgspec.json.encode(facts), indent=1).decode() + "\n")
-    _table.cache_clear()
-    return [*paths, folder / "sources.json"]
 
 
-def differences(data_dir: Path, folder: Path = FOLDER) -> list[str]:
+def changed_tables(data_dir: Path, folder: Path = FOLDER) -> list[str]:
     """The names of tables that the files below a data folder do not give as they are kept."""
-    return [name for name, frame in compute(data_dir).items() if not _same(frame, kept_table(name, folder))]
-
-
-def _same(one: pd.DataFrame, other: pd.DataFrame) -> bool:
-    if one.shape != other.shape or list(one.columns) != list(other.columns):
-        return False
-    pairs = [(one[column].to_numpy(), other[column].to_numpy()) for column in one]
-    numbers = [np.issubdtype(a.dtype, np.number) and np.issubdtype(b.dtype, np.number) for a, b in pairs]
-    return all(
-        np.allclose(a, b, atol=10 ** (1 - DIGITS), equal_nan=True) if number else a.tolist() == b.tolist()
-        for (a, b), number in zip(pairs, numbers, strict=True)
-    )
+    changed = []
+    for name, frame in computed_tables(data_dir).items():
+        try:
+            pd.testing.assert_frame_equal(frame, kept_table(name, folder), False, rtol=0, atol=10 ** (1 - DIGITS))
+        except AssertionError:
+            changed.append(name)
+    return changed
 
 
 def said_of(data_dir: Path) -> str:
     """One sentence on where what is shown of TACRED's test split comes from."""
     if absent := published.missing_files(data_dir):
         return f"Of TACRED's test split, what this study has computed and keeps in data/evidence is shown. ({absent})"
-    changed = differences(data_dir)
+    changed = changed_tables(data_dir)
     same = f"but for {', '.join(changed)}, which differ" if changed else "and are the same"
     return f"The tables in data/evidence were recomputed from the published files, {same}."
 
@@ -154,7 +127,7 @@ def _label_sets(systems: pd.DataFrame, data_dir: Path) -> pd.DataFrame:
     })  # fmt: skip
 
 
-def _renamed(truth: pd.DataFrame) -> dict[str, str]:
+def _new_names(truth: pd.DataFrame) -> dict[str, str]:
     """Relations that are gone from Re-TACRED, each with the label that most of its rows now carry.
 
     `per:country_of_birth` is kept in Re-TACRED's other splits, but has no test row.
@@ -164,26 +137,24 @@ def _renamed(truth: pd.DataFrame) -> dict[str, str]:
     return {label: again[label == truth.TACRED].mode()[0] for label in gone}
 
 
-def _scores(systems: pd.DataFrame, truth: pd.DataFrame, renamed: dict[str, str]) -> pd.DataFrame:
+def _all_scores(systems: pd.DataFrame, truth: pd.DataFrame, renamed: dict[str, str]) -> pd.DataFrame:
     """Scores and differences: columns labels, system, minus, score, value, low, high, n, unit."""
     again = truth["Re-TACRED"]
     matched = again.notna() & (again != NEW)  # what no system could answer is left out
-    sets = zip(
-        LABELS,
-        (truth.TACRED, truth.TACREV, again[matched], again[again.notna()]),
-        ({}, {}, renamed, {}),
-        strict=True,
-    )
+    golds = (truth.TACRED, truth.TACREV, again[matched], again[again.notna()])
     rows = []
-    for labels, gold, new in sets:
+    for labels, gold in zip(LABELS, golds, strict=True):
+        new = renamed if labels == "Re-TACRED, matched" else {}
         answers = {name: systems[name][gold.index].replace(new) for name in published.SYSTEMS}
         answers[TRIVIAL] = pd.Series(counts.always_no_relation(gold), index=gold.index)
-        rows += [{"labels": labels} | row for row in _scored(gold, answers, whole=labels == "TACRED")]
-    return pd.DataFrame(rows)
+        for (one, other, score), found in _scored(gold, answers, whole=labels == "TACRED").items():
+            numbers = (found.value, found.low, found.high, found.n, found.unit)
+            rows.append((labels, one, other, score, *numbers))
+    return pd.DataFrame(rows, columns=["labels", "system", "minus", "score", "value", "low", "high", "n", "unit"])
 
 
-def _scored(gold: pd.Series, answers: dict[str, pd.Series], whole: bool) -> list[dict[str, object]]:
-    """The rows of one label set; `whole`: every score, and the differences of all pairs of systems."""
+def _scored(gold: pd.Series, answers: dict[str, pd.Series], whole: bool) -> dict[tuple[str, str, str], Estimate]:
+    """Estimates on one label set by system, minus and score; `whole`: every score, and the differences of all pairs."""
     drawn = dict(zip(answers, resample(gold, list(answers.values())), strict=True))
     exact = {name: counts.confusion_counts(gold, answer, drawn[name].labels) for name, answer in answers.items()}
     scores = [*counts.SCORES[:-1], *measures.COUNTED] if whole else ["micro_f1", "macro_f1", "detection_f1"]
@@ -194,13 +165,7 @@ def _scored(gold: pd.Series, answers: dict[str, pd.Series], whole: bool) -> list
             found[name, "", score] = Estimate.from_draws(value[score], draws[score], len(gold), ROWS)
         for one, other in combinations(published.SYSTEMS if whole and score in PAIRED else (), 2):
             found[one, other, score] = found[one, "", score] - found[other, "", score]
-    if whole:
-        found |= _by_support({name: exact[name] for name in published.SYSTEMS}, drawn)
-    keys = ("value", "low", "high", "n", "unit")
-    return [
-        {"system": one, "minus": other, "score": score} | {key: each.row[key] for key in keys}
-        for (one, other, score), each in found.items()
-    ]
+    return found | (_by_support({name: exact[name] for name in published.SYSTEMS}, drawn) if whole else {})
 
 
 def _values(counted: counts.ConfusionCounts) -> dict[str, np.ndarray]:
@@ -210,7 +175,7 @@ def _values(counted: counts.ConfusionCounts) -> dict[str, np.ndarray]:
 def _by_support(exact: dict, drawn: dict) -> dict[tuple[str, str, str], Estimate]:
     """How F1 goes with the rows that a class has in train and dev: the paper prints no counts of train alone."""
     of_test = pd.Series(next(iter(exact.values())).gold, index=next(iter(exact.values())).labels)
-    trained = (published.table_12() - of_test).reindex(of_test.index)
+    trained = (published.relation_counts() - of_test).reindex(of_test.index)
     found: dict[tuple[str, str, str], Estimate] = {}
     for name, each in exact.items():
         gap = measures.frequency_gap(trained)

@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import ceil
+from warnings import catch_warnings
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
+from scipy.stats import spearmanrho
 
 from tacred_utils.corpora.example import Corpus
 from tacred_utils.ground.labels import NO_RELATION, SCORED
@@ -41,10 +42,7 @@ def score_systems(
     systems: Sequence[SystemAnswers], score: Score, rows: np.ndarray | None = None, draws: int = 1000, seed: int = SEED,
     clusters: Clusters | None = None,
 ) -> list[Estimate]:  # fmt: skip
-    """A score of each system, as `metrics.estimates` has it; `rows` (bool) restricts to a part.
-
-    The systems must answer the same rows.
-    """
+    """A score of each system, as `metrics.estimates` has it, on the same rows, or on a part of them (`rows`, bool)."""
     gold, labels = systems[0].gold, systems[0].labels
     assert all([np.array_equal(system.gold, gold) for system in systems]), "systems must answer the same rows"
     rows = np.ones(len(gold), bool) if rows is None else rows
@@ -86,7 +84,7 @@ class Measures:
 
     @cached_property
     def trained(self) -> pd.Series:
-        """Training rows by label."""
+        """Training rows by label, the most frequent first."""
         return pd.Series([row.relation for row in self.corpus.train]).value_counts()
 
     def score(self, score: str, of: str, minus: str = "", imbalance: bool = False) -> Measured:
@@ -112,7 +110,7 @@ class Measures:
             self.catalog.system(" ".join([family, task, *rest]))
             for family, *rest in map(str.split, names) for task in ("relation_only", "restricted")
         ]  # fmt: skip
-        found = self._estimate(systems, "macro_f1", all_of=True)
+        found = self._estimates(systems, "macro_f1")
         gains = [alone - joint for alone, joint in zip(found[::2], found[1::2], strict=True)]
         against = self._against(systems, self.gold, over_relations=True)
         gain = gains[0] if not minus else gains[0] - gains[1]
@@ -121,37 +119,29 @@ class Measures:
     def by_frequency(self, of: str) -> Measured:
         """F1 of the half of the relations with most training rows, less that of the others."""
         systems = self._systems(of)
-        return Measured(
-            self._estimate(systems, frequency_gap(self.trained)), self._against(systems, self.gold, over_relations=True)
-        )
+        found = self._estimate(systems, frequency_gap(self.trained))
+        return Measured(found, self._against(systems, self.gold, over_relations=True))
 
     def by_support(self, of: str) -> Measured:
         """Rank correlation of a relation's F1 (mean over seeds) with its training rows; relations are resampled."""
         [system] = self._systems(of)
-        f1 = np.mean([_f1_of(system, answer) for answer in system.answers], axis=0)
-        relations = [label for label in system.labels if label != NO_RELATION]
-        rows = self.trained.reindex(relations).fillna(0)
-        there = np.isin(relations, self.gold)
+        counted = [counts.confusion_counts(system.gold, answer, system.labels) for answer in system.answers]
+        there = counted[0].relation & (counted[0].gold > 0)
+        f1, rows = np.mean([each.f1 for each in counted], axis=0), self.trained.reindex(system.labels).fillna(0)
         found = rank_correlation(f1[there], rows[there], self.draws)
         return Measured(found, self._against([system], self.gold, over_relations=True))
 
     def longest_fifth(self, of: str) -> Measured:
         """Micro F1 in the longest fifth of the test rows by words less that in the others, at one mix of labels."""
-        systems = self._systems(of)
+        [system] = self._systems(of)
         words = np.array([sentence_length(row) for row in self.corpus.test])
         longest = words > np.quantile(words, 0.8)
         bins = Bins(["others", "longest"], longest.astype(int))
-        weights = groups.same_mix(bins, self.gold)
-        parts = []
-        for answer in systems[0].answers:
-            drawn = groups.drawn_scores(
-                systems[0].gold, {of: answer}, bins, systems[0].labels, self.draws, weights, self.clusters
-            )
-            values = drawn[of]["micro_f1"]
-            parts.append(values[:, 1] - values[:, 0])
-        values = np.array(parts)  # (seeds, 1 + draws), first as observed
+        weights, answers = groups.same_mix(bins, self.gold), dict(enumerate(system.answers))
+        drawn = groups.drawn_scores(system.gold, answers, bins, system.labels, self.draws, weights, self.clusters)
+        values = np.array([scores["micro_f1"][:, 1] - scores["micro_f1"][:, 0] for scores in drawn.values()])
         found = Estimate.of_models(values[:, 0], values[:, 1:], self.clusters.size, self.clusters.unit)
-        return Measured(found, self._against(systems, self.gold[longest]))
+        return Measured(found, self._against([system], self.gold[longest]))
 
     def over_distance(self, of: str, minus: str) -> Measured:
         """What the first gains over the second in micro F1 where entities are far apart, less its gain elsewhere."""
@@ -171,9 +161,8 @@ class Measures:
         Means over epochs, since the best of many noisy scores is too good. The interval is over seeds alone.
         """
         [system] = self._systems(of)
-        falls = np.array([_fall(run) for run in system.runs])
-        draws = np.repeat(falls[:, None], self.draws, axis=1)
-        found = Estimate.of_models(falls, draws, len(falls), "seeds")
+        falls = np.array([_after_best(run) for run in system.runs])
+        found = Estimate.of_models(falls, np.repeat(falls[:, None], self.draws, axis=1), len(falls), "seeds")
         against = self._against([system], self.gold)
         return Measured(found, against if len(falls) > 1 else (*against, "one seed"))
 
@@ -187,10 +176,14 @@ class Measures:
     def _systems(self, *names: str) -> list[SystemAnswers]:
         return [self.catalog.system(name) for name in names if name]
 
-    def _estimate(self, systems: Sequence[SystemAnswers], score: Score, all_of: bool = False):
+    def _estimates(self, systems: Sequence[SystemAnswers], score: Score) -> list[Estimate]:
         clusters = self.clusters if len(systems[0].gold) == len(self.gold) else self.clusters[self.gold != NO_RELATION]
-        found = score_systems(systems, score, None, self.draws, clusters=clusters)
-        return found if all_of else found[0] if len(found) == 1 else found[0] - found[1]
+        return score_systems(systems, score, None, self.draws, clusters=clusters)
+
+    def _estimate(self, systems: Sequence[SystemAnswers], score: Score) -> Estimate:
+        """Of one system, or of the first of two less the second."""
+        first, *other = self._estimates(systems, score)
+        return first - other[0] if other else first
 
     def _against(
         self, systems: Sequence[SystemAnswers], gold: np.ndarray, over_relations: bool = False
@@ -202,26 +195,23 @@ class Measures:
         if over_relations and len(set(relations)) < FEWEST_RELATIONS:
             found.append(f"{len(set(relations))} relations, fewer than {FEWEST_RELATIONS}")
         runs = [run for system in systems for run in system.runs]
-        if any(is_stand_in(run) for run in runs):
+        if any(
+            str(run.info["settings"].get("model", "")).startswith("own_") for run in runs
+        ):  # trained here, for minutes
             found.append("a stand-in for a pre-trained model")
         if any(run.dev_still_rose for run in runs):
             found.append("a run that was stopped while dev still rose")
         return tuple(found)
 
 
-def is_stand_in(run: Run) -> bool:
-    """Whether the study pre-trained the run's model itself, for minutes: it speaks for no model of its kind."""
-    return str(run.info["settings"].get("model", "")).startswith("own_")
-
-
 def no_relation_share(counted: ConfusionCounts) -> np.ndarray:
     """Share of rows answered `no_relation`."""
-    return counted.predicted[..., counted.labels.index(NO_RELATION)] / counted.gold.sum(-1)
+    return counted.predicted[..., ~counted.relation].sum(-1) / counted.gold.sum(-1)
 
 
 def no_relation_excess(counted: ConfusionCounts) -> np.ndarray:
     """Share of rows answered `no_relation` minus its share in gold: above 0, the system leans on it."""
-    return no_relation_share(counted) - counted.gold[..., counted.labels.index(NO_RELATION)] / counted.gold.sum(-1)
+    return no_relation_share(counted) - counted.gold[..., ~counted.relation].sum(-1) / counted.gold.sum(-1)
 
 
 def unevenness(counted: ConfusionCounts) -> np.ndarray:
@@ -261,26 +251,16 @@ def _relation_f1(counted: ConfusionCounts) -> tuple[np.ndarray, np.ndarray]:
     return counted.f1[..., counted.relation], (counted.gold + counted.predicted > 0)[..., counted.relation]
 
 
-def _f1_of(system: SystemAnswers, answer: np.ndarray) -> np.ndarray:
-    return _relation_f1(counts.confusion_counts(system.gold, answer, system.labels))[0]
-
-
 def rank_correlation(f1: np.ndarray, trained: Sequence[float], draws: int = 1000) -> Estimate:
     """Spearman's rho between the F1 of relations and their training rows, both (relations,); relations are resampled."""
-    pairs = np.stack([np.asarray(f1, float), np.asarray(trained, float)])  # (2, relations)
+    pairs = np.array([f1, trained], float)  # (2, relations)
     chosen = np.random.default_rng(SEED).integers(pairs.shape[1], size=(draws, pairs.shape[1]))
-    return Estimate.from_draws(_spearman(pairs), _spearman(pairs[:, chosen]), pairs.shape[1], "relations")
+    with catch_warnings(action="ignore"):  # of a constant side, which correlates with nothing
+        found = [np.nan_to_num(spearmanrho(*each, axis=-1).statistic) for each in (pairs, pairs[:, chosen])]
+    return Estimate.from_draws(*found, pairs.shape[1], "relations")
 
 
-def _spearman(pairs: np.ndarray) -> np.ndarray:
-    """Rank correlation of the two rows of (2, ..., relations); 0 where one of them is constant."""
-    ranks = rankdata(pairs, axis=-1)
-    one, other = ranks - ranks.mean(-1, keepdims=True)
-    spread = np.sqrt((one**2).sum(-1) * (other**2).sum(-1))
-    return np.divide((one * other).sum(-1), spread, out=np.zeros_like(spread), where=spread > 0)
-
-
-def _fall(run: Run) -> float:
+def _after_best(run: Run) -> float:
     """Mean dev score of the last quarter of a run's epochs minus that of its best quarter (consecutive epochs)."""
     column = f"dev_{run.info['settings'].get('select')}"
     if column not in run.history:

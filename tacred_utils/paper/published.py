@@ -1,13 +1,11 @@
-"""What others have published: every table of the paper, other systems' figures, and predictions on TACRED's
-test split.
+"""What others have published: every table of the paper, other systems' figures, and predictions on TACRED's test split.
 
-The numbers lie in `published_data/*.csv`, as printed and each with its place or source. Where the paper's
-tables and its appendix disagree, both values stand there, under the tables that print them.
+The numbers lie in `data/*.csv`, as printed and each with its place or source. Where the paper's tables and its appendix
+disagree, both values stand there, under the tables that print them.
 """
 
 import re
-from collections.abc import Iterable, Sequence
-from functools import cache
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -35,51 +33,50 @@ SYSTEMS = {
 _GOLD = SYSTEMS["BiLSTM + BERT, masked"]  # carries ids and gold labels; the .txt files follow its order
 NOTEBOOK = "authors/BERT.ipynb"  # where the paper's authors print what bert_joint_test.jsonl holds
 PATCHES = {"TACREV": "tacrev/patch/test_patch.json", "Re-TACRED": "retacred/test_id2label.json"}  # of the test split
+FILES = (*SYSTEMS.values(), *PATCHES.values())
 
 
 def overall() -> pd.DataFrame:
     """Tables 2 to 11's averages, A.2, A.3 and the length thirds that the authors' notebook prints.
 
-    Columns table, family, task, rows, score, value, n. `rows` says on what: `test 1:1` is the split
-    under-sampled to as many relations as `no_relation`; A.2's "Train Results" are filed as printed, though
-    they are dev scores.
+    Columns table, family, task, rows, score, value, n. `rows` says on what: `test 1:1` is the split under-sampled to as
+    many relations as `no_relation`; A.2's "Train Results" are filed as printed, though they are dev scores.
     """
-    return _read("paper_overall")
+    return _printed("paper_overall")
 
 
-def per_class() -> pd.DataFrame:
+def class_tables() -> pd.DataFrame:
     """Tables 6 to 11 by class: columns table, family, task, label, precision, recall, f1, support.
 
     Tables 10 and 11 print class numbers; their names are those whose supports on TACRED's test split agree.
     """
-    return _read("paper_per_class")
+    return _printed("paper_per_class")
 
 
-def relation_counts() -> pd.DataFrame:
-    """Tables 1 and 12: columns table, label, count (all three splits together)."""
-    return _read("paper_counts")
+def class_rows(table: str) -> pd.DataFrame:
+    """The rows of one of `class_tables`, by label."""
+    return class_tables().query("table == @table").set_index("label")
 
 
-def table_12() -> pd.Series:
-    """Rows of TACRED by label, all three splits together."""
-    return relation_counts().query("table == 'Table 12'").set_index("label")["count"]
+def relation_counts(table: str = "Table 12") -> pd.Series:
+    """Rows of TACRED by label, all three splits together, as Table 12 or Table 1 prints them."""
+    return _printed("paper_counts").query("table == @table").set_index("label")["count"]
 
 
 def parameter_counts() -> pd.DataFrame:
     """Figure 2: columns place (depth and index), layer, output_shape, parameters, misprints included."""
-    return _read("paper_parameters").astype({"parameters": "Int64"})
+    return _printed("paper_parameters").astype({"parameters": "Int64"})
 
 
 def bert_history() -> pd.DataFrame:
     """The authors' BERT by epoch, from their notebook: losses (per batch, and as printed) and dev scores."""
-    return _read("authors_bert_history")
+    return _printed("authors_bert_history")
 
 
 def paper_scores(family: str, task: str, table: str | None = None) -> dict[str, float]:
-    """Scores that the paper prints for a family and task on the test split; the main text's where it
-    disagrees.
+    """Scores that the paper prints for a family and task on the test split, in one table or else first in the main text.
 
-    `table` (such as "Table 10") asks for one place only. Empty if the paper has nothing.
+    Empty if the paper has nothing.
     """
     rows = overall().query("family == @family and task == @task and rows == 'test'")
     rows = rows if table is None else rows[rows.table == table]
@@ -88,38 +85,40 @@ def paper_scores(family: str, task: str, table: str | None = None) -> dict[str, 
 
 def literature(corpus: str, labels: Sequence[str] | None = None) -> pd.DataFrame:
     """Other systems' published figures on a corpus: columns labels, system, score, value, source."""
-    rows = _read("literature").query("corpus == @corpus").drop(columns="corpus")
+    rows = _printed("literature").query("corpus == @corpus").drop(columns="corpus")
     return (rows if labels is None else rows[rows.labels.isin(labels)]).reset_index(drop=True)
 
 
-def missing_files(data_dir: Path, files: Iterable[str] = (*SYSTEMS.values(), *PATCHES.values())) -> str:
+def _printed(name: str) -> pd.DataFrame:
+    return pd.read_csv(PACKAGE / "paper" / "data" / f"{name}.csv")
+
+
+def missing_files(data_dir: Path) -> str:
     """One sentence that says which published files to get, and how; empty if all are there."""
-    here = {file for file in files if (Path(data_dir) / file).is_file()}
-    if (Path(data_dir) / NOTEBOOK).is_file():
+    here = {file for file in FILES if (data_dir / file).is_file()}
+    if (data_dir / NOTEBOOK).is_file():
         here.add(SYSTEMS[PAPER_BERT])
-    if not (absent := [file for file in files if file not in here]):
+    if not (absent := [file for file in FILES if file not in here]):
         return ""
-    commands = ", ".join(
-        f"`python -m tacred_utils data get {name}`" for name in sorted({f.split("/")[0] for f in absent})
-    )
-    place = Path(data_dir) / absent[0]
+    names = sorted({file.partition("/")[0] for file in absent})
+    commands = ", ".join(f"`python -m tacred_utils data get {name}`" for name in names)
+    place = data_dir / absent[0]
     return f"{place} is not there: run {commands}, or name the folder that holds it with --data-dir."
 
 
 def system_predictions(data_dir: Path) -> pd.DataFrame:
     """Published predictions on TACRED's test split: columns id, gold, then one for each of `SYSTEMS`, by row.
 
-    Raises `UserError` where a file is missing, or its gold labels or number of rows are not those of the
-    others.
+    Raises `UserError` where a file is missing, or its gold labels or number of rows are not those of the others.
     """
-    if sentence := missing_files(data_dir, SYSTEMS.values()):
+    if sentence := missing_files(data_dir):
         raise UserError(sentence)
-    gold = read_predictions(Path(data_dir) / _GOLD)
-    columns = {name: _system(Path(data_dir), file, gold) for name, file in SYSTEMS.items()}
+    gold = read_predictions(data_dir / _GOLD)
+    columns = {name: _answers(data_dir, file, gold) for name, file in SYSTEMS.items()}
     return pd.DataFrame({"id": gold.id, "gold": gold.label_true, **columns})
 
 
-def _system(data_dir: Path, file: str, gold: pd.DataFrame) -> list[str]:
+def _answers(data_dir: Path, file: str, gold: pd.DataFrame) -> list[str]:
     path = data_dir / file
     if not path.is_file():
         return _from_notebook(data_dir / NOTEBOOK, gold)
@@ -135,18 +134,9 @@ def _from_notebook(path: Path, gold: pd.DataFrame) -> list[str]:
     """The predictions that the authors' notebook prints as class numbers after the gold labels, by row."""
     outputs = msgspec.json.decode(read_bytes(path))["cells"]
     text = "\n".join("".join(out.get("text", "")) for cell in outputs for out in cell.get("outputs", []))
-    classes = per_class().query("table == 'Table 10'").label.tolist()
+    classes = class_rows("Table 10").index
     lists = [[classes[int(n)] for n in found.split(",")] for found in re.findall(r"\[(\d+(?:, \d+)*)\]", text)]
     lists = [labels for labels in lists if len(labels) == len(gold)]
     if len(lists) != 2 or lists[0] != gold.label_true.tolist():
         raise UserError(f"{path}: does not print TACRED's {len(gold):,} gold labels and predictions; fetch it again.")
     return lists[1]
-
-
-@cache
-def _table(name: str) -> pd.DataFrame:
-    return pd.read_csv(PACKAGE / "paper" / "data" / f"{name}.csv")
-
-
-def _read(name: str) -> pd.DataFrame:
-    return _table(name).copy()

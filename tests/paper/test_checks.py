@@ -59,7 +59,7 @@ def test_class_tables_agree_with_their_averages_and_two_counts_of_figure_2_do_no
 
 
 def test_a_misprint_in_a_class_row_or_an_average_would_be_found():
-    rows = published.per_class().query("table == 'Table 8'").copy()
+    rows = published.class_tables().query("table == 'Table 8'").copy()
     assert checks.rows_that_fit(rows) == len(rows)
     rows.loc[rows.index[1], "f1"] += 0.03
     assert checks.rows_that_fit(rows) == len(rows) - 1

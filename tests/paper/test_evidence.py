@@ -17,7 +17,7 @@ def files(data_dir):
 
 
 def test_what_is_kept_is_what_the_published_files_give(files):
-    assert evidence.differences(files) == []
+    assert evidence.changed_tables(files) == []
     assert "recomputed" in evidence.said_of(files) and "same" in evidence.said_of(files)
     sources = json.loads((evidence.FOLDER / "sources.json").read_text())
     assert (
@@ -30,12 +30,12 @@ def test_what_is_kept_is_what_the_published_files_give(files):
 def test_a_change_in_what_is_kept_is_found(files, tmp_path):
     for path in evidence.FOLDER.glob("*.csv"):
         (tmp_path / path.name).write_text(path.read_text().replace("0.507", "0.517"))
-    assert evidence.differences(files, tmp_path) == ["scores"]
+    assert evidence.changed_tables(files, tmp_path) == ["scores"]
 
 
 def test_without_the_files_nothing_is_written_and_the_page_says_so(tmp_path):
     with pytest.raises(UserError, match="data get"):
-        evidence.write(tmp_path, tmp_path / "evidence")
+        evidence.write_tables(tmp_path, tmp_path / "evidence")
     assert not (tmp_path / "evidence").exists()
     assert "keeps in data/evidence" in evidence.said_of(tmp_path)
 

@@ -8,6 +8,7 @@ import pytest
 
 from tacred_utils.corpora.example import Corpus, Example
 from tacred_utils.paper import measures, weighing
+from tacred_utils.paper.claims import load_claims
 from tacred_utils.paper.measures import Measures
 from tacred_utils.runs.catalog import Missing, SystemAnswers
 
@@ -157,7 +158,7 @@ def weighed(monkeypatch):
 
 
 def test_a_decoder_is_compared_with_an_encoder_of_its_size_and_stand_ins_decide_nothing(weighed):
-    names = [weighing.ENCODER.format("joint"), weighing.DECODER.format("joint")]
+    names = next(test.of[1:] for test in load_claims()["C8"].tests if test.measure)
     real, missing = weighed("C8", {name: ((0.8, 0.8, 0.8), run()) for name in names})
     assert real.decides and real.above == 0.2 and missing.missing and "relation_only" in missing.measured
     stand_ins, _ = weighed("C8", {name: ((0.8, 0.8, 0.8), run(model="own_decoder")) for name in names})
@@ -173,7 +174,7 @@ def test_a_corpus_of_ones_own_decides_nothing(weighed):
 
 def test_every_claim_is_weighed_without_any_run_and_says_what_is_missing():
     found = weighing.weigh({})
-    assert {test.claim for test in found} == set(weighing.WEIGHED)
+    assert {test.claim for test in found} == set(load_claims())
     missing = [test for test in found if test.missing]
     assert missing and {test.measured for test in missing} == {"runs on redocred_small"}
 
