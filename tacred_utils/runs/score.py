@@ -7,8 +7,8 @@ import pandas as pd
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.labels import NO_RELATION, RELATION, as_negative, bare, likely_negative, undirected
 from tacred_utils.metrics.counts import is_detection, task_scores
-from tacred_utils.runs.info import RunInfo, read_info
 from tacred_utils.runs.predictions import read_predictions
+from tacred_utils.runs.store import Run, RunInfo
 
 LABELS = ["label_true", "label_pred"]
 
@@ -75,4 +75,4 @@ def _check_overlap(frame: pd.DataFrame, path: Path) -> None:
 
 def _run_beside(path: Path) -> RunInfo | None:
     folder = Path(path).resolve().parent
-    return read_info(folder.parent) if folder.name == "predictions" and (folder.parent / "run.json").is_file() else None
+    return Run(folder.parent).facts if folder.name == "predictions" and (folder.parent / "run.json").is_file() else None

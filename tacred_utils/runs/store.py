@@ -10,6 +10,7 @@ from functools import cache, cached_property, lru_cache
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -18,12 +19,11 @@ import pandas as pd
 from tacred_utils.corpora.example import Corpus
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.files import digest, read_bytes
-from tacred_utils.ground.labels import SCORED
+from tacred_utils.ground.labels import SCORED, TASKS
 from tacred_utils.ground.paths import ROOT
 from tacred_utils.metrics.counts import task_scores
-from tacred_utils.models.settings import VERSIONS, read_settings
+from tacred_utils.models.settings import FAMILIES, VERSIONS, read_settings
 from tacred_utils.models.weights import MODELS
-from tacred_utils.runs.info import read_info, read_json
 from tacred_utils.runs.predictions import read_predictions
 
 MODULES = {
@@ -87,46 +87,87 @@ class Spec:
         return Path(results) / corpus.name / f"{self.title}-{self.identity(corpus)}"
 
 
+class CorpusInfo(msgspec.Struct):
+    """The corpus that a run was trained on."""
+
+    name: str
+    synthetic: bool
+    gated: bool
+    subset: str
+    rows: dict[str, int]
+    columns: list[str]
+    sha256: dict[str, str]
+    types: dict[str, list[str]] = {}  # that training had, by role; the oldest published runs do not say
+    annotator: str = ""  # older runs have no predicted columns
+
+    @property
+    def typed(self) -> bool:
+        return "types" in self.columns
+
+    @property
+    def named(self) -> bool:
+        """Whether brackets and quotes have names, as Stanford's tools give them."""
+        return "stanford_pos" in self.columns and not self.annotator
+
+
+class RunInfo(msgspec.Struct):
+    """What the run.json of any finished run holds; what else it holds stays in `Run.info`."""
+
+    status: str
+    family: str
+    variant: str | None
+    task: Literal[TASKS]
+    seed: int
+    profile: str
+    version: int
+    settings: dict[str, object]
+    classes: list[str]
+    corpus: CorpusInfo
+
+
+def _read_json(path: Path, kind: type) -> object:
+    try:
+        return msgspec.convert(json.loads(read_bytes(path)), kind)
+    except (ValueError, RecursionError) as error:  # msgspec's are ValueErrors too
+        raise UserError(f"{path}: is damaged ({error}); delete the folder and train the run again.") from None
+
+
+def _stated(name: str) -> property:
+    return property(lambda run: run.info[name], doc=f"The {name} in run.json.")
+
+
 @dataclass(frozen=True)
 class Run:
     """A run on disk; everything is read when asked for."""
 
     folder: Path
+    family = _stated("family")
+    variant = _stated("variant")
+    task = _stated("task")
+    seed = _stated("seed")
+    profile = _stated("profile")
+    classes = _stated("classes")
 
     @cached_property
     def info(self) -> dict[str, object]:
         """run.json. Raises `UserError` when it is missing or damaged."""
-        return read_json(self.folder / "run.json", dict[str, object])
+        return _read_json(self.folder / "run.json", dict[str, object])
 
     @property
-    def family(self) -> str:
-        return self.info["family"]
-
-    @property
-    def variant(self) -> str | None:
-        return self.info["variant"]
-
-    @property
-    def task(self) -> str:
-        return self.info["task"]
-
-    @property
-    def seed(self) -> int:
-        return self.info["seed"]
-
-    @property
-    def profile(self) -> str:
-        """The name of the profile that it was trained under."""
-        return self.info["profile"]
+    def facts(self) -> RunInfo:
+        """run.json, checked. Raises `UserError` also where it has another form, or says that the run is not finished."""
+        path = self.folder / "run.json"
+        facts = _read_json(path, RunInfo)
+        if facts.family not in FAMILIES:
+            raise UserError(f"{path}: family {facts.family!r} is unknown here; known are {', '.join(FAMILIES)}.")
+        if facts.status != "done":
+            raise UserError(f"{path}: the run is not finished (status {facts.status!r}); train it to its end.")
+        return facts
 
     @property
     def corpus(self) -> str:
         """The name of its corpus."""
         return self.info["corpus"]["name"]
-
-    @property
-    def classes(self) -> list[str]:
-        return self.info["classes"]
 
     @property
     def settings(self) -> msgspec.Struct | None:
@@ -207,7 +248,7 @@ def is_done(folder: Path, since: float = 0) -> bool:
     if not all((folder / name).exists() for name in ("run.json", "history.csv")):
         return False
     try:
-        read_info(folder)
+        _ = Run(folder).facts
     except UserError:
         return False
     complete = all(_has_predictions(folder, split) for split in SCORED)
@@ -308,10 +349,3 @@ def git_commit() -> str | None:
         return None if inside else git("describe", "--always", "--abbrev=40", "--dirty=+changes", "--exclude=*")
     except (OSError, subprocess.SubprocessError):
         return None
-
-
-def matrix(run: Run, split: str) -> np.ndarray:
-    """(N, K) log-probabilities of a run, to float16's precision, in which they are published: a published run answers
-    as the original does. Raises `UserError` as `Run.log_probs` does.
-    """
-    return run.log_probs(split).astype(np.float16).astype(np.float64)

@@ -5,7 +5,7 @@ import pytest
 
 from tacred_utils.models.pretrained import own_model
 from tacred_utils.runs.experiments import load_experiments
-from tacred_utils.runs.names import MODEL_NAMES, RECIPES, system_name
+from tacred_utils.runs.names import NAMES, system_name
 from tacred_utils.runs.profile import load_profile, profile_names
 
 
@@ -31,8 +31,8 @@ def test_a_name_says_model_and_recipe() -> None:
 def test_only_the_papers_models_carry_their_names() -> None:
     assert name("bert", profile="paper") == "BERT-base, paper's recipe"
     assert name("gpt2", profile="paper") == "GPT-2, paper's recipe"
-    assert [key for key, shown in MODEL_NAMES.items() if shown == "BERT-base"] == ["bert-base-uncased"]
-    assert [key for key, shown in MODEL_NAMES.items() if shown == "GPT-2"] == ["gpt2"]
+    for model, wanted in (("bert-base-uncased", "BERT-base"), ("gpt2", "GPT-2")):
+        assert [key for key, shown in NAMES["models"].items() if shown == wanted] == [model]
     assert name("gpt2", profile="paper", marks="typed_marker_punct") == "GPT-2, paper's head, typed marks"
     for profile, corpus in [
         (name, corpus) for name in profile_names() for corpus in ("redocred_small", "conll04", "sample")
@@ -63,8 +63,9 @@ def test_systems_that_differ_have_names_that_differ(profile: str) -> None:
 
 
 def test_every_variant_has_a_name() -> None:
-    for family, recipes in RECIPES.items():
-        assert set(recipes) == {None, *getattr(load_profile("paper"), family).get("variants", {})}
+    for family, recipes in NAMES["recipes"].items():
+        named = {*recipes, *(NAMES["marks"] if family == "bert" else ())}
+        assert named == {"", *getattr(load_profile("paper"), family).get("variants", {})}
 
 
 def test_an_own_models_size_is_counted() -> None:

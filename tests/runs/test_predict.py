@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -19,9 +20,9 @@ from tacred_utils.ground.paths import ROOT
 from tacred_utils.runs import predict as module
 from tacred_utils.runs.predict import predict, predict_file, predict_pairs
 from tacred_utils.runs.profile import load_profile
+from tacred_utils.runs.questions import locate, words
 from tacred_utils.runs.store import Run, Spec
 from tacred_utils.runs.train import train
-from tacred_utils.runs.words import locate, words
 
 torch.set_num_threads(1)
 PROFILE = load_profile("smoke")
@@ -73,16 +74,21 @@ def ask(run, *arguments, sentence=SENTENCE, entities=("--subject", "Eve", "--obj
     return main(["predict", "--run", str(run.folder), "--sentence", sentence, *entities, *types, *arguments])
 
 
+def asked_as_record(run, rows, folder):
+    """The answers to rows in a file of their own, without their labels."""
+    fields = ("relation", "document", "evidence", "stanford_head", "stanford_deprel")
+    records = [{key: value for key, value in msgspec.to_builtins(row).items() if key not in fields} for row in rows]
+    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, records)))
+    return [*predict_file(run, folder / "rows.jsonl")]
+
+
 @EVERY
-def test_a_test_row_as_text_is_answered_as_the_run_answered_it(name, trained):
-    run = trained(name)
+def test_a_test_row_is_answered_as_the_run_answered_it(name, trained, tmp_path):
+    run, rows = trained(name), (0, 5, 9)
     assert run.info["corpus"]["types"] == {"subject": ["PERSON"], "object": ["ORG", "PERSON"]}
-    for row in (0, 5, 9):
-        example = CORPUS.test[row]
-        columns = {column: " ".join(getattr(example, column)) for column in ("stanford_pos", "stanford_ner")}
-        kinds = example.subj_type, example.obj_type
-        answer = predict(run, " ".join(example.token), "Ann", "Bob", *kinds, columns)
-        assert answer.example.token == example.token and answer.notes == []
+    answers = asked_as_record(run, [CORPUS.test[row] for row in rows], tmp_path)
+    for row, answer in zip(rows, answers, strict=True):
+        assert answer.example.token == CORPUS.test[row].token and answer.notes == []
         found = answer.relations.set_index("label").p
         expected = np.exp(run.log_probs("test")[row].astype(float))
         assert np.allclose([found[label] for label in run.classes], expected, atol=2e-3)  # bfloat16, in other batches
@@ -92,13 +98,13 @@ def test_a_test_row_as_text_is_answered_as_the_run_answered_it(name, trained):
 
 
 @EVERY
-def test_what_a_model_can_do_without_is_noted_and_types_are_asked_for(name, trained):
+def test_what_a_model_can_do_without_is_noted_and_types_are_asked_for(name, trained, tmp_path):
     needed, wanted = READ[name]
     answer = predict(trained(name).folder, SENTENCE, "Eve", "Bob", **TYPES)
     assert [column in "".join(answer.notes) for column in sorted(wanted)] == [True] * len(wanted)
     assert bool(answer.notes) == bool(wanted) and np.isclose(answer.relations.p.sum(), 1, atol=1e-4)
-    given = {column: " ".join(["NN"] * len(answer.example.token)) for column in wanted}
-    with_columns = predict(trained(name), SENTENCE, "Eve", "Bob", **TYPES, columns=given)
+    given = {column: ["NN"] * len(answer.example.token) for column in ("stanford_pos", "stanford_ner")}
+    [with_columns] = asked_as_record(trained(name), [replace(answer.example, **given)], tmp_path)
     assert with_columns.notes == [] and with_columns.relations.equals(answer.relations) != bool(wanted)
     if needed:
         with pytest.raises(UserError, match="--object-type: the model reads entity types; give one of ORG, PERSON"):
@@ -210,11 +216,6 @@ MISTAKES = [
     (["--subject", "Eve", "--subject-at", "1"], "not allowed with"),
     (["--subject-type", "CITY"], "--subject-type 'CITY': the run has never seen it; known are PERSON"),
     (["--object-type", "\x07"], "known are ORG, PERSON"),
-    (["--column", "stanford_pos"], "NAME=VALUES"),
-    (["--column", "pos=NN"], "--column pos: unknown; choose from stanford_pos"),
-    (["--column", "stanford_pos=NN NN"], "has 2 values for 12 words"),
-    (["--column", "stanford_head=1 x"], "--column stanford_head: takes whole numbers"),
-    (["--column", f"stanford_head={' '.join(['99'] * 12)}"], "99 is out of range"),
     (["--top", "0"], "'0' is not a whole number from 1"),
 ]
 
@@ -321,7 +322,7 @@ def test_weights_that_are_no_numbers_are_told(copied, capsys):
 def test_a_model_of_tags_alone_says_what_it_needs(trained, tmp_path):
     settings = PROFILE.settings("svm", None, {"groups": {"tags": ["pos", "ner"]}})
     run = train(Spec("svm", "joint", 13, settings), CORPUS, tmp_path, "smoke")
-    with pytest.raises(UserError, match="needs stanford_ner, stanford_pos; give each word its value with --column"):
+    with pytest.raises(UserError, match="needs stanford_ner, stanford_pos; records in TACRED.s format"):
         predict(run, SENTENCE, "Eve", "Bob", **TYPES)
 
 
@@ -343,15 +344,14 @@ def tagged(monkeypatch):
     return seen
 
 
-def test_types_and_columns_that_are_not_given_are_predicted_and_said_to_be(trained, tagged):
+def test_types_and_columns_that_are_not_given_are_predicted_and_said_to_be(trained, tagged, tmp_path):
     told = predict(trained("svm"), SENTENCE, "Eve", "Bob")
     assert (told.example.subj_type, told.example.obj_type) == ("PERSON", "PERSON") and len(tagged) == 1
     assert told.example.stanford_pos[2] == "VB" and told.example.stanford_ner[1] == "PERSON"
     assert told.notes == [
         f"stanford_ner, stanford_pos, entities: predicted by {module.ANNOTATOR}, where the run learned from other ones"
     ]
-    columns = {name: " ".join(getattr(told.example, name)) for name in ("stanford_pos", "stanford_ner")}
-    given = predict(trained("svm"), SENTENCE, "Eve", "Bob", **TYPES, columns=columns)
+    [given] = asked_as_record(trained("svm"), [told.example], tmp_path)
     assert given.notes == [] and given.relations.equals(told.relations) and len(tagged) == 1
     with pytest.raises(UserError, match="--object-type: the model reads entity types; give one of ORG, PERSON"):
         predict(trained("svm"), SENTENCE, "Eve", "Oslo")  # a place, of which training has none
@@ -423,13 +423,11 @@ def lines_of(capsys) -> list[dict]:
 
 
 def test_a_split_without_labels_is_answered_as_the_run_answered_it(trained, tmp_path, capsys):
-    import msgspec
-
-    run, fields = trained("svm"), ("relation", "document", "evidence", "stanford_head", "stanford_deprel")
-    rows = [{k: v for k, v in msgspec.to_builtins(row).items() if k not in fields} for row in CORPUS.test]
+    run = trained("svm")
+    asked_as_record(run, CORPUS.test, tmp_path)
+    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "test.json").write_text(json.dumps(rows))
-    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     for place in ("folder", "folder/test.json", "rows.jsonl"):
         assert main(["predict", "--run", str(run.folder), "--file", str(tmp_path / place), "--top", "1"]) == 0
         answered, expected = lines_of(capsys), run.predictions("test")
