@@ -6,6 +6,7 @@ No model is imported here, so that a run's identity and the plan of missing runs
 import difflib
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
 from typing import Annotated, Literal
 
 import msgspec
@@ -60,25 +61,17 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """
         table = dict(getattr(self, known_family(family)))
         variants = table.pop("variants", {})
-        if variant is not None and variant not in variants:
-            choices = ", ".join(variants) or "none"
-            raise UserError(f"--variant {variant}: unknown for {family}; it has: {choices}.")
-        table |= self._with_bases(family, variants, variant) | (overrides or {})
-        return checked(table, FAMILIES[family], f"{family} in profile {self.name}")
-
-    def _with_bases(
-        self, family: str, variants: Mapping[str, Mapping[str, object]], name: str | None, above: tuple[str, ...] = ()
-    ) -> dict[str, object]:
-        """A variant's settings over those of the variant that it names as its base, and so on."""
-        own = dict(variants.get(name, {}))
-        base = own.pop("base", None)
-        if base is None:
-            return own
-        if base not in variants or base in (name, *above):
-            raise UserError(
-                f"{family} in profile {self.name}: variant {name}: base {base!r} is no variant, or goes in a circle; name another."
-            )
-        return self._with_bases(family, variants, base, (*above, name)) | own
+        found: dict[str, dict[str, object]] = {}  # the variant, the one that it names as its base, and so on
+        while variant is not None:
+            if variant not in variants or variant in found:
+                what = "goes in a circle of bases" if variant in found else "unknown"
+                known = ", ".join(variants) or "none"
+                raise UserError(f"--variant {variant}: {what} for {family} in profile {self.name}; it has: {known}.")
+            found[variant] = dict(variants[variant])
+            variant = found[variant].pop("base", None)
+        for own in reversed(found.values()):
+            table |= own
+        return checked(table | (overrides or {}), FAMILIES[family], f"{family} in profile {self.name}")
 
 
 def known_family(family: str) -> str:
@@ -170,20 +163,21 @@ def _numbers(name: str, value: object) -> Iterator[tuple[str, float]]:
             yield from _numbers(f"{name}.{key}", part)
 
 
-def _merged(name: str, above: tuple[str, ...] = ()) -> dict[str, object]:
-    path = PROFILES / f"{name}.toml"
-    if name in above:
-        raise UserError(
-            f"{PROFILES / above[0]}.toml: its bases go in a circle ({' → '.join([*above, name])}); name another."
-        )
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{PROFILES / above[-1]}.toml: base {name!r} is no profile; name another.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: is not valid TOML in UTF-8 ({error}); mend the line.") from None
-    base = table.pop("base", None)
-    return _over(_merged(str(base), (*above, name)), table) if base else table
+def _merged(name: str) -> dict[str, object]:
+    """A profile's table over those of its base, and so on."""
+    tables: dict[str, dict[str, object]] = {}
+    base: str | None = name
+    while base is not None:
+        path = PROFILES / f"{base}.toml"
+        if base in tables or not path.is_file():
+            what = "goes in a circle" if base in tables else "is no profile"
+            raise UserError(f"{PROFILES / name}.toml: base {base!r} {what}; name another.")
+        try:
+            tables[base] = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise UserError(f"{path}: is not valid TOML in UTF-8 ({error}); mend the line.") from None
+        base = tables[base].pop("base", None)
+    return reduce(_over, reversed(tables.values()))
 
 
 def _over(below: dict[str, object], above: dict[str, object]) -> dict[str, object]:

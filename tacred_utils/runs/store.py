@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import math
 import subprocess
 import zlib
 from dataclasses import dataclass
@@ -183,9 +182,7 @@ class Run:
 
         metrics.json has them for other readers and is never read. Raises `UserError` as `predictions` does.
         """
-        return {
-            split: _scores(self, split, _predictions_file(self.folder, split).stat().st_mtime_ns) for split in SCORED
-        }
+        return {split: _scores(self, split, self.file(split).stat().st_mtime_ns) for split in SCORED}
 
     @cached_property
     def history(self) -> pd.DataFrame:
@@ -203,17 +200,9 @@ class Run:
         last = -(-len(dev) // 4)
         return len(dev) == last or bool(dev[-last:].max() - dev[:-last].max() > STILL_RISES)
 
-    @property
-    def minutes(self) -> float:
-        """Processor time of training and scoring, all threads together; of a run that was resumed that of its last part.
-
-        NaN where it was not kept: the clock alone says as much of what else the machine did.
-        """
-        return self.info.get("cpu_seconds", math.nan) / 60
-
     def predictions(self, split: str = "test") -> pd.DataFrame:
         """Columns id, label_true (the gold relation), label_pred, p; one row for every row of the split, in order."""
-        return read_predictions(_predictions_file(self.folder, split))
+        return read_predictions(self.file(split))
 
     def log_probs(self, split: str = "test") -> np.ndarray:
         """(rows, classes) log-probabilities, rows in file order, columns in the order of `classes`, float32.
@@ -223,10 +212,9 @@ class Run:
         from safetensors import SafetensorError
         from safetensors.numpy import load
 
-        path = _log_probs_file(self.folder, split)
-        if path is None:
-            place = self.folder / "predictions" / f"{split}.safetensors"
-            raise UserError(f"{place}: is not there (few published runs keep it); train the run to get probabilities.")
+        path = self.file(split, "safetensors")
+        if not path.exists():
+            raise UserError(f"{path}: is not there (few published runs keep it); train the run to get probabilities.")
         data = read_bytes(path)
         try:
             data = gzip.decompress(data) if path.suffix == ".gz" else data
@@ -237,7 +225,13 @@ class Run:
     @property
     def has_log_probs(self) -> bool:
         """Whether `log_probs` has something to read: always, but for a published copy without them."""
-        return all(_log_probs_file(self.folder, split) for split in SCORED)
+        return all(self.file(split, "safetensors").exists() for split in SCORED)
+
+    def file(self, split: str, kind: str = "jsonl") -> Path:
+        """Where a split's predictions lie, or its log-probabilities ("safetensors"): as written, or as published."""
+        plain = self.folder / "predictions" / f"{split}.{kind}"
+        packed = plain.with_name(f"{plain.name}.gz")
+        return packed if packed.exists() and not plain.exists() else plain
 
 
 def is_done(folder: Path, since: float = 0) -> bool:
@@ -245,14 +239,15 @@ def is_done(folder: Path, since: float = 0) -> bool:
 
     With `since` (seconds of `time.time`) only a run that was finished from then on counts.
     """
-    if not all((folder / name).exists() for name in ("run.json", "history.csv")):
+    run = Run(folder)
+    files = [folder / "run.json", folder / "history.csv", *map(run.file, SCORED)]
+    files += [run.file(split, "safetensors") for split in SCORED if run.file(split).suffix != ".gz"]
+    if not all(file.exists() for file in files):
         return False
     try:
-        _ = Run(folder).facts
+        return run.facts is not None and (not since or run.info.get("finished", 0) >= since)
     except UserError:
         return False
-    complete = all(_has_predictions(folder, split) for split in SCORED)
-    return complete and (not since or Run(folder).info.get("finished", 0) >= since)
 
 
 def find_runs(results: Path, corpus: str | None = None) -> list[Run]:
@@ -315,22 +310,6 @@ def log_probs_bytes(matrix: np.ndarray) -> bytes:
     from safetensors.numpy import save
 
     return save({"log_probs": matrix})
-
-
-def _has_predictions(folder: Path, split: str) -> bool:
-    present = {path.name for path in (folder / "predictions").glob(f"{split}.*")}
-    return f"{split}.jsonl.gz" in present or {f"{split}.jsonl", f"{split}.safetensors"} <= present
-
-
-def _predictions_file(folder: Path, split: str) -> Path:
-    plain = folder / "predictions" / f"{split}.jsonl"
-    return plain if plain.exists() else plain.with_suffix(".jsonl.gz")
-
-
-def _log_probs_file(folder: Path, split: str) -> Path | None:
-    """The matrix of a split as it was written, or as it was published; None if there is neither."""
-    files = (folder / "predictions" / f"{split}.safetensors{suffix}" for suffix in ("", ".gz"))
-    return next((file for file in files if file.exists()), None)
 
 
 @lru_cache

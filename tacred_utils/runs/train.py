@@ -1,6 +1,5 @@
 """Training of one run: a lock, a folder whose files appear by rename, and what run.json says of how it came about."""
 
-import io
 import json
 import os
 import platform
@@ -8,8 +7,7 @@ import resource
 import shutil
 import time
 from contextlib import suppress
-from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
@@ -56,8 +54,7 @@ def train(spec: Spec, corpus: Corpus, results: Path, profile: str, *, keep_model
             with FileLock(lock, timeout=PATIENCE):
                 if not is_done(folder, since):
                     keep_model |= (folder / "model").is_dir()
-                    if _is_older(folder, since):  # nothing of it is resumed
-                        shutil.rmtree(folder)
+                    _forget(folder, since)
                     _train(spec, corpus, folder, profile, keep_model)
             processes.wait()
         elif spec.family != "svm":  # helps process 0, which writes
@@ -67,37 +64,38 @@ def train(spec: Spec, corpus: Corpus, results: Path, profile: str, *, keep_model
         busy = f"{folder}: another process is training this run; wait for it, or choose another --results."
         raise UserError(busy) from None
     except Exception as error:
-        told = _told(error, folder, spec.settings)
-        if told is None:
+        if (told := _told(error, folder, spec.settings)) is None:
             raise
         raise told from error
     return Run(folder)
 
 
-def _is_older(folder: Path, since: float) -> bool:
-    """Whether a training, finished or not, was last heard of before a time."""
-    path = folder / "run.json"
-    return path.exists() and path.stat().st_mtime < since
+def _forget(folder: Path, since: float) -> None:
+    """Delete what a killed training left: all but its checkpoints, and these too where it is older than `since`."""
+    description = folder / "run.json"
+    if description.exists() and description.stat().st_mtime < since:
+        shutil.rmtree(folder)
+    for path in folder.glob("*"):
+        if path.is_file():
+            path.unlink()
+        elif path.name != CHECKPOINTS:
+            shutil.rmtree(path)
 
 
 def _told(error: Exception, folder: Path, settings: msgspec.Struct) -> UserError | None:
     """What stopped a training, in one sentence, where the user can mend it."""
-    ran_out = None if isinstance(error, UserError) else exhausted(error)
+    if isinstance(error, UserError):
+        return None
+    ran_out = exhausted(error)
     if ran_out == "memory":
-        return UserError(f"{folder}: memory ran out; {_thrift(settings)}.")
+        setting = "batch_size" if isinstance(settings, TrainingSettings) else "max_rows"
+        return UserError(f"{folder}: memory ran out; lower {setting} (now {getattr(settings, setting) or 'all rows'}).")
     if ran_out == "disk":
         return UserError(f"{folder}: the disk is full; free space, or choose another --results.")
     if isinstance(error, OSError):
         place = error.filename or folder
         return UserError(f"{place}: cannot be written ({error.strerror or error}); choose another --results.")
     return None
-
-
-def _thrift(settings: msgspec.Struct) -> str:
-    """Which setting to lower for want of memory."""
-    if isinstance(settings, TrainingSettings):
-        return f"lower batch_size (now {settings.batch_size})"
-    return f"lower max_rows (now {settings.max_rows or 'all rows'})"
 
 
 def _check_task(spec: Spec, corpus: Corpus) -> None:
@@ -122,7 +120,6 @@ def _check_task(spec: Spec, corpus: Corpus) -> None:
 
 def _train(spec: Spec, corpus: Corpus, folder: Path, profile: str, keep_model: bool) -> None:
     new = not folder.exists()
-    _clear(folder)
     info = _describe(spec, corpus, profile)
     _write_json(folder / "run.json", info | {"status": "running"})
     start, busy, work = time.perf_counter(), time.process_time(), folder / CHECKPOINTS
@@ -141,8 +138,8 @@ def _train(spec: Spec, corpus: Corpus, folder: Path, profile: str, keep_model: b
         split: _write_predictions(spec.task, corpus, split, outcome, info["classes"], folder) for split in SCORED
     }
     _write_json(folder / "metrics.json", metrics)
-    pd.DataFrame(outcome.history or [{"step": 0}]).to_csv(buffer := io.StringIO(), index=False, lineterminator="\n")
-    write_text(folder / "history.csv", buffer.getvalue())
+    history = pd.DataFrame(outcome.history or [{"step": 0}])
+    write_text(folder / "history.csv", history.to_csv(index=False, lineterminator="\n"))
     if keep_model:
         outcome.save(folder / "model")
     cost = {
@@ -159,15 +156,6 @@ def _fit(spec: Spec, corpus: Corpus, folder: Path) -> FitResult:
     return family(spec.family).fit(corpus, spec.task, spec.settings, spec.seed, folder / CHECKPOINTS)
 
 
-def _clear(folder: Path) -> None:
-    """Delete what a killed training left, but for its checkpoints."""
-    for path in folder.glob("*"):
-        if path.is_file():
-            path.unlink()
-        elif path.name != CHECKPOINTS:
-            shutil.rmtree(path)
-
-
 def _describe(spec: Spec, corpus: Corpus, profile: str) -> dict[str, object]:
     """Everything that is known of a run before it starts."""
     types = {"subject": {row.subj_type for row in corpus.train}, "object": {row.obj_type for row in corpus.train}}
@@ -181,7 +169,7 @@ def _describe(spec: Spec, corpus: Corpus, profile: str) -> dict[str, object]:
         "family": spec.family, "variant": spec.variant, "task": spec.task, "seed": spec.seed, "profile": profile,
         "settings": msgspec.to_builtins(spec.settings), "version": VERSIONS[spec.family],
         "classes": task_classes(spec.task, corpus.labels), "corpus": read,
-        "versions": {"python": platform.python_version()} | {name: _version(name) for name in RECORDED},
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in RECORDED},
         "machine": {"processor": _processor(), "architecture": platform.machine(), "cores": os.cpu_count()},
         "threads": int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1), "git": git_commit(),
     }  # fmt: skip
@@ -224,11 +212,3 @@ def _write_predictions(
 
 def _write_json(path: Path, content: object) -> None:
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-
-
-@lru_cache
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

@@ -58,7 +58,7 @@ def test_a_slip_is_named(overrides, expected):
 def test_unknown_names_are_named():
     with pytest.raises(UserError, match="--profile fast: unknown; choose one of open, paper, sample, smoke"):
         load_profile("fast")
-    with pytest.raises(UserError, match="--variant x: unknown for svm; it has: paper"):
+    with pytest.raises(UserError, match="--variant x: unknown for svm in profile sample; it has: paper"):
         load_profile("sample").settings("svm", "x")
     with pytest.raises(UserError, match="--family crf"):
         load_profile("sample").settings("crf")
