@@ -229,7 +229,7 @@ class Study:
         """Train the runs that experiments.toml declares for this notebook, or re-use them; published ones are only read."""
         entries, there, made = [entry for entry in load_experiments() if entry.notebook == self.number], 0, 0
         for entry in entries:
-            changed, seeds = entry.changed(self.profile), self.seeds if entry.every_seed else self.seeds[:1]
+            changed, seeds = entry.set, self.seeds if entry.every_seed else self.seeds[:1]
             for task, seed in product(entry.tasks_on(self.corpus, self.profile), seeds):
                 found = self.find(entry.family, task, entry.variant, seed, **changed)
                 current = bool(found) and (self.results == PUBLISHED_RUNS or is_done(found.folder, _since()))

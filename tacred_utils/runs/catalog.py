@@ -73,7 +73,6 @@ class RunCatalog:
         frame, changed = self.frame, changed or {}
         rows = list(frame[(frame.family == family) & (frame.task == task) & (frame.variant == variant)].itertuples())
         runs = [row.run for row in rows if _has_settings(row.run, json.dumps(changed, sort_keys=True))]
-        runs = runs or [row.run for row in rows if row.experiment and row.experiment.set == changed]  # a reduced one
         if not runs:
             settings = " ".join(f"{key}={value}" for key, value in changed.items())
             raise Missing("a run of " + " ".join(filter(None, [family, variant, task, settings])))

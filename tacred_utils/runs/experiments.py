@@ -29,11 +29,6 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     further: bool = True  # whether it runs on the further corpora of a profile as well
     real: bool = False  # not on the synthetic corpus, which decides nothing
     matrices: bool = False  # whether log-probabilities are published of all its runs, for answers made from them
-    reduced: bool = False  # whether it takes the reduced budget of the profile, below its own settings
-
-    def changed(self, profile: Profile) -> dict[str, object]:
-        """What it sets otherwise than the profile's family and variant."""
-        return (profile.reduced if self.reduced else {}) | self.set
 
     def possible_tasks(self, corpus: Corpus, profile: Profile) -> list[str]:
         """The declared tasks that the corpus allows."""
@@ -55,7 +50,7 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     def name(self, profile: Profile, task: str | None = None) -> str:
         """`PA-LSTM, MiniLM's vectors`: how tables and figures name it under a profile (see `names.system_name`)."""
-        settings = profile.settings(self.family, self.variant, self.changed(profile))
+        settings = profile.settings(self.family, self.variant, self.set)
         return system_name(self.family, self.variant, settings, self.set, task)
 
 
@@ -70,7 +65,7 @@ def planned(profile: Profile, corpus: Corpus, seeds: list[int] | None = None) ->
     """Every run of the study on this corpus under this profile, in the notebooks' order."""
     profile, specs = profile.for_corpus(corpus.name), []
     for experiment in load_experiments():
-        settings = profile.settings(experiment.family, experiment.variant, experiment.changed(profile))
+        settings = profile.settings(experiment.family, experiment.variant, experiment.set)
         for seed in (seeds or profile.seeds)[: None if experiment.every_seed else 1]:
             for task in experiment.tasks_on(corpus, profile):
                 spec = Spec(experiment.family, task, seed, settings, experiment.variant)
@@ -127,7 +122,7 @@ def _under(
     """The experiments of a family's variant, with tasks and settings under a profile on a corpus."""
     rules = load_profile(profile).for_corpus(corpus)
     return [
-        (each, each.tasks_under(rules), rules.settings(family, variant, each.changed(rules)))
+        (each, each.tasks_under(rules), rules.settings(family, variant, each.set))
         for each in load_experiments() if (each.family, each.variant) == (family, variant)
     ]  # fmt: skip
 

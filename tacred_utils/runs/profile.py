@@ -40,7 +40,6 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ablation_task: Literal[
         "joint", "relation_only"
     ]  # what transformers are taken apart on: few rows where time is short
-    reduced: dict[str, object]  # the reduced budget, of experiments marked so: cheap settings where time is short
     on: dict[str, dict[str, object]]  # corpus → tables of what it needs otherwise: other sizes need other budgets
     svm: dict[str, object]
     bilstm: dict[str, object]

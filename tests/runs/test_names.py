@@ -39,7 +39,7 @@ def test_only_the_papers_models_carry_their_names() -> None:
     ]:
         found = load_profile(profile).for_corpus(corpus)
         for entry in load_experiments():
-            model = getattr(found.settings(entry.family, entry.variant, entry.changed(found)), "model", "")
+            model = getattr(found.settings(entry.family, entry.variant, entry.set), "model", "")
             shown = entry.name(found, "joint")
             assert ("BERT-base" in shown) == (model == "bert-base-uncased") and ("GPT-2" in shown) == (model == "gpt2")
             assert ("stand-in" in shown) == model.startswith("own_")
