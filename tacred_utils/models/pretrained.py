@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,20 +17,7 @@ import transformers
 from filelock import FileLock
 from safetensors import SafetensorError
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import (
-    AutoConfig,
-    AutoModel,
-    AutoTokenizer,
-    BertConfig,
-    BertForMaskedLM,
-    DataCollatorForLanguageModeling,
-    GPT2Config,
-    GPT2LMHeadModel,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    PreTrainedTokenizerFast,
-    set_seed,
-)  # fmt: skip
+from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from tacred_utils.corpora.example import Corpus, Example
 from tacred_utils.ground.errors import UserError
@@ -48,10 +36,7 @@ REVISIONS = {  # commits on the hub
     "roberta-large": "722cf37b1afa9454edce342e7895e588b6ff1d59",
 }
 FILES = ["*.json", "*.safetensors", "vocab.txt", "merges.txt", "*.model"]
-OWN = ("own_encoder", "own_decoder")
-SPECIAL = {
-    "pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]",
-}  # fmt: skip
+SPECIAL = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
 
 
 @dataclass(frozen=True)
@@ -72,14 +57,14 @@ def load_pretrained(name: str, own: OwnModel, corpus: Corpus, cache: Path, layer
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     facts: dict[str, object] = {"model": name}
-    if name in OWN:
+    if name in ("own_encoder", "own_decoder"):
         folder, facts["pretraining"] = pretrain(name, own, corpus.train, cache)
     elif name in MODELS:
         folder, facts["weights"] = model_folder(name, corpus.data), MODELS[name].about
     elif expanded(name).is_dir():
         folder = expanded(name)
     elif name == "minilm":
-        folder = _minilm()
+        folder = _minilm()  # the same file from either place, by its checksum
     else:
         folder, facts["revision"] = _from_hub(name)
     try:
@@ -90,25 +75,32 @@ def load_pretrained(name: str, own: OwnModel, corpus: Corpus, cache: Path, layer
             folder, **safe, dtype=torch.float32, use_safetensors=True, num_hidden_layers=layers or depth
         )
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        raise UserError(
-            f"{folder}: holds no transformer that can be read ({str(error).strip().partition(chr(10))[0]}); it needs config.json, "
-            "a tokenizer and model.safetensors."
-        ) from None
+        said = (str(error).strip().splitlines() or ["unknown"])[0]
+        needs = "it needs config.json, a tokenizer and model.safetensors"
+        raise UserError(f"{folder}: holds no transformer that can be read ({said}); {needs}.") from None
     if layers > depth:
         raise UserError(f"--set layers={layers}: {name} has {depth}; keep at most these.")
-    return Pretrained(_with_padding(tokenizer), bare(backbone), facts)
+    if tokenizer.pad_token is None:  # as GPT-2's; a piece of its own keeps the end of text apart from it
+        tokenizer.add_special_tokens({"pad_token": "[PAD]"})
+    return Pretrained(tokenizer, bare(backbone), facts)
+
+
+def bare(backbone: PreTrainedModel) -> PreTrainedModel:
+    """Without what no head here reads: a pooler and, in a decoder, the cache of earlier states."""
+    if getattr(backbone, "pooler", None) is not None:
+        backbone.pooler = None
+    backbone.config.use_cache = False
+    return backbone
 
 
 def _minilm() -> Path:
-    """The packaged MiniLM, or the hub's: the same file either way, by its checksum."""
+    """The packaged MiniLM, or the hub's."""
     try:
         return minilm_folder()
     except UserError as missing:
-        try:
-            folder, _ = _from_hub(MINILM)
-        except UserError:
-            raise missing from None
-        return minilm_folder(folder)
+        with suppress(UserError):
+            return minilm_folder(_from_hub(MINILM)[0])
+        raise missing from None
 
 
 def _from_hub(name: str) -> tuple[Path, str]:
@@ -133,13 +125,6 @@ def _from_hub(name: str) -> tuple[Path, str]:
             "log in where the model is gated."
         ) from None
     return Path(folder), Path(folder).name
-
-
-def _with_padding(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
-    """GPT-2 has no padding; a piece of its own keeps the end of text apart from it."""
-    if tokenizer.pad_token is None:
-        tokenizer.add_special_tokens({"pad_token": "[PAD]"})
-    return tokenizer
 
 
 # A model of the study's own: real code for smoke tests, and equal terms for encoder and decoder
@@ -170,23 +155,26 @@ def pretrain(name: str, own: OwnModel, examples: list[Example], cache: Path) -> 
 
 def _pretrain(name: str, own: dict[str, object], sentences: list[Sequence[str]], folder: Path) -> None:
     own = msgspec.convert(own, OwnModel)
-    set_seed(0)  # one pre-training for all seeds, as with weights from a hub
+    transformers.set_seed(0)  # one pre-training for all seeds, as with weights from a hub
     tokenizer = byte_pairs(sentences, own.pieces)
     model = own_model(name, own, len(tokenizer), tokenizer.pad_token_id)
-    facts: dict[str, object] = {"sentences": len(sentences), "pieces": len(tokenizer), "steps": own.steps}
+    facts = {"sentences": len(sentences), "pieces": len(tokenizer), "steps": own.steps}
     if own.steps:
-        losses = _train(name, own, model, tokenizer, sentences, folder)
-        facts |= {"loss_first": losses[0], "loss_last": losses[-1]}
+        facts |= _train(name, own, model, tokenizer, sentences, folder)
     model.base_model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     (folder / "pretraining.json").write_text(json.dumps(facts), encoding="utf-8")
 
 
 def _train(
-    name: str, own: OwnModel, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, sentences: list[Sequence[str]],
+    name: str,
+    own: OwnModel,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    sentences: list[Sequence[str]],
     folder: Path,
-) -> list[float]:  # fmt: skip
-    """Train a language model in place; returns its losses. The Trainer is imported here: it takes seconds."""
+) -> dict[str, float]:
+    """Train a language model in place; returns its first and last loss."""
     cut = {"truncation": True, "max_length": LONGEST, "split_special_tokens": True}  # "[PAD]" in a text is text
     rows = tokenizer([_text(sentence) for sentence in sentences], **cut)["input_ids"]
     arguments = transformers.TrainingArguments(
@@ -198,13 +186,14 @@ def _train(
         use_cpu=not torch.cuda.is_available(),
     )  # fmt: skip
     arguments._n_gpu = min(arguments.n_gpu, 1)
-    collator = DataCollatorForLanguageModeling(tokenizer, mlm=name == "own_encoder", seed=0)
+    collator = transformers.DataCollatorForLanguageModeling(tokenizer, mlm=name == "own_encoder", seed=0)
     trainer = transformers.Trainer(model, arguments, collator, train_dataset=[{"input_ids": row} for row in rows])
     trainer.remove_callback(transformers.PrinterCallback)
     trainer.train()
     if not all(torch.isfinite(weights).all() for weights in model.parameters()):
         raise UserError(f"--set model={name}: its pre-training came to no numbers; lower own.learning_rate.")
-    return [row["loss"] for row in trainer.state.log_history if "loss" in row]
+    losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
+    return {"loss_first": losses[0], "loss_last": losses[-1]}
 
 
 def own_model(name: str, own: OwnModel, pieces: int, padding: int) -> PreTrainedModel:
@@ -212,13 +201,14 @@ def own_model(name: str, own: OwnModel, pieces: int, padding: int) -> PreTrained
     if name == "own_encoder":
         sizes = {"hidden_size": own.width, "num_hidden_layers": own.layers, "num_attention_heads": own.heads}
         more = {"intermediate_size": 4 * own.width, "max_position_embeddings": LONGEST}
-        return BertForMaskedLM(BertConfig(vocab_size=pieces, pad_token_id=padding, **sizes, **more))
+        config = transformers.BertConfig(vocab_size=pieces, pad_token_id=padding, **sizes, **more)
+        return transformers.BertForMaskedLM(config)
     sizes = {"n_embd": own.width, "n_layer": own.layers, "n_head": own.heads, "n_positions": LONGEST}
     ends = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": padding}
-    return GPT2LMHeadModel(GPT2Config(vocab_size=pieces, **sizes, **ends))
+    return transformers.GPT2LMHeadModel(transformers.GPT2Config(vocab_size=pieces, **sizes, **ends))
 
 
-def byte_pairs(sentences: list[list[str]], pieces: int) -> PreTrainedTokenizerFast:
+def byte_pairs(sentences: list[list[str]], pieces: int) -> PreTrainedTokenizerBase:
     """A lower-cased byte-pair vocabulary of the sentences' words; a text is [CLS] … [SEP] for encoder and decoder."""
     tokenizer = Tokenizer(models.BPE(unk_token=SPECIAL["unk_token"]))
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
@@ -233,7 +223,7 @@ def byte_pairs(sentences: list[list[str]], pieces: int) -> PreTrainedTokenizerFa
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{ends[0][0]} $A {ends[1][0]}", special_tokens=ends
     )
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=LONGEST, **SPECIAL)
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=LONGEST, **SPECIAL)
 
 
 def _text(sentence: list[str]) -> str:
@@ -243,11 +233,3 @@ def _text(sentence: list[str]) -> str:
 
 if __name__ == "__main__":  # as `pretrain` calls it where processes train together
     _pretrain(**json.load(sys.stdin), folder=Path(sys.argv[1]))
-
-
-def bare(backbone: PreTrainedModel) -> PreTrainedModel:
-    """Without what no head here reads: a pooler and, in a decoder, the cache of earlier states."""
-    if getattr(backbone, "pooler", None) is not None:
-        backbone.pooler = None
-    backbone.config.use_cache = False
-    return backbone
