@@ -127,7 +127,7 @@ class SubwordEncoder:
         """What a byte-pair vocabulary needs before a word, or its words run together; nothing for other vocabularies."""
         words = self.tokenizer(["met", "them"], add_special_tokens=False)["input_ids"]
         runs_together = " " not in self.tokenizer.decode([piece for word in words for piece in word]).strip()
-        return " " if runs_together and "glued_words" not in self.defects else ""
+        return " " if runs_together else ""
 
     def _pieces(self, words: set[str]) -> dict[str, list[int]]:
         """Subword ids of each word by itself, as text; a word without any, such as a control character, is the unknown one."""

@@ -88,11 +88,6 @@ def largest(states, attention_mask, rows, subject, object):
     return states.masked_fill(~attention_mask[:, :, None], torch.finfo(states.dtype).min).amax(1)[rows]
 
 
-def largest_between(states, attention_mask, rows, subject, object):
-    """Largest states between the entities."""
-    return largest_over(states, rows, [between(subject, object)])[0]
-
-
 def spans(states, attention_mask, rows, subject, object):
     """[CLS], and largest states of subject, of object and of what is between them (Eberts and Ulges 2020)."""
     places = (subject, object, between(subject, object))
@@ -111,8 +106,6 @@ POOLINGS: dict[str, tuple[int, Callable[..., torch.Tensor]]] = {
     "starts": (2, starts), "means": (2, means), "first": (1, first), "last": (1, last), "mean": (1, mean),
     "spans": (4, spans), "spans_last": (4, spans_last),
 }  # fmt: skip
-# The settings' `channels` of heads, alike; `attention` has weights of its own: EntityAttention.
-CHANNELS = {"entities": (2, starts), "mean": (1, mean), "max": (1, largest), "between": (1, largest_between)}
 
 
 def pooling(settings: TransformerSettings) -> tuple[int, Callable[..., torch.Tensor]]:
@@ -133,9 +126,13 @@ class EntityAttention(nn.Module):
         self.near = nn.ModuleList(nn.Embedding(2 * CLIP + 1, 1) for _ in range(2))  # by signed distance to each entity
 
     def forward(
-        self, states: torch.Tensor, attention_mask: torch.Tensor, rows: torch.Tensor, entities: torch.Tensor,
+        self,
+        states: torch.Tensor,
+        attention_mask: torch.Tensor,
+        rows: torch.Tensor,
+        entities: torch.Tensor,
         spans: Sequence[torch.Tensor],
-    ) -> torch.Tensor:  # fmt: skip
+    ) -> torch.Tensor:
         """`entities` (B, 2H) the states that ask. → (B, size)"""
         query, places = self.query(entities), torch.arange(states.shape[1], device=states.device)
         scores = (self.key(states)[rows] * query[:, None]).sum(2) / math.sqrt(query.shape[1])  # (B, T)
@@ -147,34 +144,29 @@ class EntityAttention(nn.Module):
 
 
 class FeatureHeads(nn.Module):
-    """A head of its own for each group of features (the paper's section 5, claim C12), joined end to end.
-
-    The groups are the settings' `channels`: those of `CHANNELS`, and what entity-aware attention finds.
-    """
+    """A head of its own for each of five groups of features (the paper's section 5, claim C12), joined end to end."""
 
     def __init__(self, width: int, settings: TransformerSettings) -> None:
         super().__init__()
-        if not settings.head_dim or not settings.channels:
-            raise UserError("--set pooling=heads: needs channels and a width for each of them; give head_dim=128.")
-        inputs = {name: states * width for name, (states, _) in CHANNELS.items()} | {"attention": settings.head_dim}
-        if unknown := set(settings.channels) - inputs.keys():
-            raise UserError(f"--set channels: {', '.join(unknown)} is unknown; choose of {', '.join(inputs)}.")
-        self.width = settings.head_dim * len(settings.channels)
-        if "attention" in settings.channels:
-            self.attention = EntityAttention(width, settings.head_dim)
-        self.heads = nn.ModuleDict({
-            name: nn.Sequential(nn.Dropout(settings.dropout), nn.Linear(inputs[name], settings.head_dim), nn.ReLU())
-            for name in settings.channels
-        })  # fmt: skip
+        size = settings.head_dim
+        if not size:
+            raise UserError("--set pooling=heads: needs a width for each head; give head_dim=128.")
+        self.attention = EntityAttention(width, size)
+        inputs = {"entities": 2 * width, "mean": width, "max": width, "between": width, "attention": size}
+        self.width = size * len(inputs)
+        self.heads = nn.ModuleDict()
+        for name, states in inputs.items():
+            self.heads[name] = nn.Sequential(nn.Dropout(settings.dropout), nn.Linear(states, size), nn.ReLU())
 
     def forward(self, states: torch.Tensor, *places: torch.Tensor) -> torch.Tensor:
         """(S, T, H) → (B, width)"""
         attention_mask, rows, subject, object = places
         entities = starts(states, *places)  # (B, 2H)
-
-        def read(channel: str) -> torch.Tensor:
-            if channel == "attention":
-                return self.attention(states, attention_mask, rows, entities, (subject, object))
-            return entities if channel == "entities" else CHANNELS[channel][1](states, *places)
-
-        return torch.cat([head(read(name)) for name, head in self.heads.items()], 1)
+        read = {
+            "entities": entities,
+            "mean": mean(states, *places),
+            "max": largest(states, *places),
+            "between": largest_over(states, rows, [between(subject, object)])[0],
+            "attention": self.attention(states, attention_mask, rows, entities, (subject, object)),
+        }
+        return torch.cat([head(read[name]) for name, head in self.heads.items()], 1)

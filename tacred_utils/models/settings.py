@@ -13,7 +13,6 @@ import numpy as np
 from msgspec import Meta
 
 LONGEST = 256  # pieces that an own model can read
-Channel = Literal["entities", "mean", "max", "between", "attention"]  # what one of several heads reads
 
 # Mistakes that can be switched back on to see what each costs. D1 to D3 are those of the paper's published BERT (what
 # they do to a sentence stands in inputs/subwords.py); the others are common in code around GPT-2, whose failure the
@@ -24,7 +23,6 @@ Defect = Literal[
     "cut_at_64",  # D3: cut at 64 pieces; entities beyond are read at the last one
     "pool_padding",  # the last column is pooled, which is padding for all but the longest sentence of a batch
     "left_padding",  # padded on the left, positions counted from the padding on
-    "glued_words",  # words joined without the blank that a byte-pair vocabulary needs
 ]
 
 
@@ -137,7 +135,6 @@ class TransformerSettings(TrainingSettings, frozen=True, kw_only=True, forbid_un
     marks: Literal["none", "mask", "marker", "marker_punct", "typed_marker_punct"]  # how a sentence shows its entities
     # what is read of the states (models/pooling.py)
     pooling: Literal["starts", "means", "first", "last", "mean", "spans", "spans_last", "heads"]
-    channels: tuple[Channel, ...] = ("entities", "mean", "max", "between", "attention")  # of pooling = "heads"
     type_dim: Annotated[int, Meta(ge=0)] = 0  # of each entity's type, beside the states
     tags: bool = False  # add a vector of its word's named-entity tag to each piece, where the corpus has tags
     piece_dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.0  # share of pieces that training reads as [MASK]
@@ -164,7 +161,13 @@ VERSIONS = {
     "gpt2": 1,
 }  # raised when a family's predictions change though its settings do not
 # Settings that there are no more, as they stood when they changed nothing: older runs and models say so of themselves.
-RETIRED = {"accumulate": 1, "shift": False, "redraw": False, "frozen": False}
+RETIRED = {
+    "accumulate": 1,
+    "channels": ["entities", "mean", "max", "between", "attention"],
+    "frozen": False,
+    "redraw": False,
+    "shift": False,
+}
 
 
 def read_settings(family: str, stated: dict[str, object]) -> msgspec.Struct:

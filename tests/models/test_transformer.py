@@ -24,11 +24,11 @@ from tacred_utils.ground.labels import NO_RELATION, TASKS, task_classes, task_la
 from tacred_utils.ground.paths import ROOT
 from tacred_utils.metrics.counts import class_shares
 from tacred_utils.models import pretrained, training
-from tacred_utils.models.pooling import CHANNELS, POOLINGS, FeatureHeads, largest_over, pooling
+from tacred_utils.models.pooling import POOLINGS, FeatureHeads, largest_over, pooling
 from tacred_utils.models.pretrained import load_pretrained
 from tacred_utils.models.recipe import LengthGrouped, Loss, upsample
 from tacred_utils.models.scoring import SCORED_AT_ONCE, compute_dtype, score
-from tacred_utils.models.settings import Channel, OwnModel, TransformerSettings
+from tacred_utils.models.settings import OwnModel, TransformerSettings
 from tacred_utils.models.transformer import Classifier, compile_layers, fit, load, make_encoder
 from tacred_utils.runs.profile import load_profile
 from tacred_utils.runs.store import Run, Spec, load_model
@@ -71,13 +71,11 @@ def tensors(encoded, chosen):
 EVERY_POOLING = pytest.mark.parametrize("pooling", [*POOLINGS, "heads"])
 
 
-def test_every_name_of_a_pooling_or_channel_has_its_function_and_another_is_an_error() -> None:
+def test_every_name_of_a_pooling_has_its_function_and_another_is_an_error() -> None:
     named = typing.get_type_hints(TransformerSettings)["pooling"]
-    assert {*typing.get_args(named)} == {*POOLINGS, "heads"} and {*typing.get_args(Channel)} == {*CHANNELS, "attention"}
+    assert {*typing.get_args(named)} == {*POOLINGS, "heads"}
     with pytest.raises(UserError, match="pooling=spams: is unknown; choose one of starts"):
         pooling(replace(SPANS, pooling="spams"))
-    with pytest.raises(UserError, match="channels: attraction is unknown"):
-        FeatureHeads(6, replace(SPANS, head_dim=4, channels=("mean", "attraction")))
 
 
 @ALL
@@ -140,23 +138,21 @@ def test_a_sentence_is_passed_once_for_all_its_pairs(tmp_path, monkeypatch) -> N
     assert once <= passes[False] <= once + split
 
 
-def test_each_channel_is_read_by_a_head_of_its_own() -> None:
+def test_each_group_of_features_is_read_by_a_head_of_its_own_and_no_padding() -> None:
     states, shown = torch.randn(2, 9, 6), torch.arange(9) < torch.tensor([[9], [7]])
     places = torch.tensor([0, 1, 1]), torch.tensor([[1, 2], [0, 0], [4, 4]]), torch.tensor([[5, 5], [6, 6], [5, 6]])
     every = replace(SPANS, pooling="heads", head_dim=4, dropout=0.0)
-    for channel in every.channels:
-        rest = replace(every, channels=tuple(c for c in every.channels if c != channel))
-        torch.manual_seed(0)
-        heads, fewer = FeatureHeads(6, every), FeatureHeads(6, rest)
-        fewer.load_state_dict(heads.state_dict(), strict=False)
-        at = every.channels.index(channel) * 4
-        whole, part = heads(states, shown, *places), fewer(states, shown, *places)
-        assert whole.shape == (3, 20) and torch.equal(torch.cat([whole[:, :at], whole[:, at + 4 :]], 1), part)
-    changed = states.clone()
+    heads = FeatureHeads(6, every)
+    whole, changed = heads(states, shown, *places), states.clone()
+    assert whole.shape == (3, heads.width) == (3, 20)
     changed[1, 7:] = 99.0  # padding
+    assert torch.allclose(whole, heads(changed, shown, *places))
+    for place, head in enumerate(heads.heads.values()):
+        torch.nn.init.constant_(head[1].bias, 50.0)
+        differs = (heads(states, shown, *places) != whole).all(0)
+        assert differs[4 * place : 4 * place + 4].all() and not differs[4 * place + 4 :].any()
     with pytest.raises(UserError, match="head_dim"):
         FeatureHeads(6, replace(every, head_dim=0))
-    assert torch.allclose(heads(states, shown, *places), heads(changed, shown, *places))
 
 
 def test_layers_are_kept_from_the_bottom(tmp_path) -> None:
@@ -215,12 +211,6 @@ def test_each_defect_makes_an_answer_depend_on_its_batch(defect: str, tmp_path) 
     shortest = int(encoded.lengths.argmin())
     alone, beside = score(model, encoded, np.array([shortest])), score(model, encoded)[shortest]
     assert not np.allclose(alone, beside, atol=1e-4)
-
-
-def test_glued_words_are_other_pieces(tmp_path) -> None:
-    _, plain = made(GPT2, tmp_path, rows("train", 5, 1))
-    _, glued = made(replace(GPT2, defects=["glued_words"]), tmp_path, rows("train", 5, 1))
-    assert plain.flat["input_ids"].tolist() != glued.flat["input_ids"].tolist()
 
 
 @pytest.mark.parametrize("task", TASKS)
