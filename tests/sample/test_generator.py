@@ -13,8 +13,8 @@ import pytest
 
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.labels import NO_RELATION, SPLITS, TACRED_SPLIT_SIZES
-from tacred_utils.sample import generator
-from tacred_utils.sample.grammar import load, sort_of
+from tacred_utils.sample import generator, grammar
+from tacred_utils.sample.grammar import load_grammar, sort_of
 from tacred_utils.sample.sentence import Sentence
 
 SCALES = {"train": 0.05, "dev": 0.05, "test": 0.2}
@@ -41,7 +41,7 @@ def test_quotas_are_those_of_the_paper():
     quotas = generator.quotas(FULL)
     assert {split: sum(quota.values()) for split, quota in quotas.items()} == TACRED_SPLIT_SIZES
     assert [quotas[split][NO_RELATION] for split in SPLITS] == [55_112, 17_195, 12_184]
-    for relation, (everywhere, test) in load().counts.items():
+    for relation, (everywhere, test) in load_grammar().counts.items():
         assert sum(quota[relation] for quota in quotas.values()) == everywhere
         assert quotas["test"][relation] == test
     assert quotas["test"]["org:dissolved"] == 2 and quotas["test"]["per:title"] == 500  # Table 8, by hand
@@ -165,8 +165,7 @@ def test_mentions_agree_with_ner(rows):
 
 
 def test_spans_and_types(rows):
-    grammar = load()
-    types = {sort["type"] for sort in grammar.sorts.values()}
+    types = {sort["type"] for sort in load_grammar().sorts.values()}
     for example in rows:
         assert 0 <= example.subj_start <= example.subj_end < len(example.token)
         assert 0 <= example.obj_start <= example.obj_end < len(example.token)
@@ -198,18 +197,22 @@ def test_lengths_and_distinct_sentences(rows):
     assert len({tuple(example.token) for example in rows}) > 0.5 * len(rows)
 
 
-def test_planted_noise_is_what_it_says(corpus, rows):
-    planted = generator.planted_noise(SCALES)
-    assert 0.03 < len(planted) / len(rows) < 0.05
-    assert all(example.relation != planted[example.id] for example in rows if example.id in planted)
-    for split, quota in generator.quotas(SCALES).items():
-        assert Counter(planted.get(example.id, example.relation) for example in corpus[split]) == quota
+def test_labels_are_exchanged_between_rows_of_the_same_types():
+    """Four in a hundred rows are wrong on purpose; the counts of labels and of labels by types stay."""
+    clean = [
+        example for split in SPLITS for example in generator.generate(SMALL, 3)[split] if example.subj_type == "PERSON"
+    ]
+    labels = generator._noisy(clean, random.Random(0))
+    wrong = [row for row, label in zip(clean, labels, strict=True) if row.relation != label]
+    assert len(wrong) == 2 * round(generator.NOISE_RATE * len(clean) / 2)
+    kinds = [(row.subj_type, row.obj_type) for row in clean]
+    assert Counter(zip(kinds, labels, strict=True)) == Counter(zip(kinds, [row.relation for row in clean], strict=True))
 
 
 def test_paraphrases_are_kept_for_dev_and_test(corpus):
     """About a quarter is kept; `exchanged vows` is one of them, and train never has it."""
-    held = [template for template in load().clauses["clause"] if template.held_out]
-    assert 0.15 < len(held) / len(load().clauses["clause"]) < 0.4
+    held = [template for template in load_grammar().clauses["clause"] if template.held_out]
+    assert 0.15 < len(held) / len(load_grammar().clauses["clause"]) < 0.4
     assert not any("vows" in example.token for example in corpus["train"])
     assert any(
         "vows" in example.token for example in generator.generate({**SCALES, "dev": 0.2})["dev"] + corpus["test"]
@@ -217,18 +220,29 @@ def test_paraphrases_are_kept_for_dev_and_test(corpus):
 
 
 def test_every_relation_has_words_in_train(corpus):
-    for relation, templates in load().by_relation.items():
+    for relation, templates in load_grammar().by_relation.items():
         assert sum(not template.held_out for template in templates) >= 2, relation
 
 
 def test_templates_name_only_known_sorts():
-    grammar = load()
-    templates = [template for kind in (grammar.clauses | grammar.by_relation).values() for template in kind]
-    unknown = {sort_of(slot) for template in templates for slot in template.slots} - {*grammar.sorts, "org"}
+    known = load_grammar()
+    templates = [template for kind in (known.clauses | known.by_relation).values() for template in kind]
+    unknown = {sort_of(slot) for template in templates for slot in template.slots} - {*known.sorts, "org"}
     lists = {node.form for template in templates for node, _ in template.tree.walk() if node.kind == "list"} - set(
-        grammar.lists
+        known.lists
     )
     assert not unknown and not lists
+
+
+def test_brackets_are_closed_and_facts_are_of_slots_that_are_there():
+    texts = [text for texts in grammar._toml("clauses").values() for text in texts]
+    for fact in grammar._toml("relations")["fact"]:
+        texts += [text for kind in ("clause", "graft", "lure") for text in fact.get(kind, ())]
+    assert len(texts) > 500 and all([text.count("(") == text.count(")") for text in texts])
+    for kind, templates in load_grammar().clauses.items():
+        for template in templates:
+            missing = {slot for _, *pair in template.holds for slot in pair}.difference(template.slots)
+            assert missing == ({template.host} if kind == "graft" else set())
 
 
 def test_a_denied_fact_is_no_relation():
