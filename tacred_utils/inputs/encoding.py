@@ -23,17 +23,14 @@ Span = tuple[int, int]  # first and last, inclusive
 
 def vocabulary(values: Iterable[str], min_count: int = 1) -> Vocabulary:
     """Ids from 2 on for values that occur at least `min_count` times, by name, so that equal text gives equal ids."""
-    counts = Counter(values)
-    return {
-        value: number for number, value in enumerate(sorted(v for v in counts if counts[v] >= min_count), UNKNOWN + 1)
-    }
+    known = sorted(value for value, number in Counter(values).items() if number >= min_count)
+    return {value: number for number, value in enumerate(known, UNKNOWN + 1)}
 
 
 def window(length: int, spans: Sequence[Span], limit: int) -> np.ndarray:
-    """Indices, ascending, of at most `limit` tokens that hold every token of the inclusive spans.
+    """Indices, ascending, of at most `limit` tokens that hold every token of the inclusive spans, even longer ones.
 
-    If the stretch from the first span to the last fits, the window is that stretch and its surroundings; if not, it
-    is the surroundings of each span. Spans that are longer than the limit by themselves are kept all the same.
+    If the stretch from the first span to the last fits, the window is around that stretch; if not, around each span.
     """
     tokens = np.arange(length)
     if length <= limit:
@@ -100,20 +97,17 @@ class Encoded:
     def batch(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """The columns of B rows: flat ones (S, T) filled up with padding, lengths (S,), fixed ones (B, …).
 
-        S = B, or the texts among the rows, each once; then there is a column `text` (B,) of which is whose.
+        S = B, or the texts among the rows, each once; then the column `text` (B,) says which is whose.
         """
-        texts, whose = (rows, {}) if self.texts is None else _once(self.texts[rows])
+        texts, whose = rows, {}
+        if self.texts is not None:
+            texts, whose["text"] = np.unique(self.texts[rows], return_inverse=True)
         lengths = np.diff(self.offsets)[texts]
         steps = np.arange(-(-lengths.max() // WIDTH_STEP) * WIDTH_STEP)
         places = self.offsets[texts][:, None] + steps  # (S, T)
         places[steps >= lengths[:, None]] = self.offsets[-1]  # the padding at the end
         columns = {name: values[places] for name, values in self.flat.items()}
         return columns | {name: values[rows] for name, values in self.fixed.items()} | {"lengths": lengths} | whose
-
-
-def _once(texts: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    different, place = np.unique(texts, return_inverse=True)
-    return different, {"text": place}
 
 
 class Row(NamedTuple):
@@ -135,13 +129,11 @@ def gather(rows: Iterable[Row], padding: dict[str, int], shared: bool, types: np
         whose.append(texts.setdefault(row.columns.tobytes() if shared else len(whose), (len(texts), row.columns))[0])
     parts = [columns for _, columns in texts.values()]
     joined = np.concatenate([*parts, np.array([*padding.values()])[:, None]], 1)
+    flat = dict(zip(padding, joined, strict=True))
     places = np.array(spans)  # (N, 2, 2)
     fixed = {"subject": places[:, 0], "object": places[:, 1]} | ({} if types is None else {"types": types})
     offsets = np.append(0, np.cumsum([part.shape[1] for part in parts]))
-    different = len(parts) == len(whose)
-    return Encoded(
-        offsets, dict(zip(padding, joined, strict=True)), fixed, windowed, None if different else np.array(whose)
-    )
+    return Encoded(offsets, flat, fixed, windowed, None if len(parts) == len(whose) else np.array(whose))
 
 
 @dataclass(frozen=True)

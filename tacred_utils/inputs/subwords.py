@@ -1,8 +1,7 @@
 """Sentences as subwords: entity marks, the way from words to subwords, and windows that keep both entities.
 
-Every distinct word is cut into subwords once; a sentence is then put together from those of its words. So the place of
-each entity is known in subwords without searching for it, and a word that spells a control token ("[PAD]") is read as
-the text that it is. Without marks, all pairs of a sentence read the same text, and a model goes over it once for all.
+Every distinct word is cut into subwords once, and a sentence is put together from those of its words: so the place of
+each entity is known in subwords, and a word that spells a control token ("[PAD]") is read as the text that it is.
 """
 
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ SIGNS = {"subj": ("@", "*", "1"), "obj": ("#", "^", "2")}  # outer and inner sig
 def mark_words(marks: str, role: str, kind: str, typed: bool) -> tuple[list[str], list[str]]:
     """What stands before and after an entity of a role ("subj", "obj") and type, under one of the settings' `marks`.
 
-    Without types in the corpus a mask has nothing to say and the names stay, and typed marks are plain ones.
+    Where the corpus is not `typed` a mask has nothing to say and the names stay, and typed marks are plain ones.
     """
     outer, inner, number = SIGNS[role]
     if marks == "mask":
@@ -84,10 +83,8 @@ class SubwordEncoder:
         whole = self.tokenizer.get_added_vocab()
 
         def row(words: list[str], tags: list[str | None], *places: Span) -> Row:
-            parts = [
-                [whole[word]] if tag is None and word in whole else pieces[word]
-                for word, tag in zip(words, tags, strict=True)
-            ]
+            marks = [tag is None and word in whole for word, tag in zip(words, tags, strict=True)]
+            parts = [[whole[word]] if mark else pieces[word] for word, mark in zip(words, marks, strict=True)]
             return self._row(parts, tags, places, *ends)
 
         padding = {"input_ids": self.tokenizer.pad_token_id} | ({"tags": PAD} if self.tags else {})
@@ -106,13 +103,14 @@ class SubwordEncoder:
         row = np.stack(columns)  # (1 or 2, T)
         inside = [(int(ends[start]), int(ends[end + 1]) - 1) for start, end in places]
         if "word_positions" in self.defects:
-            inside = word_positions(places, row.shape[1])
+            inside = clipped(places, row.shape[1] - 1)  # D2: numbers of words, as if no [CLS] and no word were split
         return self._shortened(row, inside, len(first), len(last))
 
     def _shortened(self, row: np.ndarray, spans: Sequence[Span], first: int, last: int) -> Row:
         """At most `limit` subwords of a row (C, T); the `first` and `last` ones are the tokenizer's own and always stay."""
         if "cut_at_64" in self.defects:
-            return cut_at_64(row, spans)
+            row = row[:, :64]  # D3: an entity beyond them is read at the last one
+            return Row(row, clipped(spans, row.shape[1] - 1), row.shape[1] == 64)
         if row.shape[1] <= self.limit:
             return Row(row, spans, False)
         room = self.limit - first - last
@@ -136,10 +134,9 @@ class SubwordEncoder:
         whole = {token.content for token in tokens} - control
         texts = [word if word in whole else self.blank + word for word in ordered]
         pieces = dict(zip(ordered, self._cut(texts), strict=True))
+        special = set(self.tokenizer.all_special_ids)
         for word in ordered:  # a model whose own vocabulary has control tokens finds them in text: cut those finer
-            if any(sign in word for sign in control) and not set(pieces[word]).isdisjoint(
-                self.tokenizer.all_special_ids
-            ):
+            if any(sign in word for sign in control) and special & {*pieces[word]}:
                 pieces[word] = [piece for part in self._cut([*(self.blank + word)]) for piece in part]
         unknown = [self.tokenizer.unk_token_id or self.tokenizer.pad_token_id]
         return {word: ids or unknown for word, ids in pieces.items()}
@@ -154,13 +151,6 @@ class SubwordEncoder:
         return whole[:at], whole[at + len(bare) :]
 
 
-def word_positions(places: Sequence[Span], size: int) -> list[Span]:
-    """D2: numbers of words taken for numbers of subwords, as if there were no [CLS] and no word were split."""
-    return [(min(start, size - 1), min(end, size - 1)) for start, end in places]
-
-
-def cut_at_64(row: np.ndarray, spans: Sequence[Span]) -> Row:
-    """D3: the first 64 subwords; an entity beyond them is read at the last one."""
-    row = row[:, :64]
-    last = row.shape[1] - 1
-    return Row(row, [(min(start, last), min(end, last)) for start, end in spans], last == 63)
+def clipped(spans: Sequence[Span], last: int) -> list[Span]:
+    """The spans, ended at the last place that there is."""
+    return [(min(start, last), min(end, last)) for start, end in spans]
