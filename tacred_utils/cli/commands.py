@@ -10,30 +10,27 @@ import sys
 import time
 from collections.abc import Iterable
 from importlib import import_module, metadata
-from importlib.metadata import packages_distributions
 from pathlib import Path
 
 from tacred_utils.ground.errors import UserError, printable
 from tacred_utils.ground.paths import DATA, NOTEBOOKS, PUBLISHED_RUNS, RESULTS, ROOT
 
 
-def run(options: argparse.Namespace) -> int:
+def run_study(options: argparse.Namespace) -> int | None:
     """Run the notebooks, or what stands in their place: the environment's check, the tests, the site, JupyterLab."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start background jobs with it ignored
     if options.setup:
-        check_environment()
-    elif options.report:
-        report(options)
-    elif options.lab:
+        return check_environment()
+    if options.report:
+        return write_report(options)
+    if options.lab:
         os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # this environment's kernel, not another that the user installed
         return _wait_for("jupyterlab", "--allow-root", "--ServerApp.answer_yes=True", folder=NOTEBOOKS)
-    elif options.test:
+    if options.test:
         return _wait_for("pytest", "-q", "-m", "not long" if options.test == "quick" else "", folder=ROOT)
-    else:
-        from tacred_utils.cli import runner
+    from tacred_utils.cli.runner import run_notebooks
 
-        return runner.run(options)
-    return 0
+    return run_notebooks(options)
 
 
 def check_environment() -> None:
@@ -41,22 +38,19 @@ def check_environment() -> None:
     pins = re.findall(r"^([\w-]+)==([\w.]+)", (ROOT / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE)
     modules = {
         name.lower().replace("_", "-"): module
-        for module, names in packages_distributions().items()
-        for name in names
-        if not module.startswith("_")
-    }
+        for module, names in metadata.packages_distributions().items() for name in names if not module.startswith("_")
+    }  # fmt: skip
     for name, version in pins:
+        wrong = ""
         try:
             found = metadata.version(name).partition("+")[0]  # torch adds +cpu
             import_module(modules.get(name.lower().replace("_", "-"), name))
         except Exception as error:  # whatever a broken package raises
-            raise UserError(
-                f"{sys.prefix}: {name} cannot be imported ({error}); delete the environment and start again."
-            ) from None
-        if found != version:
-            raise UserError(
-                f"{sys.prefix}: holds {name} {found}, not {version}; delete the environment and start again."
-            )
+            wrong = f"{name} cannot be imported ({error})"
+        else:
+            wrong = f"holds {name} {found}, not {version}" if found != version else ""
+        if wrong:
+            raise UserError(f"{sys.prefix}: {wrong}; delete the environment and start again.")
     print(f"The environment is ready: {sys.prefix}")
 
 
@@ -75,7 +69,7 @@ def _wait_for(module: str, *arguments: str, folder: Path) -> int:
         return 130
 
 
-def train(options: argparse.Namespace) -> None:
+def train_one(options: argparse.Namespace) -> None:
     """Train or re-use one run and print its folder and scores."""
     from tacred_utils.models import processes
     from tacred_utils.runs.profile import checked_seeds, known_family, load_profile, parse_overrides
@@ -86,7 +80,7 @@ def train(options: argparse.Namespace) -> None:
     profile = load_profile(options.profile or ("open" if complete else "sample"))
     given = known_family(options.family), options.variant, parse_overrides(options.set)
     profile.settings(*given)  # a mistake is told before a corpus is read
-    corpus = _corpus(options.corpus or profile.corpus, options, profile)
+    corpus = _asked_for(options.corpus or profile.corpus, options, profile)
     settings = profile.for_corpus(corpus.name).settings(*given)
     [seed] = checked_seeds(profile.seeds[:1] if options.seed is None else [options.seed])
     spec = Spec(options.family, options.task, seed, settings, options.variant)
@@ -94,13 +88,12 @@ def train(options: argparse.Namespace) -> None:
     if processes.rank():
         return
     print(run.folder)
-    for note in [*corpus.notes, *run.info.get("notes", [])]:
-        print(f"note: {note}")
+    _print_notes([*corpus.notes, *run.info.get("notes", [])])
     for name, value in run.metrics["test"].items():
         print(f"  {name:<24} {value:.4f}   dev {run.metrics['dev'].get(name, float('nan')):.4f}")
 
 
-def plan(options: argparse.Namespace) -> None:
+def print_plan(options: argparse.Namespace) -> None:
     """Print the command of every run of a profile that is still missing, one a line."""
     from tacred_utils.runs.experiments import command, missing, planned
     from tacred_utils.runs.profile import checked_seeds, load_profile
@@ -108,7 +101,7 @@ def plan(options: argparse.Namespace) -> None:
     profile = load_profile(options.profile or "sample")  # as run_all.sh
     seeds = checked_seeds(options.seeds) if options.seeds else None
     for name in [options.corpus] if options.corpus else [profile.corpus, *profile.further_corpora]:
-        corpus = _corpus(name, options, profile)
+        corpus = _asked_for(name, options, profile)
         shared = {
             "corpus": name, "data-dir": options.data_dir, "profile": profile.name,
             "labels": None if options.labels == "tacred" else options.labels, "negative": options.negative,
@@ -118,19 +111,15 @@ def plan(options: argparse.Namespace) -> None:
             print(command(spec, profile.for_corpus(corpus.name), shared))
 
 
-def score(options: argparse.Namespace) -> None:
+def print_scores(options: argparse.Namespace) -> None:
     """Print every score of a file of predictions."""
     from tacred_utils.runs.score import score_file
 
-    scores = score_file(options.file, options.gold, options.negative)
-    if options.json:
-        print(json.dumps(scores))
-        return
-    for name, value in scores.items():
-        print(f"{name:<24} {value:.4f}")
+    found = score_file(options.file, options.gold, options.negative)
+    print(json.dumps(found) if options.json else "\n".join(f"{name:<24} {value:.4f}" for name, value in found.items()))
 
 
-def predict(options: argparse.Namespace) -> None:
+def print_answers(options: argparse.Namespace) -> None:
     """Answer sentences with the model that a run kept: one pair of entities, every pair of a sentence, or a file."""
     from tacred_utils.runs import predict as ask
 
@@ -138,66 +127,53 @@ def predict(options: argparse.Namespace) -> None:
         for name in ("subject", "object", "subject_at", "object_at", "subject_type", "object_type"):
             if getattr(options, name):
                 raise UserError(f"--{name.replace('_', '-')}: does not go with --file, whose rows have their own.")
-        _predict_file(options, ask.predict_file(options.run, options.file))
+        notes: dict[str, None] = {}
+        for answer in ask.predict_file(options.run, options.file):
+            print(json.dumps(answer.line(options.top)))
+            notes |= dict.fromkeys(answer.notes)
+        _print_notes(notes, sys.stderr)
         return
-    subject, objekt = (
-        getattr(options, f"{role}_at") if getattr(options, role) is None else getattr(options, role)
-        for role in ("subject", "object")
-    )
-    if subject is None and objekt is None:
-        _predict_pairs(options, ask.predict_pairs(options.run, options.sentence))
-        return
-    kinds = options.subject_type, options.object_type
-    answer = ask.predict(options.run, options.sentence, subject, objekt, *kinds)
-    report = answer.report(options.top)
+    named = {"subject": (options.subject, options.subject_at), "object": (options.object, options.object_at)}
+    places = [at if text is None else text for text, at in named.values()]
+    if places == [None, None]:
+        answers = ask.predict_pairs(options.run, options.sentence)
+        report = {
+            name: value for name, value in answers[0].report(options.top).items() if name not in (*named, "relations")
+        }
+        report["pairs"] = [answer.pair(options.top) for answer in answers]
+        lines = [_line_of_pair(**answer.pair(1)) for answer in answers]
+    else:
+        kinds = options.subject_type, options.object_type
+        answer = ask.predict(options.run, options.sentence, *places, *kinds)
+        report = answer.report(options.top)
+        found = [(role, report[role]) for role in named]
+        lines = [f"{role:<8} {e['text']}   ({e['type']}, words {e['start']}:{e['end']})" for role, e in found]
+        lines += [f"  {relation['label']:<36} {relation['p']:.4f}" for relation in report["relations"]]
     if options.json:
         print(json.dumps(report))
         return
-    for role in ("subject", "object"):
-        found = report[role]
-        print(printable(f"{role:<8} {found['text']}   ({found['type']}, words {found['start']}:{found['end']})"))
-    for relation in report["relations"]:
-        print(printable(f"  {relation['label']:<36} {relation['p']:.4f}"))
-    _print_notes(answer.notes)
+    print(*map(printable, lines), sep="\n")
+    _print_notes(report["notes"])
 
 
-def _predict_pairs(options: argparse.Namespace, answers: list) -> None:
-    if options.json:
-        report = answers[0].report(options.top)
-        shared = {name: report[name] for name in ("run", "family", "task", "corpus", "tokens", "notes")}
-        print(json.dumps(shared | {"pairs": [answer.pair(options.top) for answer in answers]}))
-        return
-    for answer in answers:
-        pair, best = answer.pair(1), answer.relations.iloc[0]
-        who = [f"{pair[role]['text']} ({pair[role]['type']})" for role in ("subject", "object")]
-        print(printable(f"{who[0]:<32} {who[1]:<32} {best.label:<36} {best.p:.4f}"))
-    _print_notes(answers[0].notes)
+def _line_of_pair(subject: dict, object: dict, relations: list[dict]) -> str:
+    who = "".join(f"{entity['text']} ({entity['type']})".ljust(33) for entity in (subject, object))
+    return f"{who}{relations[0]['label']:<36} {relations[0]['p']:.4f}"
 
 
-def _predict_file(options: argparse.Namespace, answers: Iterable) -> None:
-    notes: dict[str, None] = {}
-    for answer in answers:
-        print(json.dumps(answer.line(options.top)))
-        notes |= dict.fromkeys(answer.notes)
+def _print_notes(notes: Iterable[str], stream=None) -> None:
     for note in notes:
-        print(printable(f"note: {note}"), file=sys.stderr)
+        print(printable(f"note: {note}"), file=stream)
 
 
-def _print_notes(notes: Iterable[str]) -> None:
-    for note in notes:
-        print(printable(f"note: {note}"))
-
-
-def data_check(options: argparse.Namespace) -> None:
+def check_data(options: argparse.Namespace) -> None:
     """Read and validate a corpus, and print its card."""
     from tacred_utils.corpora.card import card
-    from tacred_utils.runs.data import load_corpus
 
-    name = options.folder or options.corpus or "sample"
-    print(card(load_corpus(name, options.data_dir, options.labels, negative=options.negative)))
+    print(card(_asked_for(options.folder or options.corpus or "sample", options)))
 
 
-def data_annotate(options: argparse.Namespace) -> None:
+def annotate_data(options: argparse.Namespace) -> None:
     """Predict the columns that a corpus lacks; they are kept beside it and read with it from then on."""
     from tacred_utils.corpora.annotate import lacking, with_columns
     from tacred_utils.corpora.example import COLUMNS
@@ -223,43 +199,39 @@ def make_sample(options: argparse.Namespace) -> None:
     from tacred_utils.ground.labels import SPLITS
     from tacred_utils.sample.generator import generate
 
+    files, out = {split: options.out / f"{split}.json" for split in SPLITS}, f"--out {options.out}"
     if not 0 < options.scale <= 1:
         raise UserError(f"--scale {options.scale:g}: must lie above 0 and be at most 1.")
     if options.out.exists() and not options.out.is_dir():
-        raise UserError(f"--out {options.out}: is a file; name a folder.")
-    strangers = {path.name for path in options.out.glob("*")} - {f"{split}.json" for split in SPLITS}
-    if strangers:
-        raise UserError(
-            f"--out {options.out}: holds other files, such as {min(strangers)}; name an empty or a new folder."
-        )
+        raise UserError(f"{out}: is a file; name a folder.")
+    if strangers := set(options.out.glob("*")) - set(files.values()):
+        raise UserError(f"{out}: holds other files, such as {min(strangers).name}; name an empty or a new folder.")
     for split, examples in generate(dict.fromkeys(SPLITS, options.scale), options.seed).items():
-        write_bytes(options.out / f"{split}.json", msgspec.json.encode(examples))
-        print(f"{options.out / f'{split}.json'}: {len(examples):,} synthetic records")
+        write_bytes(files[split], msgspec.json.encode(examples))
+        print(f"{files[split]}: {len(examples):,} synthetic records")
 
 
-def data_get(options: argparse.Namespace) -> None:
+def get_data(options: argparse.Namespace) -> None:
     """Download an open corpus, reference data or a pre-trained model."""
     from tacred_utils.corpora import download
     from tacred_utils.models import weights
 
     get = weights.get if options.name in weights.MODELS else download.get
-    for path in get(options.name, options.data_dir or DATA):
-        print(path)
+    print(*get(options.name, options.data_dir or DATA), sep="\n")
 
 
-def runs_list(options: argparse.Namespace) -> None:
+def list_runs(options: argparse.Namespace) -> None:
     """List the finished runs below a results folder."""
     from tacred_utils.runs.experiments import name_of
     from tacred_utils.runs.store import find_runs
 
     for run in find_runs(options.results, options.corpus):
-        name = name_of(run)
-        test = run.metrics["test"]  # empty for relation_only where the test split has no relation
-        shown = [f"{name} {test[name]:.3f}" for name in ("micro_f1", "macro_f1") if name in test]
+        name, test = name_of(run), run.metrics["test"]  # no scores of relation_only where no test row has a relation
+        shown = [f"{score} {test[score]:.3f}" for score in ("micro_f1", "macro_f1") if score in test]
         print(f"{run.folder.parent.name}/{run.folder.name}", *([f"({name})"] if name else []), *shown)
 
 
-def runs_publish(options: argparse.Namespace) -> None:
+def publish_runs(options: argparse.Namespace) -> None:
     """Copy the runs that the notebooks show, without weights, to data/runs, and renew the README's results."""
     from tacred_utils.cli import readme
     from tacred_utils.runs.catalog import load_catalogs
@@ -277,24 +249,21 @@ def runs_publish(options: argparse.Namespace) -> None:
         readme.refresh()
 
 
-def report(options: argparse.Namespace) -> None:
+def write_report(options: argparse.Namespace) -> None:
     """Write a static site of the executed notebooks, with search and pages of errors."""
     from tacred_utils.cli.report import build
     from tacred_utils.corpora.registry import data_folder
 
-    first = build(
-        options.out or RESULTS / "report",
-        NOTEBOOKS / "executed",
-        [options.results, PUBLISHED_RUNS],
-        data_folder(options.data_dir),
-    )
+    out, runs = options.out or RESULTS / "report", [options.results, PUBLISHED_RUNS]
+    first = build(out, NOTEBOOKS / "executed", runs, data_folder(options.data_dir))
     print(f"{first}: open it in a browser; it needs no network.")
 
 
-def _corpus(name: str, options: argparse.Namespace, profile):
+def _asked_for(name: str, options: argparse.Namespace, profile=None):
+    """A corpus with the label set of the options, whole or at the profile's size."""
     import msgspec
 
     from tacred_utils.runs.data import load_corpus
 
-    scales = msgspec.structs.asdict(profile.scales)
+    scales = msgspec.structs.asdict(profile.scales) if profile else None
     return load_corpus(name, options.data_dir, options.labels, scales, options.negative)

@@ -106,7 +106,7 @@ class Job:
         return same and all(_file_digest(ROOT / file) == known for file, known in stamp.outputs.items())
 
 
-def run(options: argparse.Namespace) -> int:
+def run_notebooks(options: argparse.Namespace) -> int:
     """Run the notebooks that are asked for and are not up to date; one run at a time in a results folder."""
     options.results = _folder(options.results) / ("smoke" if options.profile == "smoke" else "")
     os.environ["TACRED_STUDY_PROCESSES"] = str(options.processes)  # for `Study.run`

@@ -40,7 +40,14 @@ def script(tmp_path: Path) -> Path:
     folder.mkdir()
     for name in ("run_all.sh", "requirements.txt"):
         shutil.copy(ROOT / name, folder)
-    for name in ("__init__.py", "__main__.py", "cli/__init__.py", "cli/options.py", "ground"):  # what reads the options
+    for name in (
+        "__init__.py",
+        "__main__.py",
+        "cli/__init__.py",
+        "cli/options.py",
+        "cli/options.toml",
+        "ground",
+    ):  # what reads the options
         place = folder / "tacred_utils" / name
         place.parent.mkdir(parents=True, exist_ok=True)
         (shutil.copytree if name == "ground" else shutil.copy)(PACKAGE / name, place)

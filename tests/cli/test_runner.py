@@ -335,7 +335,7 @@ def test_a_damaged_stamp_counts_for_nothing_and_other_damaged_files_are_named(st
     (tmp_path / "circle").symlink_to("circle")
     for option in ("results", "data-dir", "corpus"):
         with pytest.raises(UserError, match="circle: leads to no folder"):
-            runner.run(parse(["run", f"--{option}={tmp_path / 'circle'}"]))
+            runner.run_notebooks(parse(["run", f"--{option}={tmp_path / 'circle'}"]))
 
 
 def test_an_open_corpus_that_cannot_be_downloaded_is_one_sentence(study: Copy):
