@@ -3,16 +3,17 @@
 from collections import defaultdict
 from pathlib import Path
 
-import nbformat
+import numpy as np
 import pandas as pd
 
+from tacred_utils.cli.execute import read_notebook
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.files import write_text
 from tacred_utils.ground.paths import FIGURES, NOTEBOOKS, PUBLISHED_RUNS, ROOT
-from tacred_utils.metrics.estimates import over_seeds
 from tacred_utils.models.settings import FAMILIES
 from tacred_utils.notebook.findings import leads
 from tacred_utils.notebook.tables import markdown
+from tacred_utils.paper.summaries import score_texts
 from tacred_utils.runs.catalog import RunCatalog, load_catalogs
 from tacred_utils.runs.store import Run
 
@@ -40,15 +41,11 @@ def findings() -> str:
     """The answers at the top of the executed notebooks that hold, a line each, with a link to the page."""
     lines = [
         f"- {found.text} ([{path.stem[:2]}](notebooks/executed/{path.name}))"
-        for path in sorted((NOTEBOOKS / "executed").glob("*.ipynb"), key=_claims_first)
-        for found in leads(nbformat.read(path, as_version=4))
+        for path in sorted((NOTEBOOKS / "executed").glob("*.ipynb"), key=lambda path: (path.stem[:2] != "10", path))
+        for found in leads(read_notebook(path))  # the claims first
         if found.holds
     ]
     return "\n".join(lines) + "\n" if lines else ""
-
-
-def _claims_first(path: Path) -> tuple[bool, str]:
-    return not path.stem.startswith("10"), path.stem
 
 
 def results() -> str:
@@ -62,13 +59,9 @@ def results() -> str:
             "**TACRED, test split** (the three best and the three last of notebook 09's, recomputed from published"
             f" predictions)\n\n{markdown(frame)}"
         )
-    corpora = load_catalogs([(PUBLISHED_RUNS, None)])
-    corpora = {name: corpora[name] for name in sorted(corpora, key=_rank)}
-    return "\n".join([*parts, *([_ours(corpora)] if corpora else [])])
-
-
-def _rank(corpus: str) -> float:
-    return ORDER.index(corpus) if corpus in ORDER else len(ORDER)
+    if corpora := load_catalogs([(PUBLISHED_RUNS, None)]):
+        parts.append(_ours({name: corpora[name] for name in sorted(corpora, key=[*ORDER, *corpora].index)}))
+    return "\n".join(parts)
 
 
 def _ours(corpora: dict[str, RunCatalog]) -> str:
@@ -77,9 +70,9 @@ def _ours(corpora: dict[str, RunCatalog]) -> str:
     for corpus, catalog in corpora.items():
         directed = any("directional_macro_f1" in run.metrics["test"] for run in catalog.frame.run)
         scores = [score for score in SCORES if score in (("directional_macro_f1", "micro_f1") if directed else SCORES)]
-        for row, group in _systems(catalog).items():
-            means = over_seeds([run.metrics["test"] for run in group])
-            table[row] |= {f"{corpus}: {SCORES[key]}": _cell(means, key) for key in scores if key in means.index}
+        for row, runs in _shown_systems(catalog).items():
+            texts = score_texts([run.metrics["test"] for run in runs], scores)
+            table[row] |= {f"{corpus}: {SCORES[score]}": text for score, text in texts.items()}
     text = markdown(pd.DataFrame([{"system": row[-1]} | table[row] for row in sorted(table)]).fillna(""))
     return (
         f"**Ours, test splits, joint** (macro F1 over relations)\n\n{text}\nOf each family the paper's recipe, and the "
@@ -87,28 +80,15 @@ def _ours(corpora: dict[str, RunCatalog]) -> str:
     )
 
 
-def _systems(catalog: RunCatalog) -> dict[tuple[int, bool, str], list[Run]]:
+def _shown_systems(catalog: RunCatalog) -> dict[tuple[int, bool, str], list[Run]]:
     """Joint runs of each family's recipe of the paper and of ours with the best dev micro F1, by the family's place,
     whether it is ours, and name.
     """
-    shown, others = defaultdict(list), defaultdict(lambda: defaultdict(list))
-    frame = catalog.frame
-    for row in frame[(frame.system != "") & (frame.task == "joint")].itertuples():
-        place = list(FAMILIES).index(row.family)
-        if row.changed == "{}" and row.variant == ("paper" if row.family == "svm" else ""):
-            shown[place, False, row.system].append(row.run)
-        else:
-            others[place][row.system].append(row.run)
-    for place, systems in others.items():
-        name, best = max(systems.items(), key=lambda item: _dev(item[1]))
-        shown[place, True, name] = best
+    shown, frame = {}, catalog.frame[(catalog.frame.system != "") & (catalog.frame.task == "joint")]
+    papers = (frame.changed == "{}") & (frame.variant == frame.family.map({"svm": "paper"}).fillna(""))
+    for place, family in enumerate(FAMILIES):
+        for ours, part in frame[frame.family == family].groupby(~papers):
+            systems = {name: runs.tolist() for name, runs in part.groupby("system").run}
+            best = max(systems, key=lambda name: np.mean([run.metrics["dev"]["micro_f1"] for run in systems[name]]))
+            shown[place, ours, best] = systems[best]
     return shown
-
-
-def _dev(runs: list[Run]) -> float:
-    return over_seeds([run.metrics["dev"] for run in runs]).value["micro_f1"]
-
-
-def _cell(table: pd.DataFrame, score: str) -> str:
-    mean, low, high, seeds = table.loc[score, ["value", "low", "high", "n"]]
-    return f"{mean:.3f}" + (f" ({low:.3f}–{high:.3f})" if seeds > 1 else "")

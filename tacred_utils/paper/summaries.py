@@ -3,7 +3,7 @@
 Cells are text, mean and range over seeds, so that a table says how many runs a number rests on.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -25,8 +25,8 @@ def system_table(catalog: RunCatalog, scores: Sequence[str]) -> pd.DataFrame:
     """
     rows = []
     for (task, name), part in catalog.frame[catalog.frame.system != ""].groupby(["task", "system"]):
-        table = over_seeds([run.metrics["test"] for run in part.run])
-        rows.append({"task": task, "system": name, "seeds": len(part)} | _cells(table, scores))
+        texts = score_texts([run.metrics["test"] for run in part.run], scores)
+        rows.append({"task": task, "system": name, "seeds": len(part)} | texts)
     rows += [row for task in TASKS if task in set(catalog.frame.task) for row in _trivial(catalog, task, scores)]
     for row in published.literature(catalog.corpus).itertuples():
         if row.score in scores:
@@ -37,8 +37,9 @@ def system_table(catalog: RunCatalog, scores: Sequence[str]) -> pd.DataFrame:
     return frame.sort_values("task", key=lambda names: names.map(TASKS.index), kind="stable").reset_index(drop=True)
 
 
-def _cells(table: pd.DataFrame, scores: Sequence[str]) -> dict[str, str]:
-    """Scores as text, with their range where there are several seeds."""
+def score_texts(results: Sequence[Mapping[str, float]], scores: Iterable[str]) -> dict[str, str]:
+    """Scores of a system's seeds as text: the mean, with its range where there are several."""
+    table = over_seeds(results)
     shown = table.loc[[score for score in scores if score in table.index]]
     return {
         row.Index: f"{row.value:.3f}" + (f" ({row.low:.3f}–{row.high:.3f})" if row.n > 1 else "")
@@ -56,7 +57,7 @@ def _trivial(catalog: RunCatalog, task: str, scores: Sequence[str]) -> list[dict
     rows = []
     for name, answer in answers.items():
         values = task_scores(task, gold.tolist(), [task_label(task, label) for label in answer], None)
-        rows.append({"task": task, "system": name} | _cells(over_seeds([values]), scores))
+        rows.append({"task": task, "system": name} | score_texts([values], scores))
     return rows
 
 
