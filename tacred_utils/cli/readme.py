@@ -25,6 +25,7 @@ PUBLISHED_SCORES = {
 SCORES = {  # the official score of a corpus with directions comes first, where it has them
     "directional_macro_f1": "official macro F1", "micro_f1": "micro F1", "macro_f1_relations": "macro F1",
 }  # fmt: skip
+CLAIMS = "10_claims"
 ORDER = ("redocred_small", "conll04", "kbp37")  # the main corpus first; any other published corpus comes last
 
 
@@ -38,11 +39,12 @@ def refresh(readme: Path = ROOT / "README.md") -> None:
 
 
 def findings() -> str:
-    """The answers at the top of the executed notebooks that hold, a line each, with a link to the page."""
+    """All answers at the top of the page of claims, and the first of every other page, if it holds: a line with a link."""
+    pages = sorted((NOTEBOOKS / "executed").glob("*.ipynb"), key=lambda path: (path.stem != CLAIMS, path))
     lines = [
         f"- {found.text} ([{path.stem[:2]}](notebooks/executed/{path.name}))"
-        for path in sorted((NOTEBOOKS / "executed").glob("*.ipynb"), key=lambda path: (path.stem[:2] != "10", path))
-        for found in leads(read_notebook(path))  # the claims first
+        for path in pages
+        for found in leads(read_notebook(path))[: None if path.stem == CLAIMS else 1]
         if found.holds
     ]
     return "\n".join(lines) + "\n" if lines else ""
