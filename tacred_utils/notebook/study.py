@@ -82,11 +82,14 @@ class Study:
     def _repr_markdown_(self) -> str:
         rows = " / ".join(f"{len(self.corpus.split(split)):,}" for split in SPLITS)
         facts = f"profile **{self.profile.name}**, corpus **{self.corpus.name}**, {rows} rows, seeds {self.seeds}"
-        predicted = self.corpus.annotator and f"tags and trees predicted by {self.corpus.annotator}"
         absent = "" if self.corpus.has_text else "its text is not at hand: what needs sentences is left out"
-        said = "; ".join(filter(None, [facts, self.stamp, predicted, absent]))
+        said = "; ".join(filter(None, [self.with_tags(facts), self.stamp, absent]))
         unit = "documents" if self.corpus.test[0].document else "sentences"
         return f"{_no_markup(said)}. Brackets: 95 % intervals over test {unit} and seeds. {LEGEND}."
+
+    def with_tags(self, text: str) -> str:
+        """A title of what rests on tags or trees: it says what predicted them, where annotators did not write them."""
+        return f"{text}; tags predicted by {self.corpus.annotator}" if self.corpus.annotator else text
 
     def _ipython_display_(self) -> None:
         """Shown below the set-up: the place that is kept for the answer, and what the page rests on."""

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -175,3 +176,8 @@ def test_nothing_is_trained_among_published_runs(smoke, monkeypatch):
     monkeypatch.setattr(study, "PUBLISHED_RUNS", smoke.results)
     with pytest.raises(UserError, match="Runs that it reads are missing"):
         smoke.run("svm", "joint", seed=99)
+
+
+@pytest.mark.parametrize(("annotator", "said"), [("spaCy 3", "Weights; tags predicted by spaCy 3"), ("", "Weights")])
+def test_a_title_of_what_rests_on_tags_says_what_predicted_them(annotator, said):
+    assert Study.with_tags(SimpleNamespace(corpus=SimpleNamespace(annotator=annotator)), "Weights") == said
