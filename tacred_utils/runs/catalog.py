@@ -1,7 +1,6 @@
 """The one catalogue of finished runs: which there are on which data, and which system of the study each belongs to.
 
-A run is known by the digest of its data and by its settings, never by a folder's name: runs on two corpora of one name,
-or on a corpus before and after an edit, stand in two catalogues.
+A run is known by its settings and its data's digest, never by a folder's name: corpora of one name never mix.
 """
 
 import json
@@ -35,7 +34,7 @@ class Missing(Exception):
 
 @dataclass(frozen=True)
 class SystemAnswers:
-    """The answers of one system to one corpus' test rows, an array for each seed."""
+    """The answers of one system to one corpus' test rows."""
 
     name: str
     gold: np.ndarray  # (rows,) labels, as its task has them
@@ -118,8 +117,8 @@ def load_catalogs(
     given = {_digests(text.digests): text for text in sorted(texts, key=lambda text: bool(text.subset))}
     names = {text.name for text in given.values()}
     rows = [row for run in _runs(folders) if (row := _row(run, profile)) is not None]
-    frame, found = pd.DataFrame(rows), {}
-    for corpus, part in frame.groupby("corpus") if rows else []:
+    found: dict[str, RunCatalog] = {}
+    for corpus, part in pd.DataFrame(rows).groupby("corpus") if rows else []:
         largest = part.data[part["rows"].idxmax()]
         for data in [data for data in given if data in set(part.data)] if corpus in names else [largest]:
             text, kept = given.get(data), part[part.data == data]
@@ -133,27 +132,21 @@ def load_catalogs(
 
 
 def elsewhere(folders: Iterable[Path], corpus: Corpus, profile: str) -> str:
-    """Sentences on the runs of a folder that a study on this corpus under this profile does not read, and what does.
-
-    Of each folder those of one corpus and profile that are most, and those of other data under this corpus' name.
+    """Sentences on the runs of folders that a study on this corpus under this profile does not read: those of other data
+    under its name, and the most under another profile or on another corpus.
     """
-    said = []
-    for place, folder in enumerate(folders):
-        others, outdated = Counter(), 0
-        for run in _runs([(folder, None)]):
-            if (run.profile, run.corpus) != (profile, corpus.name):
-                others[run.profile, run.corpus] += 1
-            else:
-                outdated += run.info["corpus"]["sha256"] != corpus.digests
-        if outdated:
-            said.append(f" {outdated} below {folder} are of other data than what is loaded, and not read.")
+    said = ""
+    for folder in folders:
+        runs = _runs([(folder, None)])
+        others = Counter((run.profile, run.corpus) for run in runs)
+        others.pop((profile, corpus.name), None)
+        named = [run for run in runs if (run.profile, run.corpus) == (profile, corpus.name)]
+        if outdated := sum(run.info["corpus"]["sha256"] != corpus.digests for run in named):
+            said += f" {outdated} below {folder} are of other data than what is loaded, and not read."
         for (other, name), number in others.most_common(1):
-            parameters = {"profile": other, "corpus": name} | ({"results": portable(folder)} if place else {})
-            words = ", ".join(f"{key} = {json.dumps(value)}" for key, value in parameters.items())
-            said.append(
-                f" {number} others lie {f'below {portable(folder)}' if place else 'there'}: {words} reads them."
-            )
-    return "".join(said)
+            parameters = f'profile = "{other}", corpus = "{name}", results = "{portable(folder)}"'
+            said += f" {number} others lie below {portable(folder)}: {parameters} reads them."
+    return said
 
 
 def portable(path: Path) -> str:
@@ -174,18 +167,14 @@ def _row(run: Run, profile: str | None) -> dict[str, object] | None:
         experiment = experiment_of(run, profile or run.profile, run.corpus)
     except UserError:
         return None
-    named = (
-        (run.family, run.variant, run.settings, experiment.set, run.task)
-        if experiment and not experiment.ablation
-        else None
-    )
-    data = run.info["corpus"]
+    data, system = run.info["corpus"], ""
+    if experiment and not experiment.ablation:
+        system = system_name(run.family, run.variant, run.settings, experiment.set, run.task)
     return {
         "corpus": run.folder.parent.name, "data": _digests(data["sha256"]), "rows": sum(data["rows"].values()),
         "version": run.info["version"], "profile": run.profile, "family": run.family, "variant": run.variant or "",
         "task": run.task, "seed": run.seed, "changed": json.dumps(changed, sort_keys=True), "run": run,
-        "experiment": experiment,
-        "system": system_name(*named) if named else "",
+        "experiment": experiment, "system": system,
     }  # fmt: skip
 
 

@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,38 +13,21 @@ from tacred_utils.ground.files import read_bytes, write_bytes
 from tacred_utils.ground.labels import LABEL_SETS, SCORED
 from tacred_utils.runs.data import load_corpus
 from tacred_utils.runs.predictions import predictions_bytes
-from tacred_utils.runs.store import Run, find_runs, log_probs_bytes
+from tacred_utils.runs.store import Run, log_probs_bytes
 
 
 def publish(runs: list[Run], target: Path, log_probs: Callable[[Run], bool] = lambda run: False) -> list[Path]:
     """Copy run.json, metrics, history and gzipped predictions of runs to `target`/<corpus>/<run>/; returns the folders.
 
-    Where `log_probs` says so their matrices go with them, as float16 (half a per mille) and gzipped. Runs that lie there
-    on other data of the same name make way. Raises `UserError` where those are more, so that nothing gets poorer.
+    Where `log_probs` says so their matrices go with them, as float16 (half a per mille) and gzipped.
     """
-    outdated = [old for name in {run.folder.parent.name for run in runs} for old in _outdated(name, runs, target)]
     published = []
     for run in runs:
         folder = target / run.folder.parent.name / run.folder.name
         for name, content in _published_files(run, log_probs(run)).items():
             write_bytes(folder / name, content)
         published.append(folder)
-    for old in outdated:
-        shutil.rmtree(old.folder)
     return published
-
-
-def _outdated(name: str, runs: list[Run], target: Path) -> list[Run]:
-    """The published runs of a corpus that are on none of the data that is published now."""
-    new = [run.info["corpus"]["sha256"] for run in runs if run.folder.parent.name == name]
-    there = find_runs(target, name) if target.is_dir() else []
-    outdated = [run for run in there if run.info["corpus"]["sha256"] not in new]
-    if len(outdated) > len(new):
-        raise UserError(
-            f"{target / name}: holds {len(outdated)} runs on other data, which {len(new)} do not replace; "
-            "name another folder with --to."
-        )
-    return outdated
 
 
 def publish_rows(run: Run, target: Path, data_dir: Path | None) -> str:

@@ -314,17 +314,11 @@ def log_probs_bytes(matrix: np.ndarray) -> bytes:
 
 @lru_cache
 def git_commit() -> str | None:
-    """The commit the code is at, with "+changes" where a file differs from it; None outside a git checkout of its own.
-
-    In a folder of another repository, as where an archive was unpacked, that one's commit would say nothing.
-    """
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(ROOT), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.strip()
-
+    """The commit the code is at, with "+changes" where a file differs from it; None outside a checkout of its own."""
+    if not (ROOT / ".git").exists():  # a repository around an unpacked archive says nothing
+        return None
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=40", "--dirty=+changes", "--exclude=*"]
     try:
-        inside = git("rev-parse", "--show-prefix")  # of ROOT below the repository's top
-        return None if inside else git("describe", "--always", "--abbrev=40", "--dirty=+changes", "--exclude=*")
+        return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None

@@ -8,7 +8,6 @@ import pytest
 
 from tacred_utils.__main__ import main
 from tacred_utils.corpora.rows import ROWS, read_rows
-from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.labels import task_classes
 from tacred_utils.models.settings import FitResult
 from tacred_utils.runs import experiments, publish
@@ -97,22 +96,8 @@ def test_runs_under_another_profile_are_told_with_what_to_set(tmp_path):
     places = [tmp_path / "empty", tmp_path / "results", tmp_path / "none"]
     said = f' 2 others lie below {places[1]}: profile = "open", corpus = "tiny", results = "{places[1]}" reads them.'
     assert elsewhere(places, CORPUS, "sample") == said
-    assert elsewhere(places[1:], replace(CORPUS, name="else"), "open").startswith(" 2 others lie there: profile =")
+    assert elsewhere(places[1:], replace(CORPUS, name="else"), "open").startswith(" 2 others lie below ")
     assert "mine" in elsewhere(places, CORPUS, "open") and elsewhere(places[:1], CORPUS, "open") == ""
-
-
-def test_fewer_runs_never_replace_more_on_other_data(tmp_path):
-    many = [run(tmp_path / "results", seed=seed) for seed in (1, 2, 3)]
-    few = [run(tmp_path / "results", halved(), seed=seed) for seed in (1, 2)]
-    publish.publish(many, tmp_path / "to")
-    before = sorted(tmp_path.glob("to/tiny/*"))
-    with pytest.raises(UserError, match="tiny: holds 3 runs on other data, which 2 do not replace"):
-        publish.publish(few, tmp_path / "to")
-    publish.publish(many[:1], tmp_path / "to")
-    assert sorted(tmp_path.glob("to/tiny/*")) == before
-    more = [*few, *(run(tmp_path / "results", halved(), seed=seed) for seed in (3, 4))]
-    publish.publish(more, tmp_path / "to")
-    assert sorted(folder.name for folder in tmp_path.glob("to/tiny/*")) == sorted(each.folder.name for each in more)
 
 
 def test_rows_are_published_beside_runs_on_the_very_data_that_is_at_hand(tmp_path, monkeypatch, capsys):
