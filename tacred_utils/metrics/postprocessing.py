@@ -36,19 +36,9 @@ def scorer(gold: Sequence[str], classes: Sequence[str]) -> Callable[[np.ndarray]
     return lambda log_probs: all_scores(gold, most_probable(log_probs, classes), classes)["macro_f1_relations"]
 
 
-def shifted(log_probs: np.ndarray, classes: Sequence[str], shift: float) -> np.ndarray:
-    """The logit of `no_relation` moved: another threshold between it and the relations. (N, K) → (N, K)"""
-    return log_softmax(log_probs + shift * (np.array(classes) == NO_RELATION), axis=1)
-
-
 def log_shares(train: Sequence[Example], classes: Sequence[str]) -> np.ndarray:
     """(K,) log of the share of training rows that each class has; of a class without rows, that of half a row."""
     return np.log(class_shares(pd.Index(classes).get_indexer([row.relation for row in train]), len(classes)))
-
-
-def adjusted(log_probs: np.ndarray, prior: np.ndarray, tau: float) -> np.ndarray:
-    """Logit adjustment after training (Menon et al. 2021): `tau` times the log prior (K,) is taken out. → (N, K)"""
-    return log_softmax(log_probs - tau * prior, axis=1)
 
 
 def fitting(train: Sequence[Example], rows: Sequence[Example], classes: Sequence[str]) -> np.ndarray:
@@ -62,11 +52,6 @@ def fitting(train: Sequence[Example], rows: Sequence[Example], classes: Sequence
     return np.array([
         [label == NO_RELATION or kind not in pairs or (*kind, label) in seen for label in classes] for kind in kinds
     ])  # fmt: skip
-
-
-def restricted(log_probs: np.ndarray, fits: np.ndarray) -> np.ndarray:
-    """Probability given that the class fits (N, K bool). → (N, K)"""
-    return log_softmax(np.where(fits, log_probs, -np.inf), axis=1)
 
 
 def mixed(one: np.ndarray, other: np.ndarray, weight: float) -> np.ndarray:
@@ -87,23 +72,27 @@ def decodings(
     given: Mapping[str, np.ndarray], classes: Sequence[str], score: Callable[[np.ndarray], float], prior: np.ndarray,
     fits: Mapping[str, np.ndarray] | None = None, other: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, tuple[float | None, dict[str, np.ndarray]]]:  # fmt: skip
-    """One model's log-probabilities (by split) read in every way: name → the option chosen on dev, matrices by split.
+    """One model's log-probabilities (by split) read in every way: name → the option chosen on dev, matrices by split,
+    whose largest value is the answer.
 
     `score` is what dev chooses by, `prior` (K,) the log shares of the classes; `fits` adds decoding restricted to
     fitting types, `other` the mean with the probabilities of another model.
     """
+    negative = np.array(classes) == NO_RELATION
     found = {
         "as it answers": (None, dict(given)),
-        "threshold": tuned(SHIFTS, lambda split, shift: shifted(given[split], classes, shift), score),
-        "adjusted after training": tuned(TAUS, lambda split, tau: adjusted(given[split], prior, tau), score),
+        # The logit of no_relation moved: another threshold between it and the relations.
+        "threshold": tuned(SHIFTS, lambda split, shift: given[split] + shift * negative, score),
+        # Logit adjustment after training (Menon et al. 2021).
+        "adjusted after training": tuned(TAUS, lambda split, tau: given[split] - tau * prior, score),
     }
     if fits is not None:
-        found["fitting types"] = None, {split: restricted(given[split], fits[split]) for split in SCORED}
+        found["fitting types"] = None, {split: np.where(fits[split], given[split], -np.inf) for split in SCORED}
     if other is not None:
         weight, both = tuned(WEIGHTS, lambda split, weight: mixed(given[split], other[split], weight), score)
         found["with the SVM"] = weight, both
         if fits is not None:
-            both = {split: restricted(both[split], fits[split]) for split in SCORED}
+            both = {split: np.where(fits[split], both[split], -np.inf) for split in SCORED}
             found["with the SVM, fitting types"] = weight, both
     return found
 

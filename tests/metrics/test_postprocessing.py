@@ -21,18 +21,18 @@ def row(relation: str, subject: str, objekt: str) -> Example:
     return Example("id", relation, ["a", "b"], 0, 0, 1, 1, subject, objekt)
 
 
-def test_each_way_to_decode_does_what_it_says():
-    shifted = postprocessing.shifted(LOGITS, CLASSES, -0.7)
-    odds = LOGITS[:, 0] - LOGITS[:, 1]
-    assert np.allclose(shifted[:, 0] - shifted[:, 1], odds - 0.7) and np.allclose(np.exp(shifted).sum(1), 1)
+def shifted(log_probs: np.ndarray, shift: float) -> np.ndarray:
+    return log_softmax(log_probs + shift * np.array([1, 0, 0]), axis=1)
+
+
+def test_a_mean_of_models_and_the_shares_of_classes():
     prior = postprocessing.log_shares([row(label, "A", "B") for label in GOLD], [*CLASSES, "org:new"])
     assert np.exp(prior[:3]).sum() == pytest.approx(1) and np.exp(prior[3]) == pytest.approx(0.5 / 400)
-    adjusted = postprocessing.adjusted(LOGITS, prior[:3], 1.0)
-    assert np.allclose(adjusted, log_softmax(np.log(np.exp(LOGITS) / np.exp(prior[:3])), axis=1))
-    mean = postprocessing.mixed(LOGITS, shifted, 0.25)
-    assert np.allclose(np.exp(mean), 0.25 * np.exp(LOGITS) + 0.75 * np.exp(shifted))
-    assert np.allclose(postprocessing.mixed(LOGITS, shifted, 0.0), shifted)
-    assert np.allclose(postprocessing.mixed(LOGITS, shifted, 1.0), LOGITS)
+    other = shifted(LOGITS, -0.7)
+    mean = postprocessing.mixed(LOGITS, other, 0.25)
+    assert np.allclose(np.exp(mean), 0.25 * np.exp(LOGITS) + 0.75 * np.exp(other))
+    assert np.allclose(postprocessing.mixed(LOGITS, other, 0.0), other)
+    assert np.allclose(postprocessing.mixed(LOGITS, other, 1.0), LOGITS)
 
 
 def test_only_relations_that_training_has_with_the_types_are_answered():
@@ -45,21 +45,28 @@ def test_only_relations_that_training_has_with_the_types_are_answered():
     rows = [row("", "P", "N"), row("", "P", "T"), row("", "P", "P"), row("", "O", "N")]
     fits = postprocessing.fitting(train, rows, CLASSES)
     assert fits.tolist() == [[True, True, False], [True, False, True], [True, False, False], [True, True, True]]
-    log_probs = np.log(np.tile([0.2, 0.3, 0.5], (4, 1)))
-    narrow = postprocessing.restricted(log_probs, fits)
-    assert postprocessing.most_probable(narrow, CLASSES) == ["per:age", "per:title", NO_RELATION, "per:title"]
-    assert np.exp(narrow).sum(1) == pytest.approx(1) and np.exp(narrow[0, 1]) == pytest.approx(0.6)
+    log_probs = dict.fromkeys(("dev", "test"), np.log(np.tile([0.2, 0.3, 0.5], (4, 1))))
+    score = postprocessing.scorer(["per:age", "per:title", NO_RELATION, "per:title"], CLASSES)
+    found = postprocessing.decodings(log_probs, CLASSES, score, np.zeros(3), dict.fromkeys(log_probs, fits), log_probs)
+    for way in ("fitting types", "with the SVM, fitting types"):
+        answers = postprocessing.most_probable(found[way][1]["test"], CLASSES)
+        assert answers == ["per:age", "per:title", NO_RELATION, "per:title"]
 
 
 def test_what_is_chosen_is_best_on_dev_and_nothing_is_changed_for_nothing():
     assert postprocessing.best([-1.0, 0.5, 0.0, 1.0], lambda option: 1.0) == 0.0
     score = postprocessing.scorer(GOLD, CLASSES)
-    matrices = {"dev": postprocessing.shifted(LOGITS, CLASSES, 3.0), "test": LOGITS}
+    matrices = {"dev": shifted(LOGITS, 3.0), "test": LOGITS}
     found = postprocessing.decodings(
         matrices, CLASSES, score, np.log([0.6, 0.3, 0.1]), other={"dev": LOGITS, "test": LOGITS}
     )
     assert set(found) == {"as it answers", "threshold", "adjusted after training", "with the SVM"}
     assert found["threshold"][0] < 0 and found["with the SVM"][0] < 1
+    shift, tau = (found[way][0] for way in ("threshold", "adjusted after training"))
+    odds = matrices["test"][:, 0] - matrices["test"][:, 1]
+    moved, taken = (found[way][1]["test"] for way in ("threshold", "adjusted after training"))
+    assert np.allclose(moved[:, 0] - moved[:, 1], odds + shift)
+    assert tau > 0 and np.allclose(taken[:, 0] - taken[:, 1], odds - tau * np.log(0.6 / 0.3))
     for option, changed in found.values():
         assert score(changed["dev"]) >= score(matrices["dev"])
         assert (option is None) == all(np.array_equal(changed[split], matrices[split]) for split in matrices)
