@@ -11,7 +11,7 @@ RETRIES, TIMEOUT = 2, 30  # further attempts, and seconds without an answer befo
 
 
 def get(name: str, data: Path) -> list[Path]:
-    """Download the files of a source below `data`, in its folder; those already there with the right md5 are left alone.
+    """Download the files of a source below `data`, in its folder, but for those that are there with the right md5.
 
     Raises `UserError` for an unknown or licensed source, when a file cannot be had, or when its checksum is wrong.
     """

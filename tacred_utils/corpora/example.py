@@ -22,10 +22,7 @@ READ = (
 
 
 class Example(msgspec.Struct, frozen=True, gc=False):
-    """One sentence with one ordered pair of entities; spans are inclusive word indices.
-
-    The columns have one value per word; `stanford_head` is 1-based with 0 for the root.
-    """
+    """One sentence with one ordered pair of entities; spans are inclusive, heads are 1-based with 0 for the root."""
 
     id: str
     relation: str
@@ -91,10 +88,7 @@ class Corpus:
 
     @cached_property
     def columns(self) -> frozenset[str]:
-        """The inputs beyond words that carry information: the Stanford columns present, and "types".
-
-        One constant entity type for both arguments tells nothing and counts as none.
-        """
+        """The inputs beyond words: the Stanford columns present, and "types" unless one constant type is all."""
         present = {column for column in COLUMNS if getattr(self.train[0], column) is not None}
         types = {kind for example in self.train for kind in (example.subj_type, example.obj_type)}
         return frozenset(present | ({"types"} if len(types) > 1 else set()))

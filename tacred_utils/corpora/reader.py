@@ -162,10 +162,10 @@ def _problems(example: Example) -> Iterator[str]:
         yield "field token: is an empty list; a sentence needs at least one word."
     for role, (start, end) in (("subj", example.subject), ("obj", example.object)):
         if start > end:
-            yield f"field {role}_start: {start} lies after {role}_end {end}; spans are inclusive, start must not exceed end."
+            yield f"field {role}_start: {start} lies after {role}_end {end}; spans are inclusive, from start to end."
         for name, value in (("start", start), ("end", end)):
             if not 0 <= value < words:
-                yield f"field {role}_{name}: {value} is outside the sentence; give the index of one of its {words} words."
+                yield f"field {role}_{name}: {value} is outside the sentence; give one of its {words} words, from 0."
     for column in COLUMNS:
         values = getattr(example, column)
         if values is not None and len(values) != words:
@@ -186,8 +186,8 @@ def _check_records(path: Path, examples: list[Example]) -> None:
         lacking = [index for index, example in enumerate(examples) if getattr(example, column) is None]
         if lacking and len(lacking) < len(examples):
             raise UserError(
-                f"{path}: record {lacking[0]} (id {examples[lacking[0]].id!r}), field {column}: is missing though other "
-                "records have it; give it in every record or in none."
+                f"{path}: record {lacking[0]} (id {examples[lacking[0]].id!r}), field {column}: is missing though "
+                "other records have it; give it in every record or in none."
             )
     first: dict[str, int] = {}
     for index, example in enumerate(examples):
@@ -207,13 +207,13 @@ def _explain_record(error: Exception) -> str:
         return f"is not UTF-8 text ({error.reason}); save the file as UTF-8."
     what, _, where = text.partition(" - at $")
     if "missing required field" in what:
-        return f"field {where.removeprefix('.')}{'.' if where else ''}{what.split()[-1]}: is missing; every record needs it."
+        return f"field {f'{where}.'.removeprefix('.')}{what.split()[-1]}: is missing; every record needs it."
     if not where and "array | null" in what:  # the heads are decoded on their own
         where = ".stanford_head"
     if not where:
         return f"cannot be decoded ({text.lower()}); a record is a JSON object with the fields of its format."
     if where.startswith("["):  # a head among the heads
-        return f"field stanford_head{where}: is no whole number; give the 1-based index of the word's head, 0 for the root."
+        return f"field stanford_head{where}: is no whole number; give the 1-based index of a head, 0 for the root."
     return f"field {where.removeprefix('.')}: {what[0].lower()}{what[1:]}; mend the value."
 
 

@@ -95,10 +95,7 @@ def read_redocred(folder: Path) -> Reading:
 
 
 def read_redocred_small(folder: Path) -> Reading:
-    """As `read_redocred`, of the two smaller files: dev_revised is for training, test_revised for dev and test.
-
-    Documents of test_revised go to dev and test by turns, the first to dev.
-    """
+    """As `read_redocred`: dev_revised is for training, documents of test_revised go to dev and test by turns."""
     train, rest = (_read_file(folder / f"{name}_revised.json") for name in ("dev", "test"))
     documents = {"train": train.pairs, "dev": rest.pairs[::2], "test": rest.pairs[1::2]}
     return _labelled(documents, [train.note, rest.note])
@@ -140,8 +137,8 @@ def _read_file(path: Path) -> _File:
     documents = decode_each(path, split_records(path), lambda _, raw: decoder.decode(raw), "document", "title")
     if len(documents) != DOCUMENTS[path.name]:
         raise UserError(
-            f"{path}: holds {len(documents):,} documents, the published file has {DOCUMENTS[path.name]:,}: it is cut or "
-            "another split's; fetch it again."
+            f"{path}: holds {len(documents):,} documents, the published file has {DOCUMENTS[path.name]:,}: it is cut "
+            "or another split's; fetch it again."
         )
     left_out, name = Counter(), path.name.partition("_")[0]
     pairs = [
@@ -151,8 +148,8 @@ def _read_file(path: Path) -> _File:
     overlapping, elsewhere, several = (left_out[what] for what in ("overlapping", "elsewhere", "several"))
     return _File(
         pairs,
-        f"{path.name}: {overlapping:,} pairs with overlapping mentions and {elsewhere:,} whose relations are all stated in "
-        f"other sentences are left out; of {several:,} pairs with several relations the rarest is kept; {blank:,} "
+        f"{path.name}: {overlapping:,} pairs with overlapping mentions and {elsewhere:,} whose relations are all "
+        f"stated in other sentences are left out; of {several:,} pairs with several relations the rarest is kept; {blank:,} "
         "words are blank",
     )
 

@@ -96,8 +96,8 @@ def _read_source(name: str, folder: Path) -> Reading:
     if name == "tacred" and sizes != TACRED_SPLIT_SIZES:
         found, wanted = (" / ".join(f"{size:,}" for size in each.values()) for each in (sizes, TACRED_SPLIT_SIZES))
         raise UserError(
-            f"{folder}: has {found} records, TACRED has {wanted}; give the folder itself with --corpus if it is another "
-            "corpus, such as the public 20-row format sample."
+            f"{folder}: has {found} records, TACRED has {wanted}; give the folder itself with --corpus if it is "
+            "another corpus, such as the public 20-row format sample."
         )
     return read
 
@@ -125,10 +125,7 @@ def _head(path: Path) -> tuple[int, str]:
 
 
 def _filed_as(folder: Path, heads: dict[str, tuple[int, str]]) -> str:
-    """The name a folder's results are filed under, from the rows and the first id of each split.
-
-    Split sizes tell TACRED and its public 20-row sample; generated records say so in their ids.
-    """
+    """The name a folder's results are filed under, from the rows and the first id of each split."""
     sizes = {split: rows for split, (rows, _) in heads.items()}
     first = heads["train"][1]
     if sizes == TACRED_SPLIT_SIZES and not first.startswith(SYNTHETIC_PREFIX):
@@ -140,10 +137,7 @@ def _filed_as(folder: Path, heads: dict[str, tuple[int, str]]) -> str:
 
 
 def licensed(splits: dict[str, list[Example]]) -> bool:
-    """Whether rows may be TACRED's, relabelled, cut or put together anew: an id of its form, or a split of its size.
-
-    When in doubt they are, and no sentence of them is shown.
-    """
+    """Whether rows may be TACRED's, relabelled, cut or put together anew: an id of its form, or a split of its size."""
     if any(_TACRED_ID.search(example.id) for rows in splits.values() for example in rows):
         return True
     generated = all(rows[0].id.startswith(SYNTHETIC_PREFIX) for rows in splits.values())

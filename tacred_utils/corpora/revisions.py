@@ -25,7 +25,8 @@ def relabelled(corpus: Corpus, labels: str, data: Path) -> Corpus:
     for split, path in files.items():
         if not path.exists():
             raise UserError(
-                f"{path}: is missing; get it with: python -m tacred_utils data get {labels}, or name its parent with --data-dir."
+                f"{path}: is missing; get it with: python -m tacred_utils data get {labels}, or name its parent with "
+                "--data-dir."
             )
         examples = corpus.split(split)
         patch = read_patch(path, {example.id for example in examples} if corpus.name == "tacred" else None)

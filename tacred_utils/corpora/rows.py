@@ -23,10 +23,7 @@ FIELDS = (  # of a row; `sentence` numbers the distinct sentences of the corpus,
 
 @dataclass(frozen=True)
 class RowsOnly(Corpus):
-    """A Corpus whose Examples have as many words as there were, each the number of its sentence, and no column.
-
-    What it says of itself is said of the corpus that it was made of.
-    """
+    """A Corpus of Examples whose words are all the number of their sentence; what it says of itself is the whole's."""
 
     columns: frozenset[str] = frozenset()
     digests: dict[str, str] = field(default_factory=dict)

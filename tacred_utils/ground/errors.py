@@ -1,4 +1,4 @@
-"""The one exception that the command line turns into one sentence, what ran out, Ctrl-C, and text that is safe to print."""
+"""The one exception that becomes one sentence on the command line, what ran out, Ctrl-C, and safe text."""
 
 import errno
 import re

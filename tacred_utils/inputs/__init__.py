@@ -1,3 +1,3 @@
-"""What a model reads of an Example: sparse features, ids and positions of words, subwords and entity marks, word vectors.
+"""What a model reads of an Example: sparse features, words and positions, subwords and entity marks, word vectors.
 Imports `ground` and `corpora`.
 """

@@ -53,7 +53,7 @@ def span_distance(tokens: np.ndarray, start: int, end: int) -> np.ndarray:
 
 
 def position_ids(distance: np.ndarray, clip: int) -> np.ndarray:
-    """Distances as ids from 1 to 2 · clip + 1; 0 stays free for padding, so that distance 0 has a row that trains (D9)."""
+    """Distances as ids from 1 to 2 · clip + 1: 0 is the padding's, so that distance 0 has a row that trains (D9)."""
     return np.clip(distance, -clip, clip) + clip + 1
 
 
@@ -151,7 +151,7 @@ class Encoder:
     shared: bool = False  # whether rows of which the same is read share a text
 
     def words_of(self, example: Example) -> list[str]:
-        """The words of an Example as they are looked up; one that spells a mask is no mask, and read in small letters."""
+        """The words of an Example as they are looked up; one that spells a mask is none, and read in small letters."""
         token = [word.lower() for word in example.token] if self.lower else example.token
         if not self.masked:
             return token

@@ -67,7 +67,9 @@ class Pair:
         self.between = slice(first_end + 1, max(second_start, first_end + 1))
         self.words = [normal(word) for word in example.token]
         self.types = f"{example.subj_type}>{example.obj_type}"
-        self.mentions = tuple(zip(("S", "O"), example.mentions, strict=True))
+        self.mentions = [
+            (role, words, [*map(normal, words)]) for role, words in zip("SO", example.mentions, strict=True)
+        ]
 
     def spanned(self, tokens: Sequence[str], outside: int) -> list[str]:
         """The tokens between the mentions and `outside` around them, each mention as SUBJ or OBJ."""
@@ -84,8 +86,7 @@ def _types(pair: Pair) -> list[str]:
 
 def _mention(pair: Pair) -> list[str]:
     features = []
-    for role, mention in pair.mentions:
-        words = [normal(word) for word in mention]
+    for role, _, words in pair.mentions:
         features += [f"{role} {word}" for word in words]
         features += [f"{role} head {words[-1]}", f"{role} first {words[0]}", f"{role} all {' '.join(words)}"]
     return features
@@ -93,12 +94,11 @@ def _mention(pair: Pair) -> list[str]:
 
 def _shape(pair: Pair) -> list[str]:
     features = []
-    for role, mention in pair.mentions:
-        words = [normal(word) for word in mention]
+    for role, mention, words in pair.mentions:
         features += [f"{role} shape {' '.join(map(shape, mention[:4]))}", f"{role} length {min(len(mention), 5)}"]
         features += [f"{role} head …{words[-1][-3:]}", f"{role} head …{words[-1][-2:]}"]
         features += [f"{role} …{word[-3:]}" for word in words] + [f"{role} {word[:4]}…" for word in words]
-    both = " > ".join(" ".join(map(shape, mention[:3])) for _, mention in pair.mentions)
+    both = " > ".join(" ".join(map(shape, mention[:3])) for _, mention, _ in pair.mentions)
     return [*features, f"shapes {both}"]
 
 
@@ -235,7 +235,7 @@ Vocabulary = dict[str, dict[str, int]]  # block → feature → column
 
 
 def usable(blocks: Sequence[str], columns: Iterable[str]) -> tuple[list[str], dict[str, str]]:
-    """The blocks that a corpus with these columns can fill, and what each of the others lacks; `UserError` for one unknown."""
+    """The blocks that these columns can fill, and what each of the others lacks; `UserError` for one unknown."""
     for name in blocks:
         if name not in BLOCKS:
             raise UserError(f"svm groups: unknown feature block {name!r}; known are {', '.join(BLOCKS)}.")

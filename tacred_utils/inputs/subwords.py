@@ -52,10 +52,7 @@ class SubwordEncoder:
     tags: Vocabulary = field(default_factory=dict)  # named-entity tags, where they are added to the subwords
 
     def marked(self, example: Example) -> tuple[list[str], list[str | None], Span, Span]:
-        """The words with marks, a tag a word (None at marks), and where subject and object are in them, marks included.
-
-        The spans may overlap.
-        """
+        """The words with marks, a tag a word (None at marks), and the spans of subject and object, marks included."""
         ner = example.stanford_ner or [""] * len(example.token)
         spans = {"subj": example.subject, "obj": example.object}
         kinds = {"subj": example.subj_type, "obj": example.obj_type}
@@ -77,7 +74,7 @@ class SubwordEncoder:
         return read, tags, (start["subj"], end["subj"]), (start["obj"], end["obj"])
 
     def encode(self, examples: Sequence[Example]) -> Encoded:
-        """Columns input_ids and tags, and for each row first and last subword of both entities and both types, (N, 2)."""
+        """Columns input_ids and tags; for each row first and last subword of both entities, and both types, (N, 2)."""
         marked = [self.marked(example) for example in examples]
         pieces, ends = self._pieces({word for words, *_ in marked for word in words}), self._ends()
         whole = self.tokenizer.get_added_vocab()
@@ -107,7 +104,7 @@ class SubwordEncoder:
         return self._shortened(row, inside, len(first), len(last))
 
     def _shortened(self, row: np.ndarray, spans: Sequence[Span], first: int, last: int) -> Row:
-        """At most `limit` subwords of a row (C, T); the `first` and `last` ones are the tokenizer's own and always stay."""
+        """At most `limit` subwords of a row (C, T); the `first` and `last` ones, the tokenizer's own, always stay."""
         if "cut_at_64" in self.defects:
             row = row[:, :64]  # D3: an entity beyond them is read at the last one
             return Row(row, clipped(spans, row.shape[1] - 1), row.shape[1] == 64)
@@ -122,13 +119,13 @@ class SubwordEncoder:
 
     @cached_property
     def blank(self) -> str:
-        """What a byte-pair vocabulary needs before a word, or its words run together; nothing for other vocabularies."""
+        """What a byte-pair vocabulary needs before a word, or words run together; nothing for other vocabularies."""
         words = self.tokenizer(["met", "them"], add_special_tokens=False)["input_ids"]
         runs_together = " " not in self.tokenizer.decode([piece for word in words for piece in word]).strip()
         return " " if runs_together else ""
 
     def _pieces(self, words: set[str]) -> dict[str, list[int]]:
-        """Subword ids of each word by itself, as text; a word without any, such as a control character, is the unknown one."""
+        """Subword ids of each word by itself, as text; a word without any (a control character) is the unknown one."""
         tokens, ordered = self.tokenizer.added_tokens_decoder.values(), sorted(words)
         control = {token.content for token in tokens if token.special}
         whole = {token.content for token in tokens} - control
@@ -145,7 +142,7 @@ class SubwordEncoder:
         return self.tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"]
 
     def _ends(self) -> tuple[list[int], list[int]]:
-        """The subwords that the tokenizer puts before and after every text: [CLS] and [SEP] for BERT, none for GPT-2."""
+        """The subwords that the tokenizer puts around every text: [CLS] and [SEP] for BERT, none for GPT-2."""
         whole, bare = (self.tokenizer("a", add_special_tokens=special)["input_ids"] for special in (True, False))
         at = whole.index(bare[0])
         return whole[:at], whole[at + len(bare) :]

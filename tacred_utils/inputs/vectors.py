@@ -18,7 +18,7 @@ TABLE = "embeddings.word_embeddings.weight"  # also with a prefix, depending on 
 
 
 def glove(path: Path, words: Iterable[str]) -> dict[str, np.ndarray]:
-    """Vectors of those words that a text file has, as GloVe, word2vec and fastText write them: a word and its numbers a line.
+    """Vectors of words from a text file of GloVe, word2vec or fastText: a word and its numbers a line.
 
     The width is that of the first line; some words of glove.840B.300d hold spaces ("at name@domain.com").
     Raises `UserError` that names file and line for a missing file, a line that is no vector, or unequal lengths.
@@ -56,10 +56,7 @@ def glove(path: Path, words: Iterable[str]) -> dict[str, np.ndarray]:
 
 
 def minilm(words: Iterable[str]) -> dict[str, np.ndarray]:
-    """Vectors of words as the mean of MiniLM's input embeddings of their pieces; lower-cased, none is unknown.
-
-    Raises `UserError` when the package is not installed or its weights are not the published ones.
-    """
+    """Vectors of words, the mean of MiniLM's input embeddings of their pieces; errors as of `minilm_folder`."""
     from safetensors.numpy import load_file
     from tokenizers import Tokenizer
 

@@ -1,3 +1,3 @@
-"""Pure functions over gold and predicted labels: scores, intervals, groups of rows, two stages composed, post-processing.
+"""Pure functions of gold and predicted labels: scores, intervals, groups, two stages composed, post-processing.
 Imports `ground` and `corpora`.
 """

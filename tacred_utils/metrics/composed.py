@@ -46,7 +46,7 @@ def p_relation(answers: pd.DataFrame) -> np.ndarray:
 
 
 def both_answers(log_probs: np.ndarray, classes: Sequence[str]) -> tuple[np.ndarray, list[str]]:
-    """A joint model's (rows,) probability of any relation, and its best relation by row, of log-probabilities (rows, K).
+    """A joint model's (rows,) probability of any relation and best relation by row, of log-probabilities (rows, K).
 
     These are read to float16's precision, in which they are published: a published run answers as the original does.
     """

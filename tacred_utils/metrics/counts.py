@@ -81,10 +81,7 @@ class ConfusionCounts:
         return mean_where(self.f1, (self.gold + self.predicted > 0) & classes)
 
     def _directional(self) -> np.ndarray:
-        """SemEval-2010 Task 8's score (Hendrickx et al. 2010): macro F1 over relations without direction.
-
-        An answer with the wrong direction is wrong, yet counted under its relation.
-        """
+        """SemEval-2010 Task 8's score (Hendrickx et al. 2010): macro F1 over relations; a wrong direction is wrong."""
         names = [undirected(label) for label in self.labels]
         relations = [name for name in order_labels(names) if name != NO_RELATION]
         member = np.array([[float(name == relation) for relation in relations] for name in names])  # (L, R)

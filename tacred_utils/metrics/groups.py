@@ -74,8 +74,8 @@ def drawn_scores(
     """System → score → (1 + draws, bins): every score of every group, first as observed, then bootstrapped.
 
     Within a group, rows, or the `clusters` that they belong to, are drawn with replacement, the same ones for all
-    systems. `weights` let a row count for more or less than one. `macro_f1` is over the classes that occur in the group,
-    gold or answered, as scikit-learn has it when it is given no list. A group without rows or without weight has NaN.
+    systems. `weights` let a row count for more or less than one. `macro_f1` is over the classes that occur in the
+    group, gold or answered, as scikit-learn has it without a list. A group without rows or weight has NaN.
     """
     codes = {name: _codes(column, labels) for name, column in answers.items()}
     gold_codes, clusters = _codes(gold, labels), clusters or single_rows(len(gold))
@@ -135,9 +135,9 @@ def spread_by_chance(
     """Do groups differ in macro F1 by more than groups of these sizes made at random? A permutation test.
 
     Where rows of one cluster lie in one group by necessity, as rows of a sentence do when groups are of sentence
-    length, `clusters` must say so: whole ones are then shuffled. Returns spread (largest minus smallest macro F1 over the
-    classes that occur in the group), chance (its mean over the shuffles) and p_value (share of shuffles, the observed
-    one counted, with at least that spread).
+    length, `clusters` must say so: whole ones are then shuffled. Returns spread (largest minus smallest macro F1 over
+    the classes that occur in the group), chance (its mean over the shuffles) and p_value (share of shuffles, the
+    observed one counted, with at least that spread).
     """
     pairs = np.column_stack([_codes(gold, labels), _codes(pred, labels)])
     cells, cell = np.unique(pairs, axis=0, return_inverse=True)

@@ -120,7 +120,7 @@ def confidence(log_probs: np.ndarray) -> np.ndarray:
 
 
 def reliability_bins(p: np.ndarray, right: np.ndarray) -> pd.DataFrame:
-    """Confidence against the share that is right, in those of ten equal bins that are not empty: the study's one binning.
+    """Confidence against the share that is right, in those of ten equal bins that are not empty.
 
     Columns rows, confidence, right, and low and high of a 95 % interval (Wilson 1927).
     """
@@ -134,7 +134,7 @@ def reliability_bins(p: np.ndarray, right: np.ndarray) -> pd.DataFrame:
 
 
 def calibration_error(p: np.ndarray, right: np.ndarray) -> float:
-    """Expected calibration error: mean distance of confidence and share right over bins, by rows (Naeini et al. 2015)."""
+    """Expected calibration error: mean distance of confidence and share right, by rows (Naeini et al. 2015)."""
     table = reliability_bins(p, right)
     return float(((table.confidence - table.right).abs() * table.rows).sum() / table.rows.sum())
 
@@ -146,11 +146,8 @@ def brier(log_probs: np.ndarray, gold: Sequence[str], classes: Sequence[str]) ->
 
 
 def cut_at(p: np.ndarray, right: np.ndarray, precision: float) -> float:
-    """The lowest confidence from which on answers are right with this precision; NaN where there is none.
-
-    Equal confidences stay together.
-    """
+    """The lowest confidence from which on answers are right with this precision; NaN where there is none."""
     frame = pd.DataFrame({"p": p, "right": right}).sort_values("p", ascending=False, kind="stable")
     share = frame.right.cumsum() / np.arange(1, len(frame) + 1)
-    last = frame.p != frame.p.shift(-1)
+    last = frame.p != frame.p.shift(-1)  # equal confidences stay together
     return float(frame.p[(share >= precision) & last].min())

@@ -1,4 +1,4 @@
-"""What a model leans on, and which labels are doubted: names exchanged in the text, and answers that systems agree on."""
+"""What a model leans on, and which labels are doubted: names exchanged, and answers that systems agree on."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -13,10 +13,7 @@ Names = dict[tuple[str, int], list[tuple[str, ...]]]  # (type, number of words) 
 
 
 def names(rows: Sequence[Example], without: Sequence[Example] = ()) -> Names:
-    """The names of the subjects and objects of rows by type and number of words, but for those that `without` has.
-
-    Names are compared in lower case.
-    """
+    """Names in rows by type and number of words, but for those that `without` has, compared in lower case."""
     known = {_lower(name) for row in without for _, name in _mentions(row)}
     found = defaultdict(set)
     for row in rows:
@@ -27,7 +24,7 @@ def names(rows: Sequence[Example], without: Sequence[Example] = ()) -> Names:
 
 
 def renamed(rows: Sequence[Example], given: Names, seed: int) -> tuple[list[Example], np.ndarray]:
-    """The rows with subject and object under other names of their types, drawn at random, and which rows (bool) these are.
+    """The rows with subject and object under other names of their types, drawn at random, and which (bool) these are.
 
     A new name has as many words as the old one, so that tags, heads and spans stay what they are. A row stays as it is
     when either entity has no other name to take, or when the two overlap.

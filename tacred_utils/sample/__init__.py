@@ -1,1 +1,1 @@
-"""The synthetic corpus: a grammar, sentences made from it, and `generate`, the one door. Imports `ground` and `corpora`."""
+"""The synthetic corpus: a grammar, sentences of it, and `generate`, the one door. Imports `ground` and `corpora`."""

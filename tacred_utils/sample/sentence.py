@@ -269,10 +269,7 @@ class Sentence:
     # ---- from the tree to rows
 
     def columns(self) -> dict[str, list]:
-        """The words in order and their annotation, as fields of `Example`; mentions get their places.
-
-        Superfluous commas go, the first letter is raised, a becomes an.
-        """
+        """The words in order and their annotation, as fields of `Example`; mentions get their places."""
         nodes: list[tuple[Node, Node | None]] = []
         for node, head in self.root.walk():
             if nodes and nodes[-1][0].form == "," and node.form in (",", ".", ";", "--", "-RRB-"):

@@ -6,8 +6,8 @@ Templates are dependency trees in a compact notation:
 
 A bracket is a subtree with its relation to the head of the bracket around it; `?` makes it optional. The head of a
 bracket is its item marked `*`, else its last content word. `{slot}` is a mention, `{his:slot}` a pronoun for one,
-`<slot:son|daughter>` a word by gender, `[list]` a phrase from a word list, `@` and `@2` are subtrees that are grafted in
-later. All else is a word, as `word/TAG/relation` where another tag or relation than the usual one is meant.
+`<slot:son|daughter>` a word by gender, `[list]` a phrase from a word list, `@` and `@2` are subtrees that are grafted
+in later. All else is a word, as `word/TAG/relation` where another tag or relation than the usual one is meant.
 """
 
 import re
