@@ -216,7 +216,7 @@ def get_data(options: argparse.Namespace) -> None:
     from tacred_utils.corpora import download
     from tacred_utils.models import weights
 
-    get = weights.get if options.name in weights.MODELS else download.get
+    get = weights.get if options.name in weights.MODELS else download.fetch_source
     print(*get(options.name, options.data_dir or DATA), sep="\n")
 
 

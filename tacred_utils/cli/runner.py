@@ -184,10 +184,10 @@ def _fetch(corpus: str, data: Path) -> None:
     """Download a corpus that is open and not complete below `data`."""
     is_open = corpus in SOURCES and SOURCES[corpus].url
     if is_open and not all(path.exists() for path in corpus_files(corpus, data)):
-        from tacred_utils.corpora.download import get  # most runs do without
+        from tacred_utils.corpora.download import fetch_source  # most runs do without
 
         print(f"Downloading {corpus} into {data / corpus}", flush=True)
-        get(corpus, data)
+        fetch_source(corpus, data)
 
 
 def sources_of(source: Path, parameters: dict[str, object]) -> list[str]:

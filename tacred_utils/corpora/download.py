@@ -10,7 +10,7 @@ from tacred_utils.ground.errors import UserError
 RETRIES, TIMEOUT = 2, 30  # further attempts, and seconds without an answer before one counts as failed
 
 
-def get(name: str, data: Path) -> list[Path]:
+def fetch_source(name: str, data: Path) -> list[Path]:
     """Download the files of a source below `data`, in its folder, but for those that are there with the right md5.
 
     Raises `UserError` for an unknown or licensed source, when a file cannot be had, or when its checksum is wrong.
@@ -28,10 +28,10 @@ def get(name: str, data: Path) -> list[Path]:
     known = {file: f"md5:{md5}" if md5 else None for file, md5 in source.files.items()}
     target = data / (source.folder or name)
     store = pooch.create(target, source.url, registry=known, urls=urls, retry_if_failed=RETRIES)
-    return [_fetch(store, file, urls[file]) for file in source.files]
+    return [_downloaded(store, file, urls[file]) for file in source.files]
 
 
-def _fetch(store: pooch.Pooch, file: str, url: str) -> Path:
+def _downloaded(store: pooch.Pooch, file: str, url: str) -> Path:
     download = pooch.HTTPDownloader(
         progressbar=True, timeout=TIMEOUT, allow_redirects=False, hooks={"response": _refuse_redirect}
     )

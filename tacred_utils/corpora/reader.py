@@ -102,7 +102,7 @@ def read_unlabelled(path: Path, records: list[msgspec.Raw]) -> list[Example]:
 
 def _read_records(path: Path, records: list[msgspec.Raw], decoder: msgspec.json.Decoder) -> list[Example]:
     words = cache(lambda word: intern(nfc(word)))  # one string for all occurrences: a corpus repeats its words and tags
-    examples = decode_each(path, records, lambda index, raw: _example(index, raw, words, decoder))
+    examples = decode_each(path, records, lambda index, raw: _labelled_example(index, raw, words, decoder))
     _check_records(path, examples)
     return examples
 
@@ -132,7 +132,9 @@ def assemble(name: str, splits: dict[str, list[Example]], folder: str, **facts: 
     return corpus.noting(f"labels that training lacks: {', '.join(unseen)}") if unseen else corpus
 
 
-def _example(index: int, raw: msgspec.Raw, words: Callable[[str], str], decoder: msgspec.json.Decoder) -> Example:
+def _labelled_example(
+    index: int, raw: msgspec.Raw, words: Callable[[str], str], decoder: msgspec.json.Decoder
+) -> Example:
     record = decoder.decode(raw)
     heads = _HEADS.decode(record.stanford_head)
     keys = _KEYS.findall(bytes(raw))  # of a key that stands twice the decoder silently takes the last

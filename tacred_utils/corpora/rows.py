@@ -48,7 +48,7 @@ def read_rows(path: Path) -> RowsOnly:
     """The corpus that `write_rows` wrote, without its text. Raises `UserError` if there is none or it is damaged."""
     try:
         table = msgspec.json.decode(gzip.decompress(read_bytes(path)))
-        splits = {split: [_example(*row) for row in table["rows"][split]] for split in SPLITS}
+        splits = {split: [_textless_example(*row) for row in table["rows"][split]] for split in SPLITS}
         facts = {name: table[name] for name in FACTS}
     except (*UNDECODABLE, EOFError, OSError, zlib.error, KeyError, TypeError):
         raise UserError(
@@ -58,7 +58,7 @@ def read_rows(path: Path) -> RowsOnly:
     return RowsOnly(**facts, **splits).noting("its text is not at hand: what needs sentences is left out")
 
 
-def _example(identity: str, relation: str, sentence: int, words: int, *rest: object) -> Example:
+def _textless_example(identity: str, relation: str, sentence: int, words: int, *rest: object) -> Example:
     *places_and_types, document, evidence = rest
     token = [str(sentence)] * words
     return Example(identity, relation, token, *places_and_types, document=document, evidence=evidence)

@@ -52,7 +52,7 @@ def as_negative(label: str, negative: str) -> str:
     return NO_RELATION if undirected(label) == undirected(negative) else label
 
 
-def bare(label: str) -> str:
+def unnumbered(label: str) -> str:
     """A label without quotation marks around it and without a number in front."""
     return re.sub(r"^\d+\s+", "", label.strip("\"'"))
 
@@ -60,7 +60,7 @@ def bare(label: str) -> str:
 def likely_negative(labels: Iterable[str]) -> str | None:
     """A label such as others use in place of `no_relation`: NA, Other, None, no_relation(e1,e2), "0 no_relation"."""
     used = re.compile("na|none|other|norelation|norel|no|null|negative|unrelated|nil|nota|0|o")
-    letters = {label: re.sub("[^a-z0-9]", "", undirected(bare(label)).lower()) for label in labels}
+    letters = {label: re.sub("[^a-z0-9]", "", undirected(unnumbered(label)).lower()) for label in labels}
     return next((label for label in order_labels(letters) if used.fullmatch(letters[label])), None)
 
 

@@ -83,7 +83,7 @@ class Estimate:
     ) -> "Estimate":  # fmt: skip
         """From bootstrap draws, and the spread over seeds where there is one: the basic interval."""
         own = cls(float(value), np.nan, np.nan, n, unit, np.asarray(draws, float), spread, parts)
-        high, low = np.quantile(own.errors, [0.025, 0.975])
+        high, low = np.quantile(own.error_draws, [0.025, 0.975])
         return replace(own, low=float(value - low), high=float(value - high))
 
     @classmethod
@@ -94,7 +94,7 @@ class Estimate:
         return cls.from_draws(exact.mean(), draws.mean(axis=0), n, unit, spread)
 
     @cached_property
-    def errors(self) -> np.ndarray:
+    def error_draws(self) -> np.ndarray:
         """(draws,) how far off the value may be: by draw, plus Student's t for the seeds (Welch 1947)."""
         errors = self.draws - self.value
         if not (variance := sum(part for part, _ in self.spread)):
@@ -115,7 +115,7 @@ class Estimate:
         has 0 or 1.
         """
         if self.draws is not None:
-            likely = self.value - self.errors
+            likely = self.value - self.error_draws
             beyond = min((likely <= edge).sum(), (likely >= edge).sum())
             return float(min(2 * (1 + beyond) / (1 + len(likely)), 1.0))
         if self.low == self.high or self.unit == "rounding":

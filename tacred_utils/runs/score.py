@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.labels import NO_RELATION, RELATION, as_negative, bare, likely_negative, undirected
+from tacred_utils.ground.labels import NO_RELATION, RELATION, as_negative, likely_negative, undirected, unnumbered
 from tacred_utils.metrics.counts import is_detection, task_scores
 from tacred_utils.runs.predictions import read_predictions
 from tacred_utils.runs.store import Run, RunInfo
@@ -64,7 +64,7 @@ def _check_overlap(frame: pd.DataFrame, path: Path) -> None:
     if not true or not pred or true & pred:
         return
     negative = all((frame[name] == NO_RELATION).any() for name in LABELS)
-    other_form = {bare(name) for name in true} & {bare(name) for name in pred}
+    other_form = {unnumbered(name) for name in true} & {unnumbered(name) for name in pred}
     numbers = all(name.isdigit() for name in true) != all(name.isdigit() for name in pred)
     if other_form or numbers or not negative:
         raise UserError(

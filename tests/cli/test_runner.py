@@ -347,7 +347,7 @@ def test_an_open_corpus_that_cannot_be_downloaded_is_one_sentence(study: Copy):
 
 def test_an_open_corpus_is_downloaded_only_while_files_are_missing(tmp_path: Path, monkeypatch):
     calls = []
-    monkeypatch.setattr("tacred_utils.corpora.download.get", lambda name, data: calls.append((name, data)))
+    monkeypatch.setattr("tacred_utils.corpora.download.fetch_source", lambda name, data: calls.append((name, data)))
     options = parse(["run", "--corpus=kbp37", f"--data-dir={tmp_path}"])
     (tmp_path / "kbp37").mkdir()
     for split in ("train", "dev", "test"):

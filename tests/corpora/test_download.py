@@ -43,12 +43,12 @@ def source(monkeypatch, **files: str) -> None:
 def test_only_what_has_the_right_checksum_is_kept(tmp_path, monkeypatch, asked):
     source(monkeypatch, train=GOOD, dev=OTHER)
     with pytest.raises(UserError, match=f"dev.txt: has not the md5 {OTHER}.*nothing was kept"):
-        download.get("toy", tmp_path)
+        download.fetch_source("toy", tmp_path)
     assert {*asked} == {"https://example.org/toy/train.txt", "https://example.org/toy/dev.txt"}
     assert [path.name for path in (tmp_path / "toy").iterdir()] == ["train.txt"]
     asked.clear()
     with pytest.raises(UserError, match="dev.txt"):
-        download.get("toy", tmp_path)
+        download.fetch_source("toy", tmp_path)
     assert {*asked} == {"https://example.org/toy/dev.txt"}  # the good one is not fetched again
 
 
@@ -56,14 +56,14 @@ def test_a_damaged_file_is_fetched_again(tmp_path, monkeypatch, asked):
     source(monkeypatch, train=GOOD)
     (tmp_path / "toy").mkdir()
     (tmp_path / "toy" / "train.txt").write_bytes(b"half")
-    [path] = download.get("toy", tmp_path)
+    [path] = download.fetch_source("toy", tmp_path)
     assert path.read_bytes() == b"good" and len(asked) == 1
 
 
 def test_it_tries_again_and_then_says_what_to_do(tmp_path, monkeypatch, asked):
     source(monkeypatch, broken=GOOD)
     with pytest.raises(UserError, match="cannot be had.*--data-dir"):
-        download.get("toy", tmp_path)
+        download.fetch_source("toy", tmp_path)
     assert len(asked) == 3 and not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
@@ -71,7 +71,7 @@ def test_it_tries_again_and_then_says_what_to_do(tmp_path, monkeypatch, asked):
 def test_no_redirect_is_followed(tmp_path, monkeypatch, asked, md5):
     source(monkeypatch, moved=md5)
     with pytest.raises(UserError, match="cannot be had"):
-        download.get("toy", tmp_path)
+        download.fetch_source("toy", tmp_path)
     assert asked == ["https://example.org/toy/moved.txt"]
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
@@ -86,15 +86,15 @@ def test_all_downloads_are_https_with_a_checksum():
 
 def test_folders_that_are_called_otherwise_at_the_source(tmp_path, monkeypatch, asked):
     with pytest.raises(UserError, match="has not the md5"):
-        download.get("tacrev", tmp_path)
+        download.fetch_source("tacrev", tmp_path)
     monkeypatch.setattr(core, "hash_matches", lambda *_, **__: True)
-    download.get("tacrev", tmp_path)
+    download.fetch_source("tacrev", tmp_path)
     assert asked[-1].endswith("master/results/test_results/tre_tacred_test.txt")
     assert (tmp_path / "tacrev" / "test_results" / "tre_tacred_test.txt").exists()
 
 
 def test_licensed_and_unknown_downloads_are_refused(tmp_path):
     with pytest.raises(UserError, match="LDC2018T24"):
-        download.get("tacred", tmp_path)
+        download.fetch_source("tacred", tmp_path)
     with pytest.raises(UserError, match="unknown"):
-        download.get("nope", tmp_path)
+        download.fetch_source("nope", tmp_path)
