@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 
 import msgspec
 
@@ -52,7 +53,7 @@ def with_negative(corpus: Corpus, name: str | None) -> Corpus:
     """
     if name is None:
         likely = None if NO_RELATION in corpus.labels else likely_negative(corpus.labels)
-        told = f'no label is called {NO_RELATION}, and {likely} looks like it: give --negative "{likely}"'
+        told = f"no label is called {NO_RELATION}, and {likely} looks like it: give --negative {quote(likely)}"
         return corpus.noting(told) if likely else corpus
     if undirected(name) not in map(undirected, corpus.labels):
         raise UserError(

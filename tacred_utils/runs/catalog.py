@@ -5,7 +5,7 @@ A run is known by its settings and its data's digest, never by a folder's name: 
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -200,10 +200,17 @@ def two_stages(detector: Run, namer: Run) -> dict[str, list[str]]:
     """Answers of a detection and a relation-only run put together, by split; the threshold is chosen on dev."""
     p = {split: p_relation(predictions_of(detector, split)) for split in SCORED}
     names = {split: predictions_of(namer, split).label_pred for split in SCORED}
-    return compose(p, names, predictions_of(detector, "dev").label_true).answers
+    return _composed(p, names, detector)
 
 
 def _gated(run: Run) -> list[str]:
     parts = {split: both_answers(run.log_probs(split), run.classes) for split in SCORED}
     p, names = ({split: part[place] for split, part in parts.items()} for place in (0, 1))
-    return compose(p, names, predictions_of(run, "dev").label_true).answers["test"]
+    return _composed(p, names, run)["test"]
+
+
+def _composed(p: Mapping[str, np.ndarray], names: Mapping[str, Sequence[str]], detector: Run) -> dict[str, list[str]]:
+    gold = predictions_of(detector, "dev").label_true
+    if (gold == NO_RELATION).all():
+        raise Missing("a row of dev with a relation, by which a threshold is chosen")
+    return compose(p, names, gold).answers

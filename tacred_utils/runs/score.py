@@ -1,6 +1,7 @@
 """The scores of any file of predictions, and what is refused because it cannot be meant."""
 
 from pathlib import Path
+from shlex import quote
 
 import pandas as pd
 
@@ -53,7 +54,7 @@ def _check_negative(names: set[str], where: str) -> None:
     """Refuse labels that lack `no_relation` and have another one that looks like it."""
     if NO_RELATION not in names and (likely := likely_negative(names)) is not None:
         raise UserError(
-            f'{where}: has no label {NO_RELATION}, and {likely} looks like it; give --negative "{likely}", or '
+            f"{where}: has no label {NO_RELATION}, and {likely} looks like it; give --negative {quote(likely)}, or "
             f"--negative {NO_RELATION} if every label is a relation."
         )
 

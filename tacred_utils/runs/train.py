@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
+from shlex import quote
 
 import msgspec
 import numpy as np
@@ -106,7 +107,7 @@ def _check_task(spec: Spec, corpus: Corpus) -> None:
         return
     if spec.task != "relation_only" and NO_RELATION not in corpus.labels:
         likely = likely_negative(corpus.labels)
-        remedy = f'; if {likely} is meant, give --negative "{likely}".' if likely else "."
+        remedy = f"; if {likely} is meant, give --negative {quote(likely)}." if likely else "."
         raise UserError(
             f"--task {spec.task}: corpus {corpus.name} has no label {NO_RELATION}; only relation_only can be trained on it"
             + remedy

@@ -147,9 +147,9 @@ def test_a_corpus_with_another_name_for_its_negative_label(tmp_path, capsys):
         content = [row | {"id": f"{split}-{number}"} for number, row in enumerate(rows)]
         (tmp_path / f"{split}.json").write_text(json.dumps(content))
     assert main(["data", "check", str(tmp_path)]) == 0
-    assert 'Other looks like it: give --negative "Other"' in capsys.readouterr().out
+    assert "Other looks like it: give --negative Other" in capsys.readouterr().out
     given = ["train", "--family", "svm", "--task", "joint", "--corpus", str(tmp_path), "--results", str(tmp_path / "r")]
-    assert main(given) == 2 and 'give --negative "Other".' in capsys.readouterr().err
+    assert main(given) == 2 and "give --negative Other." in capsys.readouterr().err
     assert main([*given, "--negative", "Other"]) == 0
     assert "looks like it" not in capsys.readouterr().out
 

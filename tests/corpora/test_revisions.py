@@ -1,5 +1,7 @@
 """TACREV's and Re-TACRED's labels by id."""
 
+from shlex import quote
+
 import pytest
 
 from tacred_utils.corpora.example import Corpus, Example
@@ -75,7 +77,7 @@ def corpus_of(*labels: str) -> Corpus:
 def test_the_negative_label_under_another_name_is_told_and_taken(name):
     given = corpus_of("per:age", name)
     assert with_negative(given, None).notes == [
-        f'no label is called no_relation, and {name} looks like it: give --negative "{name}"'
+        f"no label is called no_relation, and {name} looks like it: give --negative {quote(name)}"
     ]
     named = with_negative(given, name)
     assert named.labels == ["no_relation", "per:age"] and named.tasks == TASKS[:2] and not named.notes

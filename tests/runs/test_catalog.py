@@ -1,6 +1,8 @@
 """The catalogue of runs: systems put together from predictions, and which runs count."""
 
+import gzip
 import json
+import re
 import shutil
 
 import numpy as np
@@ -56,6 +58,14 @@ def test_the_joint_model_restricted_and_gated_and_rows_by_sentence(trained):
     restricted, named = catalog.system("svm restricted"), catalog.system("svm relation_only")
     assert np.array_equal(restricted.gold, named.gold) and "no_relation" not in set(restricted.answers[0])
     assert len(catalog.system("svm gated").gold) == len(corpus.test)
+
+
+def test_without_a_relation_on_dev_no_threshold_is_chosen(runs):
+    for path in runs.glob("sample/*/predictions/dev.jsonl.gz"):
+        text = gzip.decompress(path.read_bytes()).decode()
+        path.write_bytes(gzip.compress(re.sub('"label_true":"[^"]+"', '"label_true":"no_relation"', text).encode()))
+    with pytest.raises(Missing, match="a row of dev with a relation"):
+        load_catalogs([(runs, None)])["sample"].system("svm two_stages")
 
 
 def test_a_run_that_differs_from_its_profile_is_no_headline_row(runs):
