@@ -16,7 +16,7 @@ from tacred_utils.cli.execute import with_values
 from tacred_utils.corpora.rows import read_rows
 from tacred_utils.ground.paths import NOTEBOOKS, PACKAGE, PUBLISHED_RUNS, ROOT
 from tacred_utils.notebook.manifest import STUDY
-from tacred_utils.runs.experiments import missing, planned
+from tacred_utils.runs.experiments import missing_runs, planned
 from tacred_utils.runs.profile import load_profile
 
 SOURCES = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
@@ -93,7 +93,7 @@ def runs_to_come() -> int:
     """How many of the study's runs on its corpus are not published."""
     profile = load_profile("open")
     corpus = read_rows(PUBLISHED_RUNS / STUDY / "rows.json.gz")
-    return len(missing(planned(profile, corpus), corpus, PUBLISHED_RUNS))
+    return len(missing_runs(planned(profile, corpus), corpus, PUBLISHED_RUNS))
 
 
 @pytest.mark.skipif(not (PUBLISHED_RUNS / STUDY).is_dir(), reason="no run of the study's corpus is published yet")

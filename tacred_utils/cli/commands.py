@@ -95,7 +95,7 @@ def train_one(options: argparse.Namespace) -> None:
 
 def print_plan(options: argparse.Namespace) -> None:
     """Print the command of every run of a profile that is still missing, one a line."""
-    from tacred_utils.runs.experiments import command, missing, planned
+    from tacred_utils.runs.experiments import command, missing_runs, planned
     from tacred_utils.runs.profile import checked_seeds, load_profile
 
     profile = load_profile(options.profile or "sample")  # as run_all.sh
@@ -107,7 +107,7 @@ def print_plan(options: argparse.Namespace) -> None:
             "labels": None if options.labels == "tacred" else options.labels, "negative": options.negative,
             "results": None if options.results == RESULTS else options.results,
         }  # fmt: skip
-        for spec in missing(planned(profile, corpus, seeds), corpus, options.results):
+        for spec in missing_runs(planned(profile, corpus, seeds), corpus, options.results):
             print(command(spec, profile.for_corpus(corpus.name), shared))
 
 
@@ -216,7 +216,7 @@ def get_data(options: argparse.Namespace) -> None:
     from tacred_utils.corpora import download
     from tacred_utils.models import weights
 
-    get = weights.get if options.name in weights.MODELS else download.fetch_source
+    get = weights.fetch_model if options.name in weights.MODELS else download.fetch_source
     print(*get(options.name, options.data_dir or DATA), sep="\n")
 
 

