@@ -24,7 +24,8 @@ def last_whole(folder: Path, restore: str) -> Path | None:
 
     Where the best epoch is to be restored, it needs the checkpoint of that one too.
     """
-    for path in sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]), reverse=True):
+    steps = {path: path.name.partition("-")[2] for path in folder.glob("checkpoint-*/")}
+    for path in sorted((path for path in steps if steps[path].isdecimal()), key=lambda path: -int(steps[path])):
         damaged = _damaged(path) or _damaged(restored(path, restore))
         if damaged is None:
             return path
@@ -38,7 +39,7 @@ def _damaged(checkpoint: Path) -> Path | None:
     """The first file of a checkpoint that is not what was written, the seal among them; None if all are."""
     try:
         sums = json.loads((checkpoint / SEAL).read_text(encoding="utf-8")).items()
-    except (OSError, ValueError):
+    except (OSError, ValueError, AttributeError):  # the last of a list
         return checkpoint / SEAL
     files = [(checkpoint / name, checksum) for name, checksum in sums]
     return next((path for path, checksum in files if not path.is_file() or digest(path) != checksum), None)

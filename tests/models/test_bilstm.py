@@ -268,6 +268,14 @@ def test_a_damaged_checkpoint_is_told_of_and_passed_over(name: str, harm: str, t
     assert f"{file}: is damaged or missing" in capsys.readouterr().err and not file.parent.exists()
 
 
+def test_what_is_no_checkpoint_is_passed_over(tmp_path) -> None:
+    make_checkpoints(tmp_path)
+    (tmp_path / "checkpoint-20" / "checksums.json").write_text("[]")
+    (tmp_path / "checkpoint-20.bak").mkdir()
+    (tmp_path / "checkpoint-30").write_text("")
+    assert checkpoints.last_whole(tmp_path, "best").name == "checkpoint-10"
+
+
 def test_what_is_restored_in_the_end_has_to_be_whole_too(tmp_path, capsys) -> None:
     make_checkpoints(tmp_path, 10, (10, 20, 30))
     best = tmp_path / "checkpoint-10" / "model.safetensors"
