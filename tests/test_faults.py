@@ -131,7 +131,7 @@ NETWORK = (
 SHOW = (
     "import pandas\nframe = pandas.DataFrame([run.metrics['test'] for run in runs])[['micro_f1', 'macro_f1']]",
     "study.save_table(frame, 'scores', 'Scores')",
-    "study.figure('scores', lambda rows, title: rows.plot().figure, frame)",
+    "study.figure('scores', lambda rows: rows.plot().figure, frame)",
 )
 MADE = (
     "predictions/*",

@@ -39,11 +39,11 @@ SPLIT_MARKS = {"train": "|", "dev": "x", "test": "o"}  # told apart without colo
 # Facts about a corpus
 
 
-def class_frequencies(counts: pd.DataFrame, title: str = "") -> Figure:
+def class_frequencies(counts: pd.DataFrame) -> Figure:
     """Rows per label on a log scale, a mark for each split. `counts` is indexed by label, with a column for each split."""
     counts = counts.loc[counts.sum(axis=1).sort_values(kind="stable", ascending=False).index]
     width = COLUMN if max(map(len, map(str, counts.index))) < 30 else PAGE  # long names leave a column no room
-    figure, (axis,) = canvas(1, width, 0.9 + ROW * len(counts), title)
+    figure, (axis,) = canvas(1, width, 0.9 + ROW * len(counts))
     rows = name_rows(axis, counts.index)
     axis.hlines(rows, counts.where(counts > 0).min(axis=1), counts.max(axis=1), color=PALE, linewidth=2, zorder=0)
     for split in counts:
@@ -55,9 +55,9 @@ def class_frequencies(counts: pd.DataFrame, title: str = "") -> Figure:
     return figure
 
 
-def sentence_lengths(lengths: pd.DataFrame, title: str = "") -> Figure:
+def sentence_lengths(lengths: pd.DataFrame) -> Figure:
     """Distribution of sentence length per split. `lengths` has a row per sentence: split, tokens."""
-    figure, (axis,) = canvas(1, COLUMN, 2.6, title)
+    figure, (axis,) = canvas(1, COLUMN, 2.6)
     edges = np.arange(0, lengths["tokens"].max() + 5, 4)
     splits = lengths.groupby("split", sort=False)["tokens"]
     for (split, part), (line, colour, _) in zip(splits, LINES, strict=False):
@@ -69,9 +69,9 @@ def sentence_lengths(lengths: pd.DataFrame, title: str = "") -> Figure:
     return figure
 
 
-def stacked(frame: pd.DataFrame, xlabel: str, title: str = "") -> Figure:
+def stacked(frame: pd.DataFrame, xlabel: str) -> Figure:
     """Horizontal bars of parts: a bar for each row (its index), a part for each column."""
-    figure, (axis,) = canvas(1, PAGE, 0.75 + 0.24 * len(frame), title)
+    figure, (axis,) = canvas(1, PAGE, 0.75 + 0.24 * len(frame))
     rows, left = name_rows(axis, frame.index), 0.0
     for part, colour in zip(frame, [PALE, SKY, NEUTRAL, "#F0E442", "white"], strict=False):
         axis.barh(rows, frame[part], 0.72, left, color=colour, edgecolor=NEUTRAL, label=plain(part))
@@ -81,9 +81,9 @@ def stacked(frame: pd.DataFrame, xlabel: str, title: str = "") -> Figure:
     return figure
 
 
-def difficulty(rows: pd.Series, shares: pd.DataFrame, title: str = "") -> Figure:
+def difficulty(rows: pd.Series, shares: pd.DataFrame) -> Figure:
     """Above: rows by the number of systems that are right (index); below: a line a column of `shares`."""
-    figure, (above, below) = canvas(2, COLUMN, 3, title, sharex=True)
+    figure, (above, below) = canvas(2, COLUMN, 3, sharex=True)
     above.plot(rows.index, rows, "o-", color=NEUTRAL)
     above.set(yscale="log", ylabel="rows (log scale)")
     count_ticks(above.yaxis)
@@ -98,13 +98,11 @@ def difficulty(rows: pd.Series, shares: pd.DataFrame, title: str = "") -> Figure
 # Systems side by side
 
 
-def intervals(
-    frame: pd.DataFrame, families: Families, title: str = "", xlabel: str = INTERVAL, sharex: bool = False
-) -> Figure:
+def intervals(frame: pd.DataFrame, families: Families, xlabel: str = INTERVAL, sharex: bool = False) -> Figure:
     """Scores with intervals, a panel a score and a row a system: columns system, score, value, low, high."""
     scores, systems = frame["score"].unique(), frame["system"].unique()
     height = 0.75 + 0.19 * len(systems)
-    figure, axes = canvas(len(scores), PAGE, height, title, columns=len(scores), sharey=True, sharex=sharex)
+    figure, axes = canvas(len(scores), PAGE, height, columns=len(scores), sharey=True, sharex=sharex)
     for axis, score in zip(axes, scores, strict=True):
         part = frame[frame["score"] == score].set_index("system").reindex(systems)
         colours = [colour_of(name, families) for name in systems]
@@ -117,7 +115,7 @@ def intervals(
 
 
 def by_bin(
-    panels: Mapping[str, pd.DataFrame], families: Families, title: str = "", xlabel: str = "", ylabel: str = "",
+    panels: Mapping[str, pd.DataFrame], families: Families, xlabel: str = "", ylabel: str = "",
     apart: float = 0.3, columns: int = 1,
 ) -> Figure:  # fmt: skip
     """A score by groups of rows, a line a system with intervals, panels in rows of `columns`, which share their scale.
@@ -127,7 +125,7 @@ def by_bin(
     """
     height = 1.1 + 1.75 * -(-len(panels) // columns)
     drawn = looks(pd.concat(panels)["system"].unique(), families)  # the same in all panels, as the legend is
-    figure, axes = canvas(len(panels), PAGE, height, title, columns=columns, sharey="row")
+    figure, axes = canvas(len(panels), PAGE, height, columns=columns, sharey="row")
     for axis, (name, frame) in zip(axes, panels.items(), strict=True):
         bins, systems = frame["bin"].unique(), frame["system"].unique()
         reach = min(apart, 0.06 * (len(systems) - 1))
@@ -150,7 +148,7 @@ def by_bin(
     return figure
 
 
-def paths(frame: pd.DataFrame, families: Families, ylabel: str, title: str = "") -> Figure:
+def paths(frame: pd.DataFrame, families: Families, ylabel: str) -> Figure:
     """A score on its way through several steps, a panel a system: columns system, step (in order), value, low, high.
 
     A dotted line keeps the height of the first step; a step without a value is passed over.
@@ -158,7 +156,7 @@ def paths(frame: pd.DataFrame, families: Families, ylabel: str, title: str = "")
     systems, steps = frame["system"].unique(), list(frame["step"].unique())
     columns = -(-len(systems) // -(-len(systems) // 8))  # at most eight beside each other, in rows of like length
     height = 0.6 + 1.75 * -(-len(systems) // columns)
-    figure, axes = canvas(len(systems), PAGE, height, title, columns=columns, sharey=True, sharex=True)
+    figure, axes = canvas(len(systems), PAGE, height, columns=columns, sharey=True, sharex=True)
     for axis, system in zip(axes, systems, strict=True):
         part = frame[(frame["system"] == system) & frame["value"].notna()]
         places, colour = [steps.index(step) for step in part["step"]], colour_of(system, families)
@@ -177,9 +175,9 @@ def paths(frame: pd.DataFrame, families: Families, ylabel: str, title: str = "")
     return figure
 
 
-def against_others(frame: pd.DataFrame, system: str, families: Families, xlabel: str, title: str = "") -> Figure:
+def against_others(frame: pd.DataFrame, system: str, families: Families, xlabel: str) -> Figure:
     """One system (a column) against the others' range, by class: columns label, rows, lowest, median, highest."""
-    figure, (axis,) = canvas(1, PAGE, 0.8 + ROW * len(frame), title)
+    figure, (axis,) = canvas(1, PAGE, 0.8 + ROW * len(frame))
     span, colour = (frame["median"], frame.lowest, frame.highest), COLOURS["published"]
     names = [f"{row.label} ({row.rows:,})" for row in frame.itertuples()]
     rows = interval_rows(axis, names, *span, colour, "median of the others")
@@ -190,7 +188,7 @@ def against_others(frame: pd.DataFrame, system: str, families: Families, xlabel:
     return figure
 
 
-def evidence(frame: pd.DataFrame, claims: pd.DataFrame, marks: Mapping[str, str], title: str = "") -> Figure:
+def evidence(frame: pd.DataFrame, claims: pd.DataFrame, marks: Mapping[str, str]) -> Figure:
     """Claims as rows, and in each its tests: how far estimate and interval lie within what the claim needs.
 
     `frame` has claim, verdict, value, low, high, the last three 0 at the edge of the needed range and positive within;
@@ -198,7 +196,7 @@ def evidence(frame: pd.DataFrame, claims: pd.DataFrame, marks: Mapping[str, str]
     tests to Matplotlib's marks, in the order of the legend.
     """
     edge = 4  # what lies beyond is drawn there as an arrow
-    figure, (axis,) = canvas(1, PAGE, 1.1 + 0.27 * len(claims), title)
+    figure, (axis,) = canvas(1, PAGE, 1.1 + 0.27 * len(claims))
     places = dict(zip(claims.claim, name_rows(axis, claims.claim + " " + claims.name), strict=True))
     part = frame.assign(row=frame.claim.map(places).astype(float))
     beside = part.groupby("claim").claim
@@ -227,9 +225,7 @@ def evidence(frame: pd.DataFrame, claims: pd.DataFrame, marks: Mapping[str, str]
     return figure
 
 
-def f1_by_count(
-    panels: Mapping[str, pd.DataFrame], families: Families, xlabel: str, title: str = "", named: int = 5
-) -> Figure:
+def f1_by_count(panels: Mapping[str, pd.DataFrame], families: Families, xlabel: str, named: int = 5) -> Figure:
     """F1 of each class against a count of its rows (log scale), a panel a system.
 
     A panel's frame has columns label, count, f1 and, optionally, low and high (95 % interval). Its title
@@ -237,7 +233,7 @@ def f1_by_count(
     rho most, are named.
     """
     number, width = len(panels), COLUMN if len(panels) == 1 else PAGE
-    figure, axes = canvas(number, width, 2.6, title, columns=number, sharey=True, sharex=True)
+    figure, axes = canvas(number, width, 2.6, columns=number, sharey=True, sharex=True)
     counts = pd.concat(panels)["count"]
     for axis, (system, frame) in zip(axes, panels.items(), strict=True):
         frame, colour = frame[frame["count"] > 0], colour_of(system, families)
@@ -256,12 +252,12 @@ def f1_by_count(
     return figure
 
 
-def detection_classification(frame: pd.DataFrame, families: Families, title: str = "") -> Figure:
+def detection_classification(frame: pd.DataFrame, families: Families) -> Figure:
     """Classification accuracy against detection F1, with curves of equal micro F1, which is the product of the two.
 
     Columns system, and of both scores their value, low and high (`detection_f1`, `detection_f1_low`, …).
     """
-    figure, (axis,) = canvas(1, PAGE, 3.6, title)
+    figure, (axis,) = canvas(1, PAGE, 3.6)
     x, y = "detection_f1", "classification_accuracy"
     low, high = frame[f"{x}_low"].min() - 0.01, frame[f"{x}_high"].max() + 0.01
     bottom = frame[f"{y}_low"].min() - 0.02
@@ -283,12 +279,12 @@ def detection_classification(frame: pd.DataFrame, families: Families, title: str
     return figure
 
 
-def curves(frame: pd.DataFrame, x: str, y: str, families: Families, dots: str = "", title: str = "") -> Figure:
+def curves(frame: pd.DataFrame, x: str, y: str, families: Families, dots: str = "") -> Figure:
     """A line a system through its rows in their order, both axes from 0 to 1: precision against recall, say.
 
     Rows whose optional column `dot` is True get a dot, of which `dots` says in the legend what it is.
     """
-    figure, (axis,) = canvas(1, COLUMN, 2.9, title)
+    figure, (axis,) = canvas(1, COLUMN, 2.9)
     axis.set(xlim=(0, 1), ylim=(0, 1.02), xlabel=x, ylabel=y)
     drawn = looks(frame["system"].unique(), families)
     for system, part in frame.groupby("system", sort=False):
@@ -301,7 +297,7 @@ def curves(frame: pd.DataFrame, x: str, y: str, families: Families, dots: str = 
     return figure
 
 
-def reliability(frame: pd.DataFrame, families: Families, title: str = "") -> Figure:
+def reliability(frame: pd.DataFrame, families: Families) -> Figure:
     """Share of answers that are right against confidence, a panel a system: columns confidence, right, low, high.
 
     Dotted: where a calibrated system would lie. Above it a system is not sure enough, below too sure.
@@ -309,7 +305,7 @@ def reliability(frame: pd.DataFrame, families: Families, title: str = "") -> Fig
     systems = frame["system"].unique()
     columns = min(4, len(systems))
     height = 0.4 + 1.8 * -(-len(systems) // columns)
-    figure, axes = canvas(len(systems), PAGE, height, title, columns=columns, sharex=True, sharey=True)
+    figure, axes = canvas(len(systems), PAGE, height, columns=columns, sharex=True, sharey=True)
     for axis, (system, part) in zip(axes, frame.groupby("system", sort=False), strict=True):
         colour = colour_of(system, families)
         axis.plot([0, 1], [0, 1], color=NEUTRAL, linewidth=0.6, linestyle=":")
@@ -321,7 +317,7 @@ def reliability(frame: pd.DataFrame, families: Families, title: str = "") -> Fig
     return figure
 
 
-def heatmap(frame: pd.DataFrame, label: str, title: str = "") -> Figure:
+def heatmap(frame: pd.DataFrame, label: str) -> Figure:
     """Numbers by rows and columns as in the frame, missing cells empty; up to 12 rows they are written in.
 
     The names of its index and columns stand at the axes. `label` says what the numbers are.
@@ -329,7 +325,7 @@ def heatmap(frame: pd.DataFrame, label: str, title: str = "") -> Figure:
     small = len(frame) <= 12
     names = (0.035 if small else 0.05) * max(len(plain(name)) for name in frame)  # inches that they take below, turned
     rows = max(len(frame), 0.3 * len(frame.index.name or ""))  # its name stands along them
-    figure, (axis,) = canvas(1, PAGE, 0.7 + names + (0.22 if small else ROW) * rows, title)
+    figure, (axis,) = canvas(1, PAGE, 0.7 + names + (0.22 if small else ROW) * rows)
     sns.heatmap(
         frame, ax=axis, cmap="cividis", annot=small, fmt=".2f", annot_kws={"size": 6},
         cbar_kws={"label": label}, xticklabels=[plain(name) for name in frame],
@@ -342,12 +338,12 @@ def heatmap(frame: pd.DataFrame, label: str, title: str = "") -> Figure:
     return figure
 
 
-def top_features(weights: pd.DataFrame, family: str, title: str = "") -> Figure:
+def feature_weights(weights: pd.DataFrame, family: str) -> Figure:
     """Bars of the features that weigh most, a panel a `group`. `weights`: group, feature, weight."""
     groups = weights.groupby("group", sort=False)
     number, (columns, width) = groups.ngroups, (1, COLUMN) if groups.ngroups == 1 else (2, PAGE)
     height = 0.45 + -(-number // columns) * (0.3 + ROW * groups.size().max())
-    figure, axes = canvas(number, width, height, title, columns=columns)
+    figure, axes = canvas(number, width, height, columns=columns)
     for axis, (name, part) in zip(axes, groups, strict=True):
         part = part.sort_values("weight", kind="stable", ascending=False)
         axis.barh(name_rows(axis, part["feature"]), part["weight"], color=COLOURS[family], height=0.75)
@@ -357,13 +353,13 @@ def top_features(weights: pd.DataFrame, family: str, title: str = "") -> Figure:
     return figure
 
 
-def learning_curves(histories: Mapping[str, pd.DataFrame], family: str, title: str = "") -> Figure:
+def learning_curves(histories: Mapping[str, pd.DataFrame], family: str) -> Figure:
     """Loss and macro F1 by epoch, train (dashed) against dev (solid), a column of panels for each run by name.
 
     Each history has epoch, train_loss, dev_loss, train_macro_f1, dev_macro_f1; the best dev F1 is marked.
     """
     columns = len(histories)
-    figure, axes = canvas(2 * columns, PAGE, 3.2, title, columns=columns, sharex="col", sharey="row")
+    figure, axes = canvas(2 * columns, PAGE, 3.2, columns=columns, sharex="col", sharey="row")
     for loss, f1, (name, history) in zip(axes, axes[columns:], histories.items(), strict=False):
         for axis, score in ((loss, "loss"), (f1, "macro_f1")):
             axis.plot(history["epoch"], history[f"train_{score}"], "--", color=NEUTRAL, label="train")

@@ -50,18 +50,20 @@ def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
 # What the charts share
 
 
-def canvas(
-    number: int, width: float, height: float, title: str = "", columns: int = 1, **shared: bool
-) -> tuple[Figure, list[Axes]]:
-    """A figure in the study's style with its panels, row by row; pyplot, which would show it, is not told."""
+def canvas(number: int, width: float, height: float, columns: int = 1, **shared: bool) -> tuple[Figure, list[Axes]]:
+    """A figure in the study's style with its panels, row by row, and room for a title; pyplot is not told, it would show it."""
     use_style()
     figure = FigureCanvasAgg(Figure(figsize=(width, height))).figure
     axes = list(figure.subplots(-(-number // columns), columns, squeeze=False, **shared).flat)
     for axis in axes[number:]:
         axis.remove()
-    if title:
-        figure.suptitle(plain(title), x=0.01, ha="left", wrap=True)
-    return figure, axes[:number]
+    return titled(figure, " "), axes[:number]
+
+
+def titled(figure: Figure, title: str) -> Figure:
+    """The figure under this title, in place of its own."""
+    figure.suptitle(plain(title), x=0.01, ha="left", wrap=True)
+    return figure
 
 
 def plain(text: object) -> str:

@@ -20,7 +20,7 @@ from tacred_utils.metrics.estimates import Estimate
 from tacred_utils.metrics.groups import type_pair
 from tacred_utils.notebook.study import Study, same_seeds
 from tacred_utils.paper import published
-from tacred_utils.runs.catalog import SystemAnswers
+from tacred_utils.runs.catalog import SystemAnswers, predictions_of
 
 SCORES = {  # as tables and figures name them, in their order
     "micro_f1": "micro F1", "macro_f1": "macro F1", "detection_f1": "detection F1",
@@ -32,16 +32,11 @@ Systems = Mapping[str, SystemAnswers]
 
 def trivial(study: Study) -> dict[str, SystemAnswers]:
     """The systems that learn nothing, or the types alone: what they score is nobody's achievement."""
-    gold = np.array([row.relation for row in study.corpus.test], dtype=object)
-    answers = {
-        "majority per type pair": counts.majority_by_type_pair(study.corpus.train, study.corpus.test),
-    }
-    if NO_RELATION in study.corpus.labels:
+    gold, labels = np.array([row.relation for row in study.corpus.test], dtype=object), study.corpus.labels
+    answers = {"majority per type pair": counts.majority_by_type_pair(study.corpus.train, study.corpus.test)}
+    if NO_RELATION in labels:
         answers["always no_relation"] = counts.always_no_relation(gold)
-    return {
-        name: SystemAnswers(name, gold, [np.array(answer, dtype=object)], study.corpus.labels)
-        for name, answer in answers.items()
-    }
+    return {name: SystemAnswers(name, gold, [np.array(each, object)], labels) for name, each in answers.items()}
 
 
 def on_dev(system: SystemAnswers, score: str = "micro_f1") -> float:
@@ -69,16 +64,16 @@ def scores(study: Study, systems: Systems, names: Mapping[str, str] = SCORES) ->
     return frame.assign(low=frame.low.clip(0, 1), high=frame.high.clip(0, 1))  # what a score can be
 
 
-def beside(frame: pd.DataFrame, decimals: int = 3) -> pd.DataFrame:
+def beside(frame: pd.DataFrame) -> pd.DataFrame:
     """`scores` as a table to read: a row a system, `0.512 [0.480, 0.544]` in a column a score, and its seeds."""
-    texts = frame.assign(text=[interval(row.value, row.low, row.high, decimals) for row in frame.itertuples()])
+    texts = frame.assign(text=[interval(row.value, row.low, row.high) for row in frame.itertuples()])
     wide = texts.pivot_table("text", "system", "score", "first", sort=False)
     return wide.assign(seeds=frame.groupby("system", sort=False).seeds.first()).reset_index().rename_axis(columns=None)
 
 
-def interval(value: float, low: float, high: float, decimals: int = 3) -> str:
+def interval(value: float, low: float, high: float) -> str:
     """`0.512 [0.480, 0.544]`; nothing where there is no value."""
-    return "" if np.isnan(value) else "{:.{d}f} [{:.{d}f}, {:.{d}f}]".format(value, low, high, d=decimals)
+    return "" if np.isnan(value) else f"{value:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def differences(
@@ -95,11 +90,6 @@ def differences(
             own = {"seeds": len(first.answers), "of": study.estimate(score, first).value}
             rows.append({"system": name, "score": title} | _numbers(study.estimate(score, *pair)) | own)
     return pd.DataFrame(rows, columns=["system", "score", "value", "low", "high", "seeds", "of"])
-
-
-def changes(study: Study, base: str, changed: Mapping[str, str], names: Mapping[str, str] = F1) -> pd.DataFrame:
-    """What each change is worth, as `differences` has it: `changed` maps it in words to a system, each less the base."""
-    return differences(study, {name: (spec, base) for name, spec in changed.items()}, names)
 
 
 def change_table(frame: pd.DataFrame) -> pd.DataFrame:
@@ -210,82 +200,66 @@ def calibration(study: Study, systems: Systems) -> tuple[pd.DataFrame, pd.DataFr
     First a row a system: temperature (chosen on dev), expected calibration error of answered relations before and after
     it, Brier score. Then the points of a reliability diagram: system, confidence, right, low, high, rows.
     """
-    table, points = [], []
-    for name, system in systems.items():
-        run = system.runs[0]
+    table, points = [], [pd.DataFrame()]
+    for name, run in ((name, system.runs[0]) for name, system in systems.items()):
         if not run.has_log_probs:
             continue
-        log_probs = {split: run.log_probs(split) for split in SCORED}
-        gold = {split: run.predictions(split).label_true for split in SCORED}
-        heat = postprocessing.temperature(log_probs["dev"], gold["dev"], run.classes)
-        row = {"system": name, "temperature": heat}
-        for title, each in (
-            ("ECE", log_probs["test"]),
-            ("ECE, scaled", postprocessing.cooled(log_probs["test"], heat)),
-        ):
-            answer = np.array(postprocessing.most_probable(each, run.classes), dtype=object)
-            named, p = answer != NO_RELATION, postprocessing.confidence(each)
-            right = answer == gold["test"].to_numpy()
-            row[title] = postprocessing.calibration_error(p[named], right[named]) if named.any() else np.nan
-            if title == "ECE" and named.any():
-                points.append(postprocessing.reliability_bins(p[named], right[named]).assign(system=name))
-        table.append(row | {"Brier": postprocessing.brier(log_probs["test"], gold["test"], run.classes)})
-    return pd.DataFrame(table), pd.concat(points) if points else pd.DataFrame()
+        dev, test = (run.log_probs(split) for split in SCORED)
+        dev_gold, gold = (run.predictions(split).label_true for split in SCORED)
+        heat = postprocessing.temperature(dev, dev_gold, run.classes)
+        answer = np.array(postprocessing.most_probable(test, run.classes), object)  # which heat does not change
+        named = answer != NO_RELATION
+        right = answer[named] == gold.to_numpy()[named]
+        before, after = (postprocessing.confidence(each)[named] for each in (test, postprocessing.cooled(test, heat)))
+        errors = [postprocessing.calibration_error(p, right) if len(p) else np.nan for p in (before, after)]
+        brier = postprocessing.brier(test, gold, run.classes)
+        table.append({"system": name, "temperature": heat, "ECE": errors[0], "ECE, scaled": errors[1], "Brier": brier})
+        if len(before):
+            points.append(postprocessing.reliability_bins(before, right).assign(system=name))
+    return pd.DataFrame(table), pd.concat(points)
 
 
 def composed_pairs(study: Study) -> tuple[pd.DataFrame, dict[tuple[str, str], SystemAnswers]]:
     """Every detector before every classifier, first seeds, at the threshold that dev chooses.
 
-    Columns detector, classifier, threshold, dev and test (micro F1); and the composed systems by the two names.
+    Columns detector, classifier, threshold, dev and test (micro F1); and the composed systems by the two names. Empty
+    where dev has no relation, so that no threshold can be chosen.
     """
     gold = {split: [row.relation for row in study.corpus.split(split)] for split in SCORED}
-    detectors, classifiers = study.answering("detection"), study.answering("relation_only")
-    answers = {
-        (task, name): {split: system.runs[0].predictions(split) for split in SCORED}
-        for task, systems in (("detection", detectors), ("relation_only", classifiers))
-        for name, system in systems.items()
-    }
-    rows, systems = [], {}
-    for detector, classifier in product(detectors, classifiers):
-        p = {split: p_relation(answers["detection", detector][split]) for split in SCORED}
-        names = {split: answers["relation_only", classifier][split].label_pred for split in SCORED}
-        if not any(label != NO_RELATION for label in gold["dev"]):
-            continue  # no threshold can be chosen
+    labels, rows, systems = study.corpus.labels, [], {}
+    pairs = product(study.answering("detection").items(), study.answering("relation_only").items())
+    for (detector, one), (classifier, other) in pairs if set(gold["dev"]) != {NO_RELATION} else ():
+        p = {split: p_relation(predictions_of(one.runs[0], split)) for split in SCORED}
+        names = {split: predictions_of(other.runs[0], split).label_pred for split in SCORED}
         two = compose(p, names, gold["dev"])
-        f1 = {
-            split: counts.all_scores(gold[split], two.answers[split], study.corpus.labels)["micro_f1"]
-            for split in SCORED
-        }
+        f1 = {split: counts.all_scores(gold[split], two.answers[split], labels)["micro_f1"] for split in SCORED}
         rows.append({"detector": detector, "classifier": classifier, "threshold": two.threshold} | f1)
-        answer = np.array(two.answers["test"], dtype=object)
+        true, answer = (np.array(column, object) for column in (gold["test"], two.answers["test"]))
         name = f"{detector} before {classifier}"
-        systems[detector, classifier] = SystemAnswers(
-            name, np.array(gold["test"], object), [answer], study.corpus.labels
-        )
+        systems[detector, classifier] = SystemAnswers(name, true, [answer], labels)
     return pd.DataFrame(rows, columns=["detector", "classifier", "threshold", *SCORED]), systems
 
 
 # One real sentence, as a model of each family reads it
 
 
-def one_row(study: Study, words: int = 18) -> Example:
+def one_row(study: Study) -> Example:
     """A test row with a relation in a short sentence, the same one in every notebook.
 
     What is made of it below is empty where the text is licensed or not at hand.
     """
     rows = [row for row in study.corpus.test if row.relation != NO_RELATION] or study.corpus.test
-    fitting = [row for row in rows if 10 <= len(row.token) <= words]
-    return fitting[0] if fitting else min(rows, key=lambda row: len(row.token))
+    return min(rows, key=lambda row: 0 if 10 <= len(row.token) <= 18 else len(row.token))  # the first of these
 
 
-def as_features(study: Study, row: Example, each: int = 6) -> pd.DataFrame:
+def as_features(study: Study, row: Example) -> pd.DataFrame:
     """What an SVM reads: the first features of every block that the corpus can fill."""
     if not _readable(study):
         return pd.DataFrame()
     blocks, _ = features.usable([name for name in features.BLOCKS if "paper" not in name], study.corpus.columns)
     made = {name: features.BLOCKS[name].make(features.Pair(row)) for name in blocks}
     return pd.DataFrame(
-        [{"block": name, "features": len(part), "the first": " | ".join(part[:each])} for name, part in made.items()]
+        [{"block": name, "features": len(part), "the first": " | ".join(part[:6])} for name, part in made.items()]
     )
 
 
@@ -322,22 +296,19 @@ def as_subwords(study: Study, row: Example, family: str, variants: Mapping[str, 
     return pd.DataFrame(rows)
 
 
-def layers(study: Study, family: str, variant: str | None = None) -> pd.DataFrame:
-    """The layers of a network as it is built for this corpus, untrained: columns layer, kind, weights, parameters."""
+def layers(study: Study) -> pd.DataFrame:
+    """The layers of the BiLSTM as it is built for this corpus, untrained: columns layer, kind, weights, parameters."""
     from tacred_utils.models import bilstm
 
-    if not _readable(study):
-        return pd.DataFrame()
-    settings = study.profile.settings(family, variant)
-    encoder, _ = bilstm.make_encoder(study.corpus, "joint", settings)
-    network = bilstm.BilstmClassifier(
-        encoder, len(study.corpus.labels), settings, bilstm.word_vectors(encoder, settings)
-    )
     rows = []
-    for name, part in network.named_modules():
-        if own := list(part.parameters(recurse=False)):
-            shapes = " ".join("×".join(map(str, weight.shape)) for weight in own)
-            rows.append((name, type(part).__name__, shapes, sum(weight.numel() for weight in own)))
+    if _readable(study):
+        settings, classes = study.profile.settings("bilstm"), len(study.corpus.labels)
+        encoder, _ = bilstm.make_encoder(study.corpus, "joint", settings)
+        network = bilstm.BilstmClassifier(encoder, classes, settings, bilstm.word_vectors(encoder, settings))
+        for name, part in network.named_modules():
+            if own := list(part.parameters(recurse=False)):
+                shapes = " ".join("×".join(map(str, weight.shape)) for weight in own)
+                rows.append((name, type(part).__name__, shapes, sum(weight.numel() for weight in own)))
     return pd.DataFrame(rows, columns=["layer", "kind", "weights", "parameters"])
 
 

@@ -5,8 +5,8 @@ import os
 import shlex
 import shutil
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from itertools import product
@@ -17,6 +17,7 @@ import pandas as pd
 from IPython import get_ipython
 from IPython.display import HTML, Image, Markdown, display
 from matplotlib.figure import Figure
+from msgspec.structs import asdict
 
 from tacred_utils.corpora.example import Corpus, Example
 from tacred_utils.corpora.registry import corpora, corpus_files
@@ -33,13 +34,14 @@ from tacred_utils.notebook.findings import LEGEND, Lead, finding
 from tacred_utils.paper import measures
 from tacred_utils.runs.catalog import Missing, RunCatalog, SystemAnswers, elsewhere, load_catalogs
 from tacred_utils.runs.data import load_corpus
-from tacred_utils.runs.experiments import Experiment, arguments, experiment_of, load_experiments
+from tacred_utils.runs.experiments import arguments, experiment_of, load_experiments
 from tacred_utils.runs.profile import checked_seeds, load_profile
 from tacred_utils.runs.store import Run, Spec, git_commit, is_done
 from tacred_utils.runs.train import train
 
 SCREEN = 140  # pixels an inch of a figure on a screen: 8 pt type then reads like the prose around it
 SHOWN = 26  # words of a sentence in a table
+LEFT_OUT = "*{}*: left out, since the rows or runs that it needs are not here."
 
 
 class Study:
@@ -62,7 +64,7 @@ class Study:
         self.results = _place(results or (RESULTS / "smoke" if profile == "smoke" else RESULTS))
         self.labels, self.negative = labels, negative or None
         self._name = str(_place(corpus)) if corpus and corpus not in corpora() else corpus or self.profile.corpus
-        self._runs: set[str] = set()
+        self._used: set[str] = set()  # runs that products of this corpus rest on, and those that all others do
         self._gathered: set[str] = set()
         self._lead: Lead | None = None
         self._told: set[str] = set()
@@ -76,8 +78,7 @@ class Study:
         rows = self.results / f"{self._name}" / ROWS
         if rows.exists() and not all(file.exists() for file in corpus_files(self._name, self.data)):
             return read_rows(rows)
-        scales = {split: getattr(self.profile.scales, split) for split in SPLITS}
-        return load_corpus(self._name, self.data, self.labels, scales, self.negative)
+        return load_corpus(self._name, self.data, self.labels, asdict(self.profile.scales), self.negative)
 
     def _repr_markdown_(self) -> str:
         rows = " / ".join(f"{len(self.corpus.split(split)):,}" for split in SPLITS)
@@ -112,9 +113,12 @@ class Study:
         spec = self._spec(family, task, variant, seed, overrides)
         folder = spec.folder(self.corpus, self.results)
         if not is_done(folder, _since()):
-            with _progress(f"Training {spec.title} …"):
-                self._train(spec, folder)
-        return self._used(Run(folder))
+            shown = display(Markdown(f"Training {spec.title} …"), display_id=True) if get_ipython() else None
+            self._train(spec, folder)
+            if shown:
+                shown.update(Markdown(""))
+        self._used.add(_run_name(run := Run(folder)))
+        return run
 
     def _train(self, spec: Spec, folder: Path) -> None:
         """Here, or in as many processes as the runner was told to start; nothing is trained among published runs."""
@@ -132,13 +136,6 @@ class Study:
         if not keep_model:
             shutil.rmtree(folder / "model", ignore_errors=True)
 
-    def find(
-        self, family: str, task: str, variant: str | None = None, seed: int | None = None, **overrides: object
-    ) -> Run | None:
-        """The run that `run` would give, if it is done (a published copy will do), else None: nothing is trained."""
-        folder = self._spec(family, task, variant, seed, overrides).folder(self.corpus, self.results)
-        return self._used(Run(folder)) if is_done(folder) else None
-
     @property
     def lacking(self) -> str:
         """Where runs are not there: the command that says how to get them, and which lie under another profile."""
@@ -154,14 +151,9 @@ class Study:
     @property
     def _options(self) -> dict[str, object]:
         """What the command line has to be told to work on the same; None where it would do so by itself."""
-        return {
-            "profile": self.profile.name,
-            "corpus": self._name,
-            "data-dir": None if self.data == DATA else self.data,
-            "labels": None if self.labels == "tacred" else self.labels,
-            "negative": self.negative,
-            "results": None if self.results == RESULTS else self.results,
-        }
+        usual = {"data-dir": (self.data, DATA), "labels": (self.labels, "tacred"), "results": (self.results, RESULTS)}
+        options = {"profile": self.profile.name, "corpus": self._name, "negative": self.negative}
+        return options | {name: None if value == default else value for name, (value, default) in usual.items()}
 
     def _spec(
         self, family: str, task: str, variant: str | None, seed: int | None, overrides: dict[str, object]
@@ -185,19 +177,15 @@ class Study:
 
         One that is not there, or cannot be put together on this corpus, is None, and said so once.
         """
-        found = self._find(spec)
-        if isinstance(found, str):
-            return self._miss(found)
-        return found
-
-    def _find(self, spec: str) -> SystemAnswers | str:
-        """The system, or what it lacks."""
         try:
-            found = self.catalog.system(spec)
+            return self._find(spec)
         except (Missing, UserError) as error:
-            return str(error)
-        for run in found.runs:
-            self._used(run)
+            self._miss(str(error))
+            return None
+
+    def _find(self, spec: str) -> SystemAnswers:
+        found = self.catalog.system(spec)
+        self._used |= set(map(_run_name, found.runs))
         return found
 
     def estimate(self, score: str, *specs: str | SystemAnswers, rows: np.ndarray | None = None) -> Estimate:
@@ -220,28 +208,35 @@ class Study:
 
     def answering(self, task: str = "joint") -> dict[str, SystemAnswers]:
         """The study's systems that are here, ablations left out, by name; trained on this task, or put together for it."""
-        named = {entry.name(self.profile, task): entry for entry in load_experiments() if not entry.ablation}
-        self.families |= {name: entry.family for name, entry in named.items()}
-        systems = {name: self._find(spec_of(entry, task)) for name, entry in named.items()}
-        here = {name: system for name, system in systems.items() if not isinstance(system, str)}
+        here = {}
+        for entry in load_experiments():
+            if entry.ablation:
+                continue
+            name = entry.name(self.profile, task)
+            self.families[name] = entry.family
+            settings = [f"{key}={json.dumps(value, separators=(',', ':'))}" for key, value in entry.set.items()]
+            with suppress(Missing, UserError):
+                here[name] = self._find(" ".join([entry.family, task, *filter(None, [entry.variant]), *settings]))
         if not here:
             self._miss(f"any system with answers of the kind {task.replace('_', ' ')}")
         return here
 
     def train(self) -> None:
         """Train the runs that experiments.toml declares for this notebook, or re-use them; published ones are only read."""
-        entries, there, made = [entry for entry in load_experiments() if entry.notebook == self.number], 0, 0
-        for entry in entries:
-            changed, seeds = entry.set, self.seeds if entry.every_seed else self.seeds[:1]
+        there, made, published = 0, 0, self.results == PUBLISHED_RUNS
+        for entry in (entry for entry in load_experiments() if entry.notebook == self.number):
+            seeds = self.seeds if entry.every_seed else self.seeds[:1]
             for task, seed in product(entry.tasks_on(self.corpus, self.profile), seeds):
-                found = self.find(entry.family, task, entry.variant, seed, **changed)
-                current = bool(found) and (self.results == PUBLISHED_RUNS or is_done(found.folder, _since()))
-                there += current
-                if not current and self.results != PUBLISHED_RUNS:
-                    self.run(entry.family, task, entry.variant, seed, **changed)
+                spec = self._spec(entry.family, task, entry.variant, seed, entry.set)
+                folder = spec.folder(self.corpus, self.results)
+                if is_done(folder, 0 if published else _since()):
+                    self._used.add(_run_name(Run(folder)))
+                    there += 1
+                elif not published:
+                    self.run(entry.family, task, entry.variant, seed, **entry.set)
                     made += 1
         self.__dict__.pop("catalog", None)  # read again, with what was made
-        self.say(f"{self.count(there, 'run')} re-used, {made} trained.")
+        self.say(f"Runs: {there} re-used, {made} trained.")
 
     def finding(self, text: str, *, holds: bool, lead: bool = False, **numbers: object) -> None:
         """Say one thing that was found, with its numbers and the test that makes it true (see `findings.finding`).
@@ -257,16 +252,16 @@ class Study:
         self, name: str, chart: Callable[..., Figure], frame: object, *parts: object, title: str = "",
         lead: bool = False, published: bool = False, **options: object,
     ) -> None:  # fmt: skip
-        """Draw `chart(frame, *parts, title=…)`, save it as PDF and PNG, and show it here, or at the top (`lead`).
+        """Draw `chart(frame, *parts)` under a title, save it as PDF and PNG, and show it here, or at the top (`lead`).
 
         Where the frame is empty one sentence says so. `published`: it is not of this corpus.
         """
         if isinstance(frame, Mapping):  # panels
             frame = {panel: part for panel, part in frame.items() if len(part)}
         if not len(frame):
-            self.say(f"*{title}*: left out, since the rows or runs that it needs are not here.")
+            self.say(LEFT_OUT.format(title))
             return
-        figure = chart(frame, *parts, title=title if published else self.title(title), **options)
+        figure = figures.titled(chart(frame, *parts, **options), title if published else self.title(title))
         folder = self._folder(published)
         files = figures.save_figure(figure, folder, f"{self.number}_{name}")
         self._record(folder, files, published)
@@ -276,7 +271,7 @@ class Study:
     def table(self, name: str, frame: pd.DataFrame, caption: str, published: bool = False, decimals: int = 3) -> None:
         """Save a table as CSV, Markdown and LaTeX and show it; one sentence where it has no rows."""
         if frame.empty:
-            self.say(f"*{caption}*: left out, since the rows or runs that it needs are not here.")
+            self.say(LEFT_OUT.format(caption))
             return
         display(self.save_table(frame, name, caption, published, decimals))
 
@@ -288,11 +283,7 @@ class Study:
 
     def gathers(self, runs: Iterable[Run]) -> None:
         """Say that what is `published` from here on rests on these runs, of whatever corpora."""
-        self._gathered |= {_run_name(run) for run in runs}
-
-    def _used(self, run: Run) -> Run:
-        self._runs.add(_run_name(run))
-        return run
+        self._gathered |= set(map(_run_name, runs))
 
     def save_table(
         self, frame: pd.DataFrame, name: str, caption: str, published: bool = False, decimals: int = 3
@@ -307,11 +298,6 @@ class Study:
     def say(self, text: str) -> None:
         """Show a sentence of prose whose numbers were computed, as Markdown."""
         display(Markdown(_no_markup(text)))
-
-    @staticmethod
-    def count(number: int, noun: str) -> str:
-        """`1 seed`, `3 seeds`."""
-        return f"{number} {noun}{'' if number == 1 else 's'}"
 
     def sentence(self, example: Example) -> str:
         """A sentence with its [S: subject] and [O: object], cut to `SHOWN` words; nothing of a licensed text."""
@@ -332,18 +318,12 @@ class Study:
         return manifest.places(self.results, name).figures
 
     def _record(self, folder: Path, files: list[Path], published: bool) -> None:
-        runs = self._gathered if published else self._runs
+        runs = self._gathered if published else self._used
         corpus = Path(self._name).name  # a folder's path is the machine's own
         given = {"profile": self.profile.name, "corpus": corpus, "labels": self.labels, "seeds": self.seeds}
         manifest.record(folder, files, self.number, runs, given, git_commit())
         shown = files[0].relative_to(ROOT) if files[0].is_relative_to(ROOT) else files[0]
         print(f"{shown.with_suffix('')}: {', '.join(file.suffix[1:] for file in files)}")
-
-
-def spec_of(entry: Experiment, task: str) -> str:
-    """A declared experiment on a task in the words that `Study.system` takes."""
-    settings = [f"{key}={json.dumps(value, separators=(',', ':'))}" for key, value in entry.set.items()]
-    return " ".join(filter(None, [entry.family, task, entry.variant, *settings]))
 
 
 def _since() -> float:
@@ -377,12 +357,3 @@ def _place(path: str | Path) -> Path:
 def _no_markup(text: str) -> str:
     """Markdown in which no tag begins: a label or note of a corpus stays text."""
     return text.replace("<", "&lt;")
-
-
-@contextmanager
-def _progress(sentence: str) -> Iterator[None]:
-    """Show a sentence below the cell that is running; when the block ends it becomes an empty output."""
-    shown = display(Markdown(sentence), display_id=True) if get_ipython() else None
-    yield
-    if shown:
-        shown.update(Markdown(""))

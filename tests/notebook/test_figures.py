@@ -50,21 +50,21 @@ def drawn() -> dict[str, Figure]:
     steps = steps.assign(value=[0.4, 0.7, 0.75, 0.5, np.nan, 0.8])
     steps = steps.assign(low=steps.value - 0.1, high=steps.value + 0.1)
     return {
-        "by_bin": charts.by_bin({"joint": groups, "relations": groups}, FAMILIES, "Length", "words", "macro F1"),
-        "paths": charts.paths(steps, FAMILIES, "macro F1", "Gains"),
-        "class_frequencies": charts.class_frequencies(counts, "Classes"),
-        "sentence_lengths": charts.sentence_lengths(lengths, "Lengths"),
+        "by_bin": charts.by_bin({"joint": groups, "relations": groups}, FAMILIES, "words", "macro F1"),
+        "paths": charts.paths(steps, FAMILIES, "macro F1"),
+        "class_frequencies": charts.class_frequencies(counts),
+        "sentence_lengths": charts.sentence_lengths(lengths),
         "stacked": charts.stacked(parts, "share"),
         "difficulty": charts.difficulty(pd.Series([5, 900]), pd.DataFrame({"x": [0.7, 0], "y": [0.5, 0]})),
-        "intervals": charts.intervals(scores, FAMILIES, "Scores", sharex=True),
+        "intervals": charts.intervals(scores, FAMILIES, sharex=True),
         "against_others": charts.against_others(ranges, "ours", FAMILIES, "F1"),
         "f1_by_count": charts.f1_by_count({"SVM": found}, FAMILIES, "rows"),
         "detection_classification": charts.detection_classification(points, FAMILIES),
-        "curves": charts.curves(curve.assign(dot=[False, True, False]), "recall", "precision", FAMILIES, "chosen", "PR"),
+        "curves": charts.curves(curve.assign(dot=[False, True, False]), "recall", "precision", FAMILIES, "chosen"),
         "reliability": charts.reliability(bins, FAMILIES),
-        "learning_curves": charts.learning_curves({"joint": history, "relations": history}, "bilstm", "Curves"),
+        "learning_curves": charts.learning_curves({"joint": history, "relations": history}, "bilstm"),
         "heatmap": charts.heatmap(square, "kappa"),
-        "top_features": charts.top_features(pd.DataFrame(weights), "svm", "Features"),
+        "feature_weights": charts.feature_weights(pd.DataFrame(weights), "svm"),
     }  # fmt: skip
 
 
@@ -212,7 +212,7 @@ def test_a_difference_shows_where_it_is_none_and_a_score_does_not():
 
 
 def test_dollar_signs_of_a_corpus_are_no_formula():
-    assert names(drawn()["top_features"].axes[0].get_yticklabels()) == [r"\$", "of"]
+    assert names(drawn()["feature_weights"].axes[0].get_yticklabels()) == [r"\$", "of"]
     for name, rows in (("class_frequencies", ""), ("against_others", " (9)")):
         assert rf"per:cause_of_\$death\${rows}" in names(drawn()[name].axes[0].get_yticklabels())
 

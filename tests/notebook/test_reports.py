@@ -10,6 +10,8 @@ from tacred_utils.notebook import reports
 from tacred_utils.notebook.study import Study
 from tacred_utils.runs.catalog import SystemAnswers
 
+PAPER = "svm joint paper"
+
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
@@ -37,13 +39,13 @@ def test_a_corpus_of_relations_alone_has_no_system_that_always_denies_them(study
 
 
 def test_a_change_is_compared_on_the_seeds_that_both_have(study):
-    found = reports.changes(study, "svm joint paper", {"none": "svm joint paper", "missing": "bert joint"})
+    found = reports.differences(study, {"none": (PAPER, PAPER), "missing": ("bert joint", PAPER)})
     assert found.system.tolist() == ["none", "none"] and found.value.tolist() == [0, 0] and set(found.seeds) == {2}
-    against = reports.changes(study, "svm joint c=3.0", {"the paper's": "svm joint paper"}, {"micro_f1": "micro F1"})
+    against = reports.differences(study, {"the paper's": (PAPER, "svm joint c=3.0")}, {"micro_f1": "micro F1"})
     assert against.seeds.tolist() == [1] and against.score.tolist() == ["micro F1"]
     table = reports.change_table(found)
     assert table.system.tolist() == ["none"] and table["difference in micro F1"][0].startswith("+0.000 [")
-    assert reports.change_table(reports.changes(study, "bert joint", {})).empty
+    assert reports.change_table(reports.differences(study, {})).empty
 
 
 def test_every_class_has_its_rows_and_an_interval_around_its_score(study):
@@ -106,7 +108,7 @@ def test_one_row_is_read_as_each_family_reads_it(study):
 def test_layers_are_those_of_the_network_with_all_its_parameters(study):
     from tacred_utils.models import bilstm
 
-    table = reports.layers(study, "bilstm")
+    table = reports.layers(study)
     settings = study.profile.settings("bilstm")
     encoder, _ = bilstm.make_encoder(study.corpus, "joint", settings)
     network = bilstm.BilstmClassifier(encoder, len(study.corpus.labels), settings)

@@ -35,29 +35,19 @@ def test_titles_state_the_subset(data_dir, tmp_path):
 
 def test_products_of_smoke_lie_below_its_results_and_in_the_manifest(smoke, tmp_path, capsys):
     run = smoke.run("svm", "detection")
-    smoke.figure("curve", lambda frame, title: Figure(), [1])
+    smoke.figure("curve", lambda frame: Figure(), [1])
     assert run.folder.is_relative_to(tmp_path)
     folder = tmp_path / "figures" / "sample"
     entry = json.loads((folder / "manifest.json").read_text())["02_curve.png"]
     settings = {"profile": "smoke", "corpus": "sample", "labels": "tacred", "seeds": smoke.seeds}
     made = {"notebook": "02", "runs": [f"sample/{run.folder.name}"], "commit": study.git_commit(), **settings}
     assert entry == made
-    smoke.figure("printed", lambda frame, title: Figure(), [1], published=True)
+    smoke.figure("printed", lambda frame: Figure(), [1], published=True)
     smoke.gathers([run])
-    smoke.figure("gathered", lambda frame, title: Figure(), [1], published=True)
+    smoke.figure("gathered", lambda frame: Figure(), [1], published=True)
     published = json.loads((tmp_path / "figures" / "published" / "manifest.json").read_text())
     assert published["02_printed.png"]["runs"] == [] and published["02_gathered.png"] == made
     assert "02_curve: pdf, png" in capsys.readouterr().out
-
-
-def test_find_reads_what_is_done_and_trains_nothing(smoke, tmp_path):
-    assert smoke.find("svm", "detection") is None and not list(tmp_path.rglob("run.json"))
-    run = smoke.run("svm", "detection", seed=7)
-    reader = Study("06", "smoke", results=str(tmp_path))
-    assert reader.find("svm", "detection", seed=8) is None and reader.find("svm", "detection", seed=7, c=3.0) is None
-    assert not reader._runs
-    assert reader.find("svm", "detection", seed=7).folder == run.folder
-    assert reader._runs == {f"sample/{run.folder.name}"}
 
 
 def test_a_cell_says_what_it_trains_until_it_is_trained(smoke, monkeypatch):
@@ -75,11 +65,14 @@ def test_a_cell_says_what_it_trains_until_it_is_trained(smoke, monkeypatch):
     assert len(shown) == 2, "what is trained is not trained again"
 
 
-def test_find_takes_a_published_copy(smoke, tmp_path):
-    run = smoke.run("svm", "detection")
+def test_a_published_copy_is_a_run_and_what_is_not_there_is_not_trained_to_be_read(smoke, tmp_path):
+    run = smoke.run("svm", "detection", seed=7)
     publish([run], tmp_path / "published")
-    found = Study("06", "smoke", results=str(tmp_path / "published")).find("svm", "detection")
+    reader = Study("06", "smoke", results=str(tmp_path / "published"))
+    assert reader.system("svm joint") is None and not reader._used and not list(tmp_path.rglob("svm-joint*"))
+    [found] = reader.system("svm detection").runs
     assert found.folder == tmp_path / "published" / "sample" / run.folder.name
+    assert reader._used == {f"sample/{run.folder.name}"}
 
 
 def test_systems_are_those_that_are_here_over_their_seeds_without_ablations(smoke, tmp_path, capsys):
@@ -106,7 +99,7 @@ def test_a_notebook_trains_what_is_declared_for_it_and_reads_what_is_published(s
     monkeypatch.setattr(Study, "say", lambda _, text: said.append(text))
     smoke.train()
     smoke.train()
-    assert said[0].startswith("0 runs re-used") and said[1].endswith(", 0 trained.")
+    assert said[0].startswith("Runs: 0 re-used") and said[1].endswith(", 0 trained.")
     assert "SVM, our features" in smoke.answering(), "what was just trained is read"
     monkeypatch.setattr(study, "PUBLISHED_RUNS", tmp_path)
     Study("02", "smoke", results=str(tmp_path), seeds=[99]).train()
