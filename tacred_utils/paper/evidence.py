@@ -74,10 +74,14 @@ def computed_tables(data_dir: Path) -> dict[str, pd.DataFrame]:
     systems = published.system_predictions(data_dir)
     truth = _label_sets(systems, data_dir)
     renamed = _new_names(truth)
+    right = systems[list(published.SYSTEMS)].eq(systems.gold, axis=0)
+    alone = right.drop(columns=PAPER_BERT).all(axis=1) & ~right[PAPER_BERT]  # errors of the paper's BERT alone
+    pairs = systems[alone].groupby(["gold", PAPER_BERT]).size().sort_values(ascending=False, kind="stable")
     tables = {
         "scores": _all_scores(systems, truth, renamed), "confusion": _confusion(systems),
-        "label_changes": _label_changes(truth), "difficulty": _difficulty(systems, truth, renamed),
-        "agreement": _agreement(systems), "errors_alone": _errors_alone(systems), "facts": _facts(systems, truth),
+        "label_changes": _label_changes(truth), "difficulty": _difficulty(right, truth, renamed),
+        "agreement": _agreement(systems), "errors_alone": pairs.rename("rows").rename_axis(["gold", "answer"]).reset_index(),
+        "facts": _facts(systems, truth, right, alone),
     }  # fmt: skip
     return {name: frame.round(DIGITS) for name, frame in tables.items()}
 
@@ -209,12 +213,12 @@ def _label_changes(truth: pd.DataFrame) -> pd.DataFrame:
     return frame.fillna(0).astype(int).reset_index()
 
 
-def _difficulty(systems: pd.DataFrame, truth: pd.DataFrame, renamed: dict[str, str]) -> pd.DataFrame:
+def _difficulty(right: pd.DataFrame, truth: pd.DataFrame, renamed: dict[str, str]) -> pd.DataFrame:
     """By how many of the nine agree with TACRED's label: rows, and the shares that either revision changed.
 
     A relation that Re-TACRED only renamed counts as unchanged, and rows of its own relation are left out.
     """
-    agree = systems[list(published.SYSTEMS)].eq(systems.gold, axis=0).sum(axis=1)
+    agree = right.sum(axis=1)
     again = truth["Re-TACRED"]
     kept = again.notna() & (again != NEW)
     changed = {
@@ -233,23 +237,9 @@ def _agreement(systems: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).rename_axis("system").reset_index()
 
 
-def _errors_alone(systems: pd.DataFrame) -> pd.DataFrame:
-    """The errors of the paper's BERT in rows that all eight others get right: columns gold, answer, rows."""
-    alone = systems[_alone(systems)]
-    pairs = alone.groupby(["gold", PAPER_BERT]).size().sort_values(ascending=False, kind="stable")
-    return pairs.rename("rows").rename_axis(["gold", "answer"]).reset_index()
-
-
-def _alone(systems: pd.DataFrame) -> pd.Series:
-    right = systems[list(published.SYSTEMS)].eq(systems.gold, axis=0)
-    return right.drop(columns=PAPER_BERT).all(axis=1) & ~right[PAPER_BERT]
-
-
-def _facts(systems: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
+def _facts(systems: pd.DataFrame, truth: pd.DataFrame, right: pd.DataFrame, alone: pd.Series) -> pd.DataFrame:
     """Single numbers: columns fact, value."""
-    gold, alone = systems.gold, _alone(systems)
-    right = systems[list(published.SYSTEMS)].eq(gold, axis=0)
-    others = right.drop(columns=PAPER_BERT)
+    gold, others = systems.gold, right.drop(columns=PAPER_BERT)
     facts = {
         "rows": len(systems),
         "rows that all eight others get right": others.all(axis=1).sum(),

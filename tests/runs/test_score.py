@@ -115,7 +115,7 @@ def test_the_negative_label_under_another_name_is_told_and_taken(tmp_path, name)
 def test_two_names_for_the_negative_label_are_refused_until_one_is_given(tmp_path, other):
     sides = [TRUE, PRED]
     sides[other] = [label.replace("no_relation", "NIL") for label in sides[other]]
-    with pytest.raises(UserError, match=f'{["label_true", "label_pred"][other]}: has no label .*--negative NIL'):
+    with pytest.raises(UserError, match=f"{['label_true', 'label_pred'][other]}: has no label .*--negative NIL"):
         score_file(*pair(tmp_path, *sides))
     assert score_file(*pair(tmp_path, *sides), negative="NIL") == score_file(*pair(tmp_path, TRUE, PRED))
 
