@@ -88,7 +88,7 @@ def read_json(folder: Path) -> Reading:
 
 
 def read_split(path: Path) -> list[Example]:
-    """Decode and validate one split, record by record; words, tags, labels and types come in normal form (NFC).
+    """Decode and validate one split, record by record; ids, words, tags, labels and types come in normal form (NFC).
 
     Raises `UserError` naming file, record index (from 0), id, field and remedy.
     """
@@ -146,7 +146,7 @@ def _labelled_example(
     )
     spans = record.subj_start, record.subj_end, record.obj_start, record.obj_end
     relation, *types = (words(name) for name in (record.relation, record.subj_type, record.obj_type))
-    identity = str(index) if record.id is None else record.id
+    identity = str(index) if record.id is None else nfc(record.id)
     example = Example(identity, relation, token, *spans, *types, pos, ner, heads, deprel)
     if wrong := problem(example):
         raise msgspec.ValidationError(wrong)

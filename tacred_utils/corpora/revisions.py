@@ -9,7 +9,7 @@ import msgspec
 
 from tacred_utils.corpora.example import Corpus
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import UNDECODABLE, doubled_key, read_data
+from tacred_utils.ground.files import UNDECODABLE, doubled_key, nfc, read_data
 from tacred_utils.ground.labels import NO_RELATION, SPLITS, as_negative, is_name, likely_negative, undirected
 
 
@@ -55,6 +55,7 @@ def with_negative(corpus: Corpus, name: str | None) -> Corpus:
         likely = None if NO_RELATION in corpus.labels else likely_negative(corpus.labels)
         told = f"no label is called {NO_RELATION}, and {likely} looks like it: give --negative {quote(likely)}"
         return corpus.noting(told) if likely else corpus
+    name = nfc(name)
     if undirected(name) not in map(undirected, corpus.labels):
         raise UserError(
             f"--negative {name}: {corpus.name} has no such label, only {', '.join(corpus.labels[:9])}; name one."

@@ -92,7 +92,7 @@ def _read(path: Path) -> pd.DataFrame:
     if not rows:
         raise UserError(f"{path}: the list is empty; give one with a record for every instance.")
     frame = pd.DataFrame([msgspec.structs.astuple(row) for row in rows], columns=_Row.__struct_fields__)
-    frame["id"] = frame.id.astype(str)
+    frame["id"] = frame.id.astype(str).map(nfc)
     if (doubled := frame.id.duplicated()).any():
         row = int(doubled.argmax())
         raise UserError(f"{path}, {place} {row + 1}: id {frame.id[row]} occurs twice; keep one row for each id.")

@@ -60,6 +60,7 @@ def from_sentence(
         raise UserError("--sentence: is empty; give one with two entities.")
     if re.search("[\ud800-\udfff]", sentence):
         raise UserError("--sentence: holds bytes that are no UTF-8 text; write it as UTF-8.")
+    types = tuple(kind and nfc(kind) for kind in types)
     _check_types(trained, types)
     if not places:
         return Question(name, token, None, types)

@@ -6,6 +6,7 @@ from shlex import quote
 import pandas as pd
 
 from tacred_utils.ground.errors import UserError
+from tacred_utils.ground.files import nfc
 from tacred_utils.ground.labels import NO_RELATION, RELATION, as_negative, likely_negative, undirected, unnumbered
 from tacred_utils.metrics.counts import is_detection, task_scores
 from tacred_utils.runs.predictions import read_predictions
@@ -23,7 +24,7 @@ def score_file(path: Path, gold: Path | None = None, negative: str | None = None
     """
     frame, folder = read_predictions(path, gold), Path(path).resolve().parent
     beside = folder.name == "predictions" and (folder.parent / "run.json").is_file()
-    run = Run(folder.parent).facts if beside else None
+    run, negative = Run(folder.parent).facts if beside else None, negative and nfc(negative)
     if run is None or negative is not None:
         frame = _with_negative(frame, path, negative)
     task = run.task if run else "detection" if is_detection(frame.label_pred) else "joint"

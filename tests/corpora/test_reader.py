@@ -55,9 +55,9 @@ def test_byte_order_mark_and_line_ends_do_not_matter(write, prefix, ending):
 
 def test_letters_with_accents_are_one_and_spans_stay(write):
     split, joined = "Rene\u0301e", "Ren\u00e9e"
-    record = changed(token=[split, "Lee", "is", "a", "judge", "."], relation=f"per:{split}", subj_type=split)
+    record = changed(id=split, token=[split, "Lee", "is", "a", "judge", "."], relation=f"per:{split}", subj_type=split)
     [example] = read_split(write([record]))
-    assert example.token[0] == joined and example.relation == f"per:{joined}" and example.subj_type == joined
+    assert example.id == example.token[0] == example.subj_type == joined and example.relation == f"per:{joined}"
     assert example.subject == (0, 1) and example.object == (4, 4)
 
 

@@ -88,5 +88,6 @@ def test_no_other_negative_label_is_looked_for_where_there_is_one():
     given = corpus_of("per:age", "no_relation", "Other")
     assert with_negative(given, None) == given
     assert not with_negative(corpus_of("per:age", "per:title"), None).notes
+    assert with_negative(corpus_of("n\u00e9ant"), "ne\u0301ant").labels == ["no_relation"]
     with pytest.raises(UserError, match="--negative NA: mine has no such label, only no_relation, Other"):
         with_negative(given, "NA")

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import msgspec
 import numpy as np
@@ -20,7 +21,7 @@ from tacred_utils.ground.paths import ROOT
 from tacred_utils.runs import predict as module
 from tacred_utils.runs.predict import predict, predict_file, predict_pairs
 from tacred_utils.runs.profile import load_profile
-from tacred_utils.runs.questions import locate, words
+from tacred_utils.runs.questions import from_sentence, locate, words
 from tacred_utils.runs.store import Run, Spec
 from tacred_utils.runs.train import train
 
@@ -480,3 +481,5 @@ def test_a_file_has_its_own_entities_and_a_folder_needs_a_split(trained, tmp_pat
 def test_a_composed_and_a_decomposed_name_are_the_same_words():
     token = words("Andre\u0301 met Zo\u00eb .")
     assert token == ["Andr\u00e9", "met", "Zo\u00eb", "."] and locate("Zoe\u0308", token, "--object", False) == (2, 2)
+    trained = SimpleNamespace(named=False, types=dict.fromkeys(("subject", "object"), ["caf\u00e9"]))
+    assert from_sentence(trained, "Ann left .", {}, ("cafe\u0301", None)).types == ("caf\u00e9", None)

@@ -139,3 +139,7 @@ def test_a_bad_system_is_scored_all_the_same(tmp_path):
 def test_letters_with_accents_are_one_however_they_are_written(tmp_path):
     files = pair(tmp_path, ["no_relation", "per:cafe\u0301"], ["no_relation", "per:caf\u00e9"])
     assert score_file(*files)["micro_f1"] == 1
+    gold, pred = (tmp_path / name for name in ("gold.jsonl", "pred.jsonl"))
+    gold.write_text('{"id": "cafe\u0301", "label_true": "ne\u0301ant"}\n')
+    pred.write_text('{"id": "caf\u00e9", "label_pred": "n\u00e9ant"}\n')
+    assert score_file(pred, gold, "ne\u0301ant")["accuracy"] == 1
