@@ -317,7 +317,8 @@ def git_commit() -> str | None:
     """The commit the code is at, with "+changes" where a file differs from it; None outside a checkout of its own."""
     if not (ROOT / ".git").exists():  # a repository around an unpacked archive says nothing
         return None
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=40", "--dirty=+changes", "--exclude=*"]
+    place = [f"--git-dir={ROOT / '.git'}", f"--work-tree={ROOT}"]  # a hook's variables name other ones
+    command = ["git", *place, "describe", "--always", "--abbrev=40", "--dirty=+changes", "--exclude=*"]
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError):

@@ -445,6 +445,7 @@ def test_a_commit_is_recorded_in_a_checkout_of_its_own_only(tmp_path, monkeypatc
     subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "another project"], check=True)
     assert store.git_commit.__wrapped__() is None
     monkeypatch.setattr(store, "ROOT", tmp_path)
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))  # as a hook of another repository has it
     assert re.fullmatch("[0-9a-f]{40}", store.git_commit.__wrapped__())
 
 
