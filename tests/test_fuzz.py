@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tacred_utils.corpora.derived import read_patch
 from tacred_utils.corpora.example import Example
 from tacred_utils.corpora.reader import read_split
-from tacred_utils.corpora.revisions import read_patch
 from tacred_utils.ground import files
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.labels import NO_RELATION

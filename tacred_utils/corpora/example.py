@@ -104,6 +104,11 @@ class Corpus:
         found = {task_label(task, example.relation) for example in self.train}
         return found & {*task_classes(task, self.labels)}
 
+    def in_training(self, split: str) -> list[bool]:
+        """For each row of a split, in order, whether its sentence stands in training too, word for word."""
+        trained = {tuple(example.token) for example in self.train}
+        return [tuple(example.token) in trained for example in self.split(split)]
+
     @cached_property
     def digests(self) -> dict[str, str]:
         """SHA-256 of each split as the models see it, after relabelling and sub-setting."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tacred_utils.corpora.revisions import read_patch
+from tacred_utils.corpora.derived import read_patch
 from tacred_utils.ground.labels import NO_RELATION, SCORED
 from tacred_utils.metrics import postprocessing, robustness
 from tacred_utils.models import svm

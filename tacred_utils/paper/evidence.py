@@ -15,7 +15,7 @@ import pandas as pd
 from scipy.stats import mode
 from sklearn.metrics import cohen_kappa_score
 
-from tacred_utils.corpora.revisions import read_patch
+from tacred_utils.corpora.derived import read_patch
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.files import digest, write_text
 from tacred_utils.ground.labels import NO_RELATION, order_labels

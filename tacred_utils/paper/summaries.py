@@ -9,7 +9,6 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from tacred_utils.corpora.selection import in_training
 from tacred_utils.ground.labels import NO_RELATION, TASKS, task_label
 from tacred_utils.metrics import counts
 from tacred_utils.metrics.counts import task_scores
@@ -68,7 +67,7 @@ def stricter(catalog: RunCatalog, score: str) -> pd.DataFrame:
     were not found; `new sentences`, on the test rows whose sentence does not stand in training. Needs the corpus' rows.
     """
     text, rows = catalog.text, []
-    new = ~np.array(in_training(text, "test"))
+    new = ~np.array(text.in_training("test"))
     unread = pd.Series(text.left_out.get("test", []), dtype=object).value_counts()
     frame = catalog.frame[(catalog.frame.system != "") & (catalog.frame.task == "joint")]
     for name, part in frame.groupby("system"):

@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from tacred_utils.corpora.derived import relabelled, subset, with_negative
 from tacred_utils.corpora.example import Corpus
 from tacred_utils.corpora.reader import assemble
 from tacred_utils.corpora.registry import SAMPLE, data_folder, read_corpus
-from tacred_utils.corpora.revisions import relabelled, with_negative
-from tacred_utils.corpora.selection import subset
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.labels import LABEL_SETS, SPLITS
 from tacred_utils.sample.generator import generate

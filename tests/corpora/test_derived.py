@@ -1,11 +1,13 @@
-"""TACREV's and Re-TACRED's labels by id."""
+"""TACREV's and Re-TACRED's labels by id, other names of the negative label, subsets, and rows that stand in training."""
+
+from collections import Counter
 
 from shlex import quote
 
 import pytest
 
+from tacred_utils.corpora.derived import read_patch, stratified, with_negative
 from tacred_utils.corpora.example import Corpus, Example
-from tacred_utils.corpora.revisions import read_patch, with_negative
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.labels import SPLITS, TASKS
 from tacred_utils.runs.data import load_corpus
@@ -91,3 +93,35 @@ def test_no_other_negative_label_is_looked_for_where_there_is_one():
     assert with_negative(corpus_of("n\u00e9ant"), "ne\u0301ant").labels == ["no_relation"]
     with pytest.raises(UserError, match="--negative NA: mine has no such label, only no_relation, Other"):
         with_negative(given, "NA")
+
+
+def test_a_subset_is_stratified_stated_and_the_same_every_time(data_dir):
+    scales = {"train": 0.05, "dev": 0.05, "test": 0.2}
+    corpus, again = load_corpus("conll04", data_dir, scales=scales), load_corpus("conll04", data_dir, scales=scales)
+    assert corpus.digests == again.digests
+    assert abs(len(corpus.train) - 3_406) < 5 and corpus.subset.startswith(
+        f"stratified subset of {len(corpus.train):,} / "
+    )
+    full = Counter(e.relation for e in load_corpus("conll04", data_dir).train)
+    part = Counter(e.relation for e in corpus.train)
+    assert all(abs(part[label] / len(corpus.train) - full[label] / 12_338) < 0.001 for label in full)
+    assert load_corpus("conll04", data_dir, scales=dict.fromkeys(SPLITS, 1.0)).subset == ""
+
+
+def test_every_label_keeps_a_row():
+    kept = stratified(rows("x", *["common"] * 7, "rare", *["common"] * 92), 5)
+    numbers = [int(row.id.removeprefix("x-")) for row in kept]
+    assert {row.relation for row in kept} == {"rare", "common"} and numbers == sorted(numbers)
+
+
+def test_rows_whose_sentence_stands_in_training(data_dir):
+    conll04 = load_corpus("conll04", data_dir)
+    shared = {split: conll04.in_training(split) for split in SPLITS}
+    assert all(shared["train"]) and [sum(shared[split]) for split in ("dev", "test")] == [70, 164]
+    for split, sentences in (("dev", 13), ("test", 21)):
+        rows = zip(conll04.split(split), shared[split], strict=True)
+        assert len({tuple(example.token) for example, stands in rows if stands}) == sentences
+
+
+def test_rows_that_a_reader_left_out_belong_to_the_whole_corpus_only(data_dir):
+    assert load_corpus("kbp37", data_dir, scales=dict.fromkeys(SPLITS, 0.01)).left_out == {}

@@ -1,16 +1,26 @@
-"""Other labels for the same rows: TACRED-Revisited and Re-TACRED, by id; another name of the negative label."""
+"""Corpora made of a corpus: with TACRED-Revisited's or Re-TACRED's labels, with its negative label named, or smaller."""
 
-from collections.abc import Collection
+import random
+from collections import defaultdict
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 
 import msgspec
 
-from tacred_utils.corpora.example import Corpus
+from tacred_utils.corpora.example import Corpus, Example
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.files import UNDECODABLE, doubled_key, nfc, read_data
-from tacred_utils.ground.labels import NO_RELATION, SPLITS, as_negative, is_name, likely_negative, undirected
+from tacred_utils.ground.labels import (
+    NO_RELATION,
+    SPLITS,
+    TACRED_SPLIT_SIZES,
+    as_negative,
+    is_name,
+    likely_negative,
+    undirected,
+)
 
 
 def relabelled(corpus: Corpus, labels: str, data: Path) -> Corpus:
@@ -95,3 +105,30 @@ def read_patch(path: Path, ids: Collection[str] | None = None) -> dict[str, str]
             "give the patch of the same split."
         )
     return patch
+
+
+def subset(corpus: Corpus, scales: Mapping[str, float]) -> Corpus:
+    """Cut every split to `scales` of TACRED's size, keeping file order, the label mix and at least one row a label."""
+    parts = {}
+    for split in SPLITS:
+        examples, rows = corpus.split(split), round(scales[split] * TACRED_SPLIT_SIZES[split])
+        parts[split] = stratified(examples, rows) if scales[split] < 1 and rows < len(examples) else examples
+    if all(len(parts[split]) == len(corpus.split(split)) for split in SPLITS):
+        return corpus
+    sizes = " / ".join(f"{len(part):,}" for part in parts.values())
+    whole = " / ".join(f"{len(corpus.split(split)):,}" for split in SPLITS)
+    stated = f"stratified subset of {sizes} rows"
+    return replace(corpus, subset=stated, left_out={}, **parts).noting(f"the whole corpus has {whole} rows")
+
+
+def stratified(examples: list[Example], rows: int) -> list[Example]:
+    """About `rows` Examples in file order, each label in proportion but at least once; the same ones every time."""
+    by_label: dict[str, list[int]] = defaultdict(list)
+    for index, example in enumerate(examples):
+        by_label[example.relation].append(index)
+    chosen: list[int] = []
+    for label in sorted(by_label):
+        members = by_label[label]
+        share = max(1, round(rows * len(members) / len(examples)))
+        chosen += random.Random(f"stratified {label}").sample(members, share)
+    return [examples[index] for index in sorted(chosen)]
