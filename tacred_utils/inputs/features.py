@@ -285,32 +285,22 @@ def feature_counts(examples: Iterable[Example], vocabulary: Vocabulary, grow: bo
     return matrix
 
 
-_latest: list[tuple[Corpus, tuple, Features]] = []  # of one corpus only: the matrices are large
+_latest: list[tuple] = []  # of one corpus only: the matrices are large
 
 
-def extract(corpus: Corpus, blocks: Sequence[str], min_count: int, mirror: bool) -> Features:
-    """The features that occur in at least `min_count` training rows, kept for the next task on it."""
-    key = (tuple(blocks), min_count, mirror)
-    for known, its_key, features in _latest:
-        if known is corpus and its_key == key:
+def extract(corpus: Corpus, blocks: Sequence[str], mirror: bool) -> Features:
+    """All features of the training rows, mirrored ones too if wanted, kept for the next task on the corpus."""
+    for known, *key, features in _latest:
+        if known is corpus and key == [blocks, mirror]:
             return features
     vocabulary: Vocabulary = {block: {} for block in blocks}
     rows = {"train": feature_counts(corpus.train, vocabulary, grow=True)}
     if mirror:
         rows["mirror"] = feature_counts(map(mirrored, corpus.train), vocabulary, grow=True)
-    width = sum(map(len, vocabulary.values()))
-    seen = sum(np.bincount(matrix.indices, minlength=width) for matrix in rows.values())
-    place = np.cumsum(seen >= min_count) - 1
-    vocabulary = {
-        block: {name: int(place[column]) for name, column in known.items() if seen[column] >= min_count}
-        for block, known in vocabulary.items()
-    }
-    for matrix in rows.values():
-        matrix.resize(matrix.shape[0], width)
-    rows = {split: matrix[:, seen >= min_count] for split, matrix in rows.items()}
+        rows["train"].resize(rows["mirror"].shape)
     rows |= {split: feature_counts(corpus.split(split), vocabulary) for split in ("dev", "test")}
     columns = {column: (name, block) for block, known in vocabulary.items() for name, column in known.items()}
     names, origins = ([columns[place][part] for place in range(len(columns))] for part in (0, 1))
     features = Features(names, origins, rows)
-    _latest[:] = [(corpus, key, features)]
+    _latest[:] = [(corpus, blocks, mirror, features)]
     return features

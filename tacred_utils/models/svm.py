@@ -144,7 +144,7 @@ def fit(corpus: Corpus, task: str, settings: SvmSettings, seed: int, folder: Pat
         raise UserError(f"corpus {corpus.name}: lacks the columns of all blocks ({', '.join(wanted)}); name others.")
     clock = [time.perf_counter()]
     mirror = settings.mirror and all(is_directed(label) or label == NO_RELATION for label in corpus.labels)
-    features = extract(corpus, blocks, settings.min_count, mirror)
+    features = extract(corpus, blocks, mirror)
     clock.append(time.perf_counter())
     model, rows, facts = _train(corpus, task, settings, seed, features)
     clock.append(time.perf_counter())

@@ -256,3 +256,14 @@ def test_a_handful_of_rows_without_columns_is_enough_or_told(count: int, variant
 def test_an_unknown_block_is_named() -> None:
     with pytest.raises(UserError, match="unknown feature block 'nope'"):
         fit(corpus(), "joint", load_profile("sample").settings("svm", None, {"groups": {"a": ["nope"]}}), 13)
+
+
+def test_features_of_too_few_training_rows_are_left_out_however_often_a_row_repeats_them(tmp_path) -> None:
+    given = corpus()
+    given.train[0].token[0] = given.train[0].token[1] = "once"
+    for row in given.train[:2]:
+        row.token[5] = "twice"
+    settings = load_profile("sample").settings("svm", None, {"min_count": 2, "groups": {"all": ["bag"]}, "weights": {}})
+    fit(given, "joint", settings, 13).save(tmp_path)
+    known = load(tmp_path).vocabulary["bag"]
+    assert "SO right twice" in known and "SO left once" not in known
