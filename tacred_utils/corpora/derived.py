@@ -1,4 +1,4 @@
-"""Corpora made of a corpus: with TACRED-Revisited's or Re-TACRED's labels, with its negative label named, or smaller."""
+"""Corpora made of a corpus: with TACREV's or Re-TACRED's labels, with its negative label named, or smaller."""
 
 import random
 from collections import defaultdict

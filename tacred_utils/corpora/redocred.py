@@ -149,8 +149,8 @@ def _read_file(path: Path) -> _File:
     return _File(
         pairs,
         f"{path.name}: {overlapping:,} pairs with overlapping mentions and {elsewhere:,} whose relations are all "
-        f"stated in other sentences are left out; of {several:,} pairs with several relations the rarest is kept; {blank:,} "
-        "words are blank",
+        f"stated in other sentences are left out; of {several:,} pairs with several relations the rarest is kept; "
+        f"{blank:,} words are blank",
     )
 
 

@@ -1,7 +1,6 @@
 """TACREV's and Re-TACRED's labels by id, other names of the negative label, subsets, and rows that stand in training."""
 
 from collections import Counter
-
 from shlex import quote
 
 import pytest
