@@ -29,7 +29,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 SOURCES = msgspec.toml.decode((PACKAGE / "corpora" / "sources.toml").read_bytes(), type=dict[str, Source])
 SAMPLE = "sample"
 TAKEN = {SAMPLE, *SOURCES, "executed", "figures", "logs", "published", "report", "smoke", "stamps"}  # beside the runs
-_TACRED_ID = re.compile(r"(?<![0-9a-z])[0-9a-f]{20}(?![0-9a-z])")  # all ids in TACREV's and Re-TACRED's label files
+_TACRED_ID = re.compile("(?i)(?<![0-9a-f])[0-9a-f]{20}(?![0-9a-f])")  # all ids in TACREV's and Re-TACRED's label files
 _LICENSED_SIZES = {"train": (68_124, 58_465), "dev": (22_631, 19_584), "test": (15_509, 13_418)}  # and of Re-TACRED
 
 

@@ -63,6 +63,7 @@ RE_TACRED_SIZES = {"train": 58_465, "dev": 19_584, "test": 13_418}
     [
         (dict.fromkeys(SPLITS, 9), "", False),
         (dict.fromkeys(SPLITS, 9), f"{TACRED_ID} ", True),  # however few rows: an id tells
+        (dict.fromkeys(SPLITS, 9), f"row{TACRED_ID.upper()}-", True),
         (dict.fromkeys(SPLITS, 9), f"x{TACRED_ID}0-", False),  # no id of its form
         (RE_TACRED_SIZES, "", True),  # its ids are gone, its sizes are those of Re-TACRED
         ({"train": 9, "dev": 9, "test": 13_418}, "", True),  # one split is enough to be in doubt
