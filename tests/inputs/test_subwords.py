@@ -1,7 +1,9 @@
 """From words to pieces: entities keep their places through marks, split words and windows, for every tokenizer."""
 
 import string
+from copy import deepcopy
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -19,33 +21,31 @@ from tacred_utils.models.pretrained import byte_pairs
 
 MARKS = ("none", "mask", "marker", "marker_punct", "typed_marker_punct")
 TEXT = [
-    "In",
-    "Überlingen",
-    ",",
-    "Wolfgang",
-    "Amadeus",
-    "Mozartkugel-Schmitt",
-    "co-founded",
-    "Donaudampfschiff",
-    "Inc.",
-    "yesterday",
-    ".",
-]
+    "In", "Überlingen", ",", "Wolfgang", "Amadeus", "Mozartkugel-Schmitt", "co-founded", "Donaudampfschiff", "Inc.",
+    "yesterday", ".",
+]  # fmt: skip
 
 
 def example(token: list[str], subject: tuple[int, int], objekt: tuple[int, int]) -> Example:
     return Example("a", "no_relation", token, *subject, *objekt, "PERSON", "STATE_OR_PROVINCE")
 
 
-def word_pieces():
+@cache
+def loaded(kind: str):
+    if kind == "byte pairs":
+        return byte_pairs([TEXT, ["He", "met", "Ann", "in", "Paris", "."]], 320)
     try:
         return AutoTokenizer.from_pretrained(minilm_folder(), local_files_only=True)
     except UserError as missing:
         pytest.skip(str(missing))
 
 
+def word_pieces():
+    return deepcopy(loaded("word pieces"))  # marks are added to it
+
+
 def bytes_():
-    return byte_pairs([TEXT, ["He", "met", "Ann", "in", "Paris", "."]], 320)
+    return deepcopy(loaded("byte pairs"))
 
 
 TOKENIZERS = pytest.mark.parametrize("make", [word_pieces, bytes_], ids=["word pieces", "byte pairs"])
@@ -86,18 +86,8 @@ def test_pieces_are_those_that_the_tokenizer_gives_the_whole_sentence(make) -> N
 
 
 CONTROL = [
-    "[PAD]",
-    "[MASK]",
-    "[SEP]",
-    "[CLS]",
-    "[UNK]",
-    "[E1]",
-    "[/E2]",
-    "[SUBJ-PERSON]",
-    "<unk>",
-    "<|endoftext|>",
-    "a[SEP]b",
-]
+    "[PAD]", "[MASK]", "[SEP]", "[CLS]", "[UNK]", "[E1]", "[/E2]", "[SUBJ-PERSON]", "<unk>", "<|endoftext|>", "a[SEP]b",
+]  # fmt: skip
 
 
 def unigram():
