@@ -61,14 +61,14 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _span(text: str) -> tuple[int, int]:
+def _from_to(text: str) -> tuple[int, int]:
     found = re.fullmatch(r"([0-9]{1,6})(?::([0-9]{1,6}))?", text)
     if not found:
         raise argparse.ArgumentTypeError(f"{text!r} is not FIRST:LAST, two numbers of words such as 3:5")
     return int(found[1]), int(found[2] or found[1])
 
 
-TYPES = {"path": path, "numbers": numbers, "number": int, "share": float, "positive": _positive, "span": _span}
+TYPES = {"path": path, "numbers": numbers, "number": int, "share": float, "positive": _positive, "span": _from_to}
 
 
 def _refuse_blanks(arguments: Sequence[str]) -> None:

@@ -22,7 +22,7 @@ from tacred_utils.corpora.registry import SOURCES, corpora, corpus_files, corpus
 from tacred_utils.corpora.rows import ROWS
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.files import UNDECODABLE, digest, expanded, write_text
-from tacred_utils.ground.paths import DATA, NOTEBOOKS, PACKAGE, PUBLISHED_RUNS, ROOT
+from tacred_utils.ground.paths import DATA, NOTEBOOKS, PACKAGE, PUBLISHED_RUNS, ROOT, portable
 from tacred_utils.models.settings import FAMILIES
 from tacred_utils.notebook.manifest import PUBLISHED, STUDY, entries, forget, hand_over, held_back, places
 from tacred_utils.runs.profile import checked_seeds, load_profile
@@ -145,9 +145,9 @@ def _jobs(sources: list[Path], corpus: str, data: Path, options: argparse.Namesp
         corpus = str(_folder(corpus))  # notebooks do not work in the caller's folder
     name = corpus_name(corpus, options.labels)
     parameters = {
-        "profile": options.profile, "corpus": corpus, "data_dir": _portable(data) if options.data_dir else None,
+        "profile": options.profile, "corpus": corpus, "data_dir": portable(data) if options.data_dir else None,
         "labels": options.labels, "seeds": options.seeds and checked_seeds(options.seeds),
-        "results": _portable(options.results),
+        "results": portable(options.results),
     }  # fmt: skip
     parameters |= {"negative": options.negative} if options.negative else {}
     declared = load_reads()
@@ -241,12 +241,12 @@ def do(job: Job, bar: str) -> tuple[float, list[str]]:
     complete = job.drafts.keys() == shown.keys() or job.corpus != STUDY and job.corpus in shown
     executed = places(job.results, job.corpus, read=complete).executed / job.source.name
     names = {str(value): name.upper() for name, value in job.parameters.items() if os.path.isabs(str(value))}
-    names |= {_portable(job.drafts[name]): _portable(folder) for name, folder in shown.items()}
+    names |= {portable(job.drafts[name]): portable(folder) for name, folder in shown.items()}
     write_text(executed, clean(notebook, names))
     folders = (job.drafts | shown).values()
     made = [executed, *(folder / name for folder in folders for name in entries(job.number, folder))]
     seconds = round(time.monotonic() - start, 1)
-    stamp = Stamp(job.inputs(), {_portable(file): _file_digest(file) for file in made}, seconds)
+    stamp = Stamp(job.inputs(), {portable(file): _file_digest(file) for file in made}, seconds)
     write_text(job.stamp, json.dumps(msgspec.structs.asdict(stamp), indent=1))
     return seconds, notes
 
@@ -262,7 +262,7 @@ def _hand_over(job: Job) -> tuple[dict[str, Path], list[str]]:
             hand_over(job.number, draft, folder)
             shown[name] = folder
         elif new or STUDY in (name, job.corpus):
-            notes.append(f"{_portable(folder)} stays: it {why}; what was made now lies in {_portable(draft)}.")
+            notes.append(f"{portable(folder)} stays: it {why}; what was made now lies in {portable(draft)}.")
     return shown, notes
 
 
@@ -290,11 +290,6 @@ def _folder(path: Path | str) -> Path:
 
 def _unwritten(error: OSError, place: Path) -> UserError:
     return UserError(f"{error.filename or place}: {error.strerror or error}; free space, or choose other --results.")
-
-
-def _portable(path: Path) -> str:
-    """A path as notebooks and stamps write it: relative to the root where it lies below it."""
-    return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else str(path)
 
 
 def _digest(value: object) -> str:

@@ -115,22 +115,20 @@ def intervals(frame: pd.DataFrame, families: Families, xlabel: str = INTERVAL, s
 
 
 def by_bin(
-    panels: Mapping[str, pd.DataFrame], families: Families, xlabel: str = "", ylabel: str = "",
-    apart: float = 0.3, columns: int = 1,
-) -> Figure:  # fmt: skip
+    panels: Mapping[str, pd.DataFrame], families: Families, xlabel: str = "", ylabel: str = "", columns: int = 1
+) -> Figure:
     """A score by groups of rows, a line a system with intervals, panels in rows of `columns`, which share their scale.
 
     A panel's frame has columns bin (in order), system, value, low, high; a group without a value leaves a gap.
-    Systems stand up to `apart` beside the place of their group, so that intervals do not cover each other.
+    Systems stand a little beside the place of their group, so that intervals do not cover each other.
     """
     height = 1.1 + 1.75 * -(-len(panels) // columns)
     drawn = looks(pd.concat(panels)["system"].unique(), families)  # the same in all panels, as the legend is
     figure, axes = canvas(len(panels), PAGE, height, columns=columns, sharey="row")
     for axis, (name, frame) in zip(axes, panels.items(), strict=True):
         bins, systems = frame["bin"].unique(), frame["system"].unique()
-        reach = min(apart, 0.06 * (len(systems) - 1))
-        shifts = np.linspace(-reach, reach, len(systems))
-        for system, shift in zip(systems, shifts, strict=True):
+        reach = min(0.3, 0.06 * (len(systems) - 1))
+        for system, shift in zip(systems, np.linspace(-reach, reach, len(systems)), strict=True):
             part = frame[frame["system"] == system].set_index("bin").reindex(bins)
             look, places = drawn[system], np.arange(len(bins)) + shift
             axis.vlines(places, part["low"], part["high"], color=look["color"], alpha=0.45, linewidth=1.5)

@@ -54,31 +54,23 @@ def leads(notebook: nbformat.NotebookNode) -> list[Finding]:
 
 
 class _Shown:
-    """A value as prose writes it."""
+    """A value as prose writes it: of an estimate value, low and high, else the items of a collection or a single value."""
 
     def __init__(self, value: object) -> None:
-        self.parts = _parts(value)
-
-    @property
-    def missing(self) -> bool:
-        return any(isinstance(part, float) and math.isnan(part) for part in self.parts)
+        self.interval = isinstance(value, Estimate)
+        items = (value.value, value.low, value.high) if self.interval else value
+        items = [items] if isinstance(items, str) or not hasattr(items, "__iter__") else items
+        self.parts = [item.item() if hasattr(item, "item") else item for item in items]
+        self.missing = any(isinstance(part, float) and math.isnan(part) for part in self.parts)
 
     def __format__(self, spec: str) -> str:
-        texts = [_text(part, spec) for part in self.parts]
-        if isinstance(self.parts, tuple):  # an estimate: the interval is as exact as the value
+        texts = [_in_prose(part, spec) for part in self.parts]
+        if self.interval:  # it is as exact as the value
             return texts[0] if self.missing else f"{texts[0]} [{texts[1]}, {texts[2]}]"
         return " and ".join(filter(None, [", ".join(texts[:-1]), texts[-1]])) if texts else "none"
 
 
-def _parts(value: object) -> list | tuple:
-    """Value, low and high of an estimate as a tuple, the items of a collection or a single value as a list."""
-    if isinstance(value, Estimate):
-        return value.value, value.low, value.high
-    items = value if not isinstance(value, str) and hasattr(value, "__iter__") else [value]
-    return [item.item() if hasattr(item, "item") else item for item in items]
-
-
-def _text(part: object, spec: str) -> str:
+def _in_prose(part: object, spec: str) -> str:
     if isinstance(part, float) and math.isnan(part):
         return "…"
     usual = "," if isinstance(part, int) else ".3f" if isinstance(part, float) else ""

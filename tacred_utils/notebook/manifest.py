@@ -120,17 +120,15 @@ def read_manifest(figures: Path) -> dict[str, dict]:
     try:
         return msgspec.json.decode(read_bytes(path), type=dict[str, dict[str, object]])
     except UNDECODABLE as error:
-        raise UserError(
-            f"{path}: is damaged ({error}); restore it, or delete it and run all notebooks with --force."
-        ) from None
+        remedy = "restore it, or delete it and run all notebooks with --force"
+        raise UserError(f"{path}: is damaged ({error}); {remedy}.") from None
 
 
 def _replace_entries(notebook: str, figures: Path, new: Mapping[str, dict]) -> None:
-    manifest = read_manifest(figures)
-    others = {name: entry for name, entry in manifest.items() if entry.get("notebook") != notebook}
-    if others | new != manifest:
-        _write_manifest(figures, others | new)
+    others = {name: entry for name, entry in read_manifest(figures).items() if entry.get("notebook") != notebook}
+    _write_manifest(figures, others | new)
 
 
 def _write_manifest(figures: Path, manifest: dict[str, dict]) -> None:
-    write_text(figures / "manifest.json", json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+    if manifest != read_manifest(figures):
+        write_text(figures / "manifest.json", json.dumps(manifest, indent=1, sort_keys=True) + "\n")

@@ -56,7 +56,7 @@ def best_of_family(study: Study, systems: Systems) -> dict[str, SystemAnswers]:
 def scores(study: Study, systems: Systems, names: Mapping[str, str] = SCORES) -> pd.DataFrame:
     """Columns system, score, value, low, high, seeds; scores named as readers know them."""
     rows = [
-        {"system": name, "score": title} | _numbers(study.estimate(score, system)) | {"seeds": len(system.answers)}
+        {"system": name, "score": title} | _ends(study.estimate(score, system)) | {"seeds": len(system.answers)}
         for score, title in names.items()
         for name, system in systems.items()
     ]
@@ -88,7 +88,7 @@ def differences(
         first, _ = pair = same_seeds(*pair)
         for score, title in names.items():
             own = {"seeds": len(first.answers), "of": study.estimate(score, first).value}
-            rows.append({"system": name, "score": title} | _numbers(study.estimate(score, *pair)) | own)
+            rows.append({"system": name, "score": title} | _ends(study.estimate(score, *pair)) | own)
     return pd.DataFrame(rows, columns=["system", "score", "value", "low", "high", "seeds", "of"])
 
 
@@ -316,5 +316,5 @@ def _readable(study: Study) -> bool:
     return study.corpus.has_text and not study.corpus.gated
 
 
-def _numbers(found: Estimate) -> dict[str, float]:
+def _ends(found: Estimate) -> dict[str, float]:
     return {"value": found.value, "low": found.low, "high": found.high}

@@ -25,7 +25,7 @@ from tacred_utils.corpora.rows import ROWS, read_rows
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.files import expanded
 from tacred_utils.ground.labels import NO_RELATION, SPLITS
-from tacred_utils.ground.paths import DATA, PUBLISHED_RUNS, RESULTS, ROOT
+from tacred_utils.ground.paths import DATA, PUBLISHED_RUNS, RESULTS, ROOT, portable
 from tacred_utils.inputs.encoding import window
 from tacred_utils.metrics.estimates import Clusters, Estimate, clusters_of
 from tacred_utils.models import processes
@@ -322,8 +322,7 @@ class Study:
         corpus = Path(self._name).name  # a folder's path is the machine's own
         given = {"profile": self.profile.name, "corpus": corpus, "labels": self.labels, "seeds": self.seeds}
         manifest.record(folder, files, self.number, runs, given, git_commit())
-        shown = files[0].relative_to(ROOT) if files[0].is_relative_to(ROOT) else files[0]
-        print(f"{shown.with_suffix('')}: {', '.join(file.suffix[1:] for file in files)}")
+        print(f"{portable(files[0].with_suffix(''))}: {', '.join(file.suffix[1:] for file in files)}")
 
 
 def _since() -> float:

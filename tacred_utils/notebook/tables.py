@@ -1,6 +1,7 @@
 """Tables as CSV, Markdown, LaTeX and HTML, with one way of writing numbers and with escaped text."""
 
 import html
+import json
 import numbers
 import re
 from collections.abc import Sequence
@@ -10,16 +11,10 @@ import pandas as pd
 from IPython.display import HTML
 
 from tacred_utils.ground.files import write_text
+from tacred_utils.ground.paths import PACKAGE
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
-_LATEX = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
-    "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
-    ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}", "→": r"$\rightarrow$", "−": "$-$",
-    "×": r"$\times$", "±": r"$\pm$", "≤": r"$\leq$", "≥": r"$\geq$", "≈": r"$\approx$", "Δ": r"$\Delta$",
-    "²": "$^2$", "·": r"$\cdot$", "–": "--", "—": "---", "…": r"\ldots{}", "’": "'", "‘": "`", "“": "``",
-    "”": "''", "\N{NO-BREAK SPACE}": "~",
-}  # fmt: skip
+_LATEX = json.loads((PACKAGE / "notebook" / "latex.json").read_text(encoding="utf-8"))  # how it writes a sign
 WRAPPED = 30  # characters on a line of a LaTeX column that is wrapped (14 em)
 LINE, PAGE = 70, 40  # characters and table rows that a LaTeX page of common size holds, at its own type size
 FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}"  # as wide as it is, or as the line
@@ -47,7 +42,7 @@ def show(frame: pd.DataFrame, caption: str = "", decimals: int = 3) -> HTML:
         parts = (form.format(tag, html.escape(cell)) for form, cell in zip(forms, cells, strict=True))
         return f"<tr>{''.join(parts)}</tr>"
 
-    title = f"<caption>{html.escape(_plain(caption))}</caption>" if caption else ""
+    title = f"<caption>{html.escape(_one_line(caption))}</caption>" if caption else ""
     body = "\n".join(line("td", row) for row in rows)
     return HTML(f"<table>{title}<thead>{line('th', header)}</thead>\n<tbody>{body}</tbody></table>")
 
@@ -57,7 +52,7 @@ def format_number(value: object, decimals: int = 3) -> str:
     if value is None or value is pd.NA or value is pd.NaT or value != value:
         return ""
     if isinstance(value, bool) or not isinstance(value, numbers.Number):
-        return _plain(str(value))
+        return _one_line(str(value))
     if isinstance(value, numbers.Integral):
         return f"{value:,}"
     text = f"{value:,.{decimals}f}"
@@ -108,16 +103,16 @@ def _latex_column(right: bool, cells: Sequence[str]) -> str:
 
 
 def latex_text(text: str) -> str:
-    """Text that LaTeX prints as it stands; a character beyond Latin-1 and the list above becomes [U+XXXX]."""
-    return "".join(_LATEX.get(sign, sign if sign <= "ÿ" else f"[U+{ord(sign):04X}]") for sign in _plain(text))
+    """Text that LaTeX prints as it stands; a character beyond Latin-1 and latex.json becomes [U+XXXX]."""
+    return "".join(_LATEX.get(sign, sign if sign <= "ÿ" else f"[U+{ord(sign):04X}]") for sign in _one_line(text))
 
 
 def _markdown_text(text: str) -> str:
-    escaped = re.sub(r"([\\|*`\[\]])", r"\\\1", html.escape(_plain(text), quote=False))
+    escaped = re.sub(r"([\\|*`\[\]])", r"\\\1", html.escape(_one_line(text), quote=False))
     return re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", escaped)  # an inner underscore is not markup
 
 
-def _plain(text: str) -> str:
+def _one_line(text: str) -> str:
     """Text on one line, without characters that are invisible or steer the display."""
     return _CONTROL.sub(" ", text)
 
@@ -131,4 +126,4 @@ def _cells(frame: pd.DataFrame, decimals: int) -> tuple[list[str], list[tuple[st
     frame = _flat(frame)
     texts = [[format_number(value, decimals) for value in column.tolist()] for _, column in frame.items()]
     right = [pd.api.types.is_numeric_dtype(kind) for kind in frame.dtypes]
-    return [_plain(str(name)) for name in frame], list(zip(*texts, strict=True)), right
+    return [_one_line(str(name)) for name in frame], list(zip(*texts, strict=True)), right

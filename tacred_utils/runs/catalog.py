@@ -16,7 +16,7 @@ import pandas as pd
 from tacred_utils.corpora.example import Corpus
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.labels import NO_RELATION, SCORED, order_labels
-from tacred_utils.ground.paths import ROOT
+from tacred_utils.ground.paths import portable
 from tacred_utils.metrics.composed import both_answers, compose, p_relation
 from tacred_utils.metrics.counts import as_scored
 from tacred_utils.runs.experiments import changed_settings, experiment_of, settings_under
@@ -147,11 +147,6 @@ def elsewhere(folders: Iterable[Path], corpus: Corpus, profile: str) -> str:
             parameters = f'profile = "{other}", corpus = "{name}", results = "{portable(folder)}"'
             said += f" {number} others lie below {portable(folder)}: {parameters} reads them."
     return said
-
-
-def portable(path: Path) -> str:
-    """A path as parameters of a notebook write it: relative to the study's root where it lies below it."""
-    return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else str(path)
 
 
 def _runs(folders: Iterable[tuple[Path, str | None]]) -> list[Run]:

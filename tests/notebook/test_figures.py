@@ -223,14 +223,6 @@ def test_families_have_distinct_colours():
     assert all(re.fullmatch("#[0-9A-F]{6}", colour) for colour in figures.COLOURS.values())
 
 
-def test_groups_that_are_points_in_time_are_not_pulled_apart():
-    rows = [(epoch, system, 0.5, np.nan, np.nan) for epoch in (1, 2) for system in SYSTEMS]
-    frame = pd.DataFrame(rows, columns=["bin", "system", "value", "low", "high"])
-    together, apart = (charts.by_bin({"": frame}, FAMILIES, apart=width).axes[0].lines for width in (0, 0.3))
-    assert all([line.get_xdata().tolist() == [0, 1] for line in together])
-    assert len({line.get_xdata()[0] for line in apart}) == len(SYSTEMS)
-
-
 def test_a_users_own_style_changes_nothing(tmp_path):
     """Not even one that draws white on black and wants LaTeX."""
     (tmp_path / "matplotlibrc").write_text(
