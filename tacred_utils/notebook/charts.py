@@ -42,7 +42,7 @@ SPLIT_MARKS = {"train": "|", "dev": "x", "test": "o"}  # told apart without colo
 def class_frequencies(counts: pd.DataFrame) -> Figure:
     """Rows per label on a log scale, a mark for each split. `counts` is indexed by label, with a column for each split."""
     counts = counts.loc[counts.sum(axis=1).sort_values(kind="stable", ascending=False).index]
-    width = COLUMN if max(map(len, map(str, counts.index))) < 30 else PAGE  # long names leave a column no room
+    width = COLUMN if counts.index.str.len().max() < 30 else PAGE  # long names leave a column no room
     figure, (axis,) = canvas(1, width, 0.9 + ROW * len(counts))
     rows = name_rows(axis, counts.index)
     axis.hlines(rows, counts.where(counts > 0).min(axis=1), counts.max(axis=1), color=PALE, linewidth=2, zorder=0)
@@ -101,11 +101,10 @@ def difficulty(rows: pd.Series, shares: pd.DataFrame) -> Figure:
 def intervals(frame: pd.DataFrame, families: Families, xlabel: str = INTERVAL, sharex: bool = False) -> Figure:
     """Scores with intervals, a panel a score and a row a system: columns system, score, value, low, high."""
     scores, systems = frame["score"].unique(), frame["system"].unique()
-    height = 0.75 + 0.19 * len(systems)
+    colours, height = [colour_of(name, families) for name in systems], 0.75 + 0.19 * len(systems)
     figure, axes = canvas(len(scores), PAGE, height, columns=len(scores), sharey=True, sharex=sharex)
     for axis, score in zip(axes, scores, strict=True):
         part = frame[frame["score"] == score].set_index("system").reindex(systems)
-        colours = [colour_of(name, families) for name in systems]
         interval_rows(axis, systems, part.value, part.low, part.high, colours)
         if part.low.min() < 0:  # a difference: where it is none
             axis.axvline(0, color=NEUTRAL, linewidth=0.6)
@@ -176,9 +175,8 @@ def paths(frame: pd.DataFrame, families: Families, ylabel: str) -> Figure:
 def against_others(frame: pd.DataFrame, system: str, families: Families, xlabel: str) -> Figure:
     """One system (a column) against the others' range, by class: columns label, rows, lowest, median, highest."""
     figure, (axis,) = canvas(1, PAGE, 0.8 + ROW * len(frame))
-    span, colour = (frame["median"], frame.lowest, frame.highest), COLOURS["published"]
-    names = [f"{row.label} ({row.rows:,})" for row in frame.itertuples()]
-    rows = interval_rows(axis, names, *span, colour, "median of the others")
+    colour, names = COLOURS["published"], [f"{row.label} ({row.rows:,})" for row in frame.itertuples()]
+    rows = interval_rows(axis, names, frame["median"], frame.lowest, frame.highest, colour, "median of the others")
     axis.plot([], [], color=colour, linewidth=3, alpha=0.45, label="from the lowest to the highest of the others")
     axis.plot(frame[system], rows, "o", color=colour_of(system, families), ms=3.5, label=plain(system))
     axis.set(xlabel=xlabel, xlim=(-0.02, 1))
