@@ -1,10 +1,8 @@
 """Support vector machines on sparse features: the best linear one, and the paper's recipe (A.1).
 
-A linear machine is fitted one class against the rest, an RBF machine one against one, as their libraries do.
-Scores become probabilities by Platt's sigmoid (Platt 1999) with one slope and one offset for all classes,
-found on dev, and division by their sum. On held-out halves of dev its log loss on kbp37 is 1.54 where a
-softmax with a temperature has 1.62, and unlike a sigmoid for each class it never changes the machine's answer
-(that cost 1 to 2 points of F1).
+Scores become probabilities by Platt's sigmoid (Platt 1999) with one slope and one offset for all classes, found on dev,
+and division by their sum. On held-out halves of dev its log loss on kbp37 is 1.54 where a softmax with a temperature has
+1.62, and unlike a sigmoid for each class it never changes the machine's answer (that cost 1 to 2 points of F1).
 """
 
 import json
@@ -111,16 +109,14 @@ def load(folder: Path) -> SvmModel:
     facts = json.loads((Path(folder) / "model.json").read_text(encoding="utf-8"))
     arrays = skops.io.load(Path(folder) / "model.skops", trusted=TRUSTED)
     weighting = Weighting(arrays["scale"], arrays["group"], arrays["weight"], facts["counts"])
-    return SvmModel(
-        facts["classes"], facts["known"], facts["vocabulary"], weighting,
-        arrays["coef"], arrays["intercept"], arrays["kernel"], facts["slope"], facts["offset"],
-    )  # fmt: skip
+    machine = arrays["coef"], arrays["intercept"], arrays["kernel"]
+    learned = facts["classes"], facts["known"], facts["vocabulary"], weighting
+    return SvmModel(*learned, *machine, facts["slope"], facts["offset"])
 
 
 def top_features(model: SvmModel, label: str, n: int = 20) -> pd.DataFrame:
-    """The n features that speak most for a class (linear kernel): columns block, feature, weight.
+    """The n features that speak most for a class: columns block, feature, weight (with that of its group).
 
-    The weight is that of the feature in the score of the class, times the weight of its group.
     Raises `UserError` for a class that training lacks and for a kernel without feature weights.
     """
     if label not in model.seen_classes or model.kernel:
@@ -175,9 +171,8 @@ def _train(
     counts, targets = counts[chosen], targets[chosen]
     kept = np.flatnonzero(np.bincount(counts.indices, minlength=counts.shape[1]) >= settings.min_count)
     if not len(kept):
-        raise UserError(
-            f"corpus {corpus.name}: no feature occurs in {settings.min_count} training rows; lower min_count."
-        )
+        rare = f"no feature occurs in {settings.min_count} training rows"
+        raise UserError(f"corpus {corpus.name}: {rare}; lower min_count.")
     counts = counts[:, kept]
     weighting = _weighting(counts, [features.blocks[column] for column in kept], settings)
     rows = weighting(counts)
@@ -233,22 +228,17 @@ def _weighting(counts: csr_matrix, blocks: list[str], settings: SvmSettings) -> 
 def _smote(rows: csr_matrix, targets: np.ndarray, seed: int) -> tuple[csr_matrix, np.ndarray]:
     """Fill the smaller class up with points between neighbours (Chawla et al. 2002); one row has none."""
     neighbours = min(5, int(np.bincount(targets).min()) - 1)
-    return (
-        SMOTE(k_neighbors=neighbours, random_state=seed).fit_resample(rows, targets)
-        if neighbours > 0
-        else (rows, targets)
-    )
+    if not neighbours:
+        return rows, targets
+    return SMOTE(k_neighbors=neighbours, random_state=seed).fit_resample(rows, targets)
 
 
 def _machine(rows: csr_matrix, targets: np.ndarray, settings: SvmSettings, seed: int) -> LinearSVC | SVC:
     sizes = np.bincount(targets)
-    weights = {
-        target: float((len(targets) / len(sizes) / size) ** settings.balance) for target, size in enumerate(sizes)
-    }
+    weights = dict(enumerate((len(targets) / len(sizes) / sizes) ** settings.balance))
     if settings.kernel == "rbf":
-        spread = (
-            rows.multiply(rows).mean() - rows.mean() ** 2
-        )  # scikit-learn's "scale", which rounding may push below 0
+        # scikit-learn's gamma="scale", whose variance rounding may push below 0
+        spread = rows.multiply(rows).mean() - rows.mean() ** 2
         gamma = 1 / (rows.shape[1] * spread) if spread > 1e-12 else 1.0
         kernel = SVC(C=settings.c, class_weight=weights, gamma=gamma, cache_size=CACHE_MB, random_state=seed)
         return kernel.fit(rows, targets)
