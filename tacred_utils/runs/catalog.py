@@ -41,7 +41,6 @@ class SystemAnswers:
     answers: list[np.ndarray]  # seeds × (rows,)
     labels: list[str]  # what is scored over
     runs: list[Run] = field(default_factory=list)
-    counts: pd.Series | None = None  # rows by class that it learned from, where they are known
 
 
 @dataclass(frozen=True)
