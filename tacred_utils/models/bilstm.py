@@ -1,9 +1,9 @@
 """Recurrent readers of a sentence with two marked entities: the paper's BiLSTM (3.1), and the position-aware
 attention model of Zhang et al. 2017 as the variant `pa_lstm`.
 
-Padding. PyTorch's fast LSTM kernels take rectangles, not packed sequences (2 to 3 times the speed on a CPU). So every
-input has one more column that is 1 at padding, with a large negative weight on the input gate: there the gate is shut,
-a state that begins at the padding stays zero, and a row's answer does not depend on the rows beside it.
+PyTorch's fast LSTM kernels take rectangles, not packed sequences (2 to 3 times the speed on a CPU). So every input has
+one more column that is 1 at padding, with a large negative weight on the input gate: a state that begins at the padding
+stays zero, and a row's answer does not depend on the rows beside it.
 """
 
 import time
@@ -24,7 +24,7 @@ from tacred_utils.ground.labels import SPLITS, task_classes, task_label
 from tacred_utils.inputs.encoding import DISTANCES, MADE, PAD, UNKNOWN, Encoder, token_column, vocabulary
 from tacred_utils.inputs.vectors import glove, minilm
 from tacred_utils.models.isolation import isolated
-from tacred_utils.models.pooling import largest_over, mean_over
+from tacred_utils.models.pooling import inside, largest_over, mean_over
 from tacred_utils.models.scoring import TrainedNetwork, read_facts
 from tacred_utils.models.settings import BilstmSettings, FitResult
 
@@ -136,8 +136,7 @@ class BilstmClassifier(nn.Module):
         self, inputs: torch.Tensor, states: torch.Tensor, rows: torch.Tensor, subject: torch.Tensor, object: torch.Tensor
     ) -> list[torch.Tensor]:  # fmt: skip
         """What is joined to the sentence vector of each pair: (B, H) or (B, D) each, none in the paper's recipe."""
-        found, places = [], torch.arange(states.shape[1], device=states.device)
-        spans = [(places >= span[:, :1]) & (places <= span[:, 1:]) for span in (subject, object)]  # (B, T) each
+        found, spans = [], [inside(span, states.shape[1]) for span in (subject, object)]  # (B, T) each
         if self.settings.entity_states:
             found += [mean_over(states[rows], span) for span in spans]
         if self.settings.entity_words:
@@ -213,9 +212,8 @@ def make_encoder(corpus: Corpus, task: str, settings: BilstmSettings) -> tuple[E
     """
     wanted = [column for setting, column in COLUMNS.items() if getattr(settings, setting)]
     present = corpus.columns | MADE
-    notes = [
-        f"{column} is not in corpus {corpus.name}: that input is dropped" for column in wanted if column not in present
-    ]
+    lacking = [column for column in wanted if column not in present]
+    notes = [f"{column} is not in corpus {corpus.name}: that input is dropped" for column in lacking]
     masked = settings.mask_entities and "types" in corpus.columns
     if settings.mask_entities and not masked:
         notes.append(f"corpus {corpus.name} has no entity types: the names of entities are read as they are")

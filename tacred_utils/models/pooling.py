@@ -17,6 +17,12 @@ from tacred_utils.models.settings import TransformerSettings
 CLIP = 20  # subwords; distances beyond are one
 
 
+def inside(span: torch.Tensor, length: int) -> torch.Tensor:
+    """Which of so many places lie from the first to the last one of a span. (B, 2) → (B, T)"""
+    places = torch.arange(length, device=span.device)
+    return (places >= span[:, :1]) & (places <= span[:, 1:])
+
+
 def mean_over(states: torch.Tensor, span: torch.Tensor) -> torch.Tensor:
     """Mean state of the tokens in a span. (B, T, H), (B, T) → (B, H)"""
     inside = span[:, :, None].to(states.dtype)
@@ -57,9 +63,7 @@ def starts(states, attention_mask, rows, subject, object):
 
 def means(states, attention_mask, rows, subject, object):
     """Mean states of subject and of object."""
-    places = torch.arange(states.shape[1], device=states.device)  # (T,)
-    spans = [(places >= span[:, :1]) & (places <= span[:, 1:]) for span in (subject, object)]  # (B, T) each
-    return torch.cat([mean_over(states[rows], span) for span in spans], 1)
+    return torch.cat([mean_over(states[rows], inside(span, states.shape[1])) for span in (subject, object)], 1)
 
 
 def first(states, attention_mask, rows, subject, object):

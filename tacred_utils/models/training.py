@@ -151,9 +151,9 @@ def _check_batches(model: nn.Module, settings: TrainingSettings, batches: Length
     if not smallest:
         raise UserError(f"{processes.count()} processes cannot share batches of {settings.batch_size}; start fewer.")
     if smallest < 2 and any(isinstance(part, nn.BatchNorm1d) for part in model.modules()):
+        what = "leaves a batch of one row, which the head's batch norm cannot take"
         raise UserError(
-            f"--set batch_size={settings.batch_size}: leaves a batch of one row, which the head's batch norm cannot "
-            "take; raise batch_size, or drop that layer with head_dim=0."
+            f"--set batch_size={settings.batch_size}: {what}; raise it, or drop that layer with head_dim=0."
         )
 
 
