@@ -132,7 +132,7 @@ def load_catalogs(
 
 def elsewhere(folders: Iterable[Path], corpus: Corpus, profile: str) -> str:
     """Sentences on the runs of folders that a study on this corpus under this profile does not read: those of other data
-    under its name, and the most under another profile or on another corpus.
+    under its name, and the most under another profile or, where there are none on this corpus, on another.
     """
     said = ""
     for folder in folders:
@@ -142,7 +142,8 @@ def elsewhere(folders: Iterable[Path], corpus: Corpus, profile: str) -> str:
         named = [run for run in runs if (run.profile, run.corpus) == (profile, corpus.name)]
         if outdated := sum(run.info["corpus"]["sha256"] != corpus.digests for run in named):
             said += f" {outdated} below {folder} are of other data than what is loaded, and not read."
-        for (other, name), number in others.most_common(1):
+        own = Counter({each: number for each, number in others.items() if each[1] == corpus.name})
+        for (other, name), number in (own or others).most_common(1):
             parameters = f'profile = "{other}", corpus = "{name}", results = "{portable(folder)}"'
             said += f" {number} others lie below {portable(folder)}: {parameters} reads them."
     return said
