@@ -146,10 +146,11 @@ def _texts(corpus: Corpus, gated: bool) -> dict[str, dict[str, object]]:
 
 def notebook_page(path: Path, corpus: str) -> Page:
     """An executed notebook as a page."""
+    import nbformat
     from nbconvert.filters import markdown2html
 
     notebook = read_notebook(path)
-    body, _ = _exporter().from_notebook_node(notebook)
+    body, _ = _exporter().from_notebook_node(nbformat.reads(json.dumps(notebook), as_version=4))
     body = re.sub(r'(<a href="[^":/]+)\.ipynb(?=["#])', r"\1.html", body)  # links to notebooks lead to their pages
     parts = re.split(r'<h[12] id="(.*?)">(.*?)<a class="anchor-link".*?</h[12]>', body, flags=re.DOTALL)[1:]
     divided = zip(parts[::3], parts[1::3], parts[2::3], strict=True)  # at headings of the first two ranks

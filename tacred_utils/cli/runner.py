@@ -193,11 +193,11 @@ def _fetch(corpus: str, data: Path) -> None:
 def sources_of(source: Path, parameters: dict[str, object]) -> list[str]:
     """The cells of a notebook without outputs. Raises `UserError` if it is damaged or does not take all parameters."""
     notebook = read_notebook(source)
-    code = "\n".join(cell.source for cell in tagged(notebook, "parameters"))
+    code = "\n".join(cell["source"] for cell in tagged(notebook, "parameters"))
     missing = [name for name in parameters if not re.search(rf"^{name}\b.*=", code, re.MULTILINE)]
     if missing:
         raise UserError(f"{source}: its parameters cell does not set {', '.join(missing)}; set each there.")
-    return [f"{cell.cell_type} {cell.source}" for cell in notebook.cells]
+    return [f"{cell['cell_type']} {cell['source']}" for cell in notebook["cells"]]
 
 
 def run_jobs(jobs: list[Job], force: bool, arguments: list[str]) -> int:

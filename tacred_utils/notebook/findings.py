@@ -7,7 +7,6 @@ sentence is shown with the numbers of that run, and with what became of it; noth
 import math
 from dataclasses import asdict, dataclass
 
-import nbformat
 from IPython.display import Markdown, display
 
 from tacred_utils.metrics.estimates import Estimate
@@ -46,10 +45,10 @@ def finding(text: str, holds: bool, lead: bool = False, **numbers: object) -> Fi
     return Finding(text.format(**shown), None if missing else bool(holds), lead)
 
 
-def leads(notebook: nbformat.NotebookNode) -> list[Finding]:
+def leads(notebook: dict) -> list[Finding]:
     """The answer at the top of an executed notebook, as its outputs keep it."""
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    kept = [Finding(**output.metadata["finding"]) for output in outputs if "finding" in output.get("metadata", {})]
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
+    kept = [Finding(**output["metadata"]["finding"]) for output in outputs if "finding" in output.get("metadata", {})]
     return [found for found in kept if found.lead]
 
 
