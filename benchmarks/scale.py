@@ -1,102 +1,115 @@
-"""Time and memory of each stage on the synthetic corpus at several scales, each stage in a process of its own.
+"""How the cost of each stage grows with a corpus, each stage in a process of its own.
 
-python benchmarks/scale.py [scales, 0.1,0.3,1.0 without]
+python benchmarks/scale.py sample 0.1,0.3,1.0             the synthetic corpus at shares of TACRED's size
+python benchmarks/scale.py redocred_small 1,2,6 [folder]  real text so many times, with a last word of its own each time
 
-A stage that is linear in the rows grows tenfold from 0.1 to 1.0.
+Seconds are processor time of one thread, which other work on the machine changes little. A stage that is linear in the
+rows grows as they do.
 """
 
 import json
+import os
 import resource
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
+import msgspec
 from msgspec.structs import replace
 
-from tacred_utils.corpora.example import Corpus
+from tacred_utils.corpora.example import Corpus, Example
 from tacred_utils.ground.labels import SPLITS
 from tacred_utils.runs.data import load_corpus
 from tacred_utils.runs.profile import load_profile
 
 PROFILE = load_profile("open")
-STAGES = ("reading", "SVM", "BiLSTM, one epoch", "PA-LSTM, one epoch", "MiniLM, scoring test")
+STAGES = ("reading", "SVM", "BiLSTM, one epoch", "MiniLM's spans, scoring test")
+TAGS = ("stanford_pos", "stanford_ner", "stanford_head", "stanford_deprel")
 
 
-def bilstm(corpus: Corpus, variant: str | None) -> float:
-    """Seconds of one epoch of all rows, with the encoding and without the scoring of dev and test."""
+def bilstm(corpus: Corpus) -> None:
+    """Encode, train an epoch on all rows, and score dev twice and test once."""
     from tacred_utils.models import bilstm
 
-    settings = replace(PROFILE.settings("bilstm", variant), epochs=1, max_ratio=0.0)
+    settings = replace(PROFILE.settings("bilstm"), epochs=1, max_ratio=0.0)
     with tempfile.TemporaryDirectory() as folder:
-        facts = bilstm.fit(corpus, "joint", settings, 13, Path(folder)).details
-    return facts["seconds"]["encode"] + facts["training_seconds"]
+        bilstm.fit(corpus, "joint", settings, 13, Path(folder))
 
 
-def scoring(corpus: Corpus) -> float:
-    """Seconds of an untrained MiniLM with typed marks over the test split, with the encoding."""
+def scoring(corpus: Corpus) -> None:
+    """Encode and score the test split with an untrained MiniLM that reads spans."""
     from tacred_utils.models.pretrained import load_pretrained
     from tacred_utils.models.scoring import score
     from tacred_utils.models.transformer import Classifier, make_encoder
 
-    settings = PROFILE.settings("bert", "typed_marker_punct")
+    settings = PROFILE.settings("bert", "spans")
     with tempfile.TemporaryDirectory() as folder:
         pretrained = load_pretrained(settings.model, settings.own, corpus, Path(folder))
     encoder, _ = make_encoder(corpus, settings, pretrained)
-    classifier = Classifier(pretrained.backbone, len(corpus.labels), settings, encoder)
-    start = time.perf_counter()
-    score(classifier, encoder.encode(corpus.test))
-    return time.perf_counter() - start
+    score(Classifier(pretrained.backbone, len(corpus.labels), settings, encoder), encoder.encode(corpus.test))
 
 
-def svm(corpus: Corpus) -> float:
+def svm(corpus: Corpus) -> None:
     from tacred_utils.models import svm
 
-    start = time.perf_counter()
     svm.fit(corpus, "joint", PROFILE.settings("svm"), 13, Path())
-    return time.perf_counter() - start
 
 
 def stage(name: str, folder: str) -> dict[str, float]:
     """What one stage costs on the corpus in a folder; the reading is not counted but for itself."""
-    start = time.perf_counter()
+    start = time.process_time()
     corpus = load_corpus(folder)
-    seconds = time.perf_counter() - start
-    if name == "SVM":
-        seconds = svm(corpus)
-    elif name.startswith("MiniLM"):
-        seconds = scoring(corpus)
-    elif name != "reading":
-        seconds = bilstm(corpus, "pa_lstm" if name.startswith("PA") else None)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    if work := dict(zip(STAGES[1:], (svm, bilstm, scoring), strict=True)).get(name):
+        start = time.process_time()
+        work(corpus)
+    seconds, peak = time.process_time() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {"rows": len(corpus.train), "seconds": seconds, "peak_mb": peak}
 
 
-def main() -> None:
-    scales = [float(scale) for scale in (sys.argv[1] if len(sys.argv) > 1 else "0.1,0.3,1.0").split(",")]
-    found: dict[tuple[str, float], dict[str, float]] = {}
+def repeated(rows: list[Example], times: int) -> Iterator[dict[str, object]]:
+    """Records of rows so many times; every copy of a sentence ends in a word of its own, so that none is read twice."""
+    for copy in range(times):
+        for row in rows:
+            record = {name: value for name, value in msgspec.to_builtins(row).items() if value is not None}
+            record |= {name: [*record[name], record[name][-1]] for name in TAGS if name in record}
+            yield record | {"id": f"{row.id}-{copy}", "token": [*row.token, f"copy{copy}"]}
+
+
+def make(corpus: str, scale: str, data: Path | None, folder: Path) -> None:
+    """Write the corpus at a scale into a folder."""
+    if corpus == "sample":
+        command = [sys.executable, "-m", "tacred_utils", "data", "make-sample", "--scale", scale, "--out", str(folder)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        return
+    folder.mkdir()
+    whole = load_corpus(corpus, data)
+    for split in SPLITS:
+        (folder / f"{split}.json").write_text(json.dumps(list(repeated(whole.split(split), int(scale)))))
+
+
+def main(corpus: str = "redocred_small", scales: str = "1,2,6", data: str | None = None) -> None:
+    found, names = {}, scales.split(",")
     with tempfile.TemporaryDirectory() as home:
-        for scale in scales:
-            folder = str(Path(home) / f"scale-{scale:g}")
-            make = [sys.executable, "-m", "tacred_utils", "data", "make-sample", "--scale", str(scale), "--out", folder]
-            subprocess.run(make, check=True, stdout=subprocess.DEVNULL)
+        for scale in names:
+            folder = Path(home) / f"{corpus}-{scale}"
+            make(corpus, scale, Path(data) if data else None, folder)
             for name in STAGES:
-                call = [sys.executable, __file__, "--stage", name, folder]
-                found[name, scale] = json.loads(subprocess.run(call, check=True, capture_output=True).stdout)
-                print(f"{name} at {scale:g}: {found[name, scale]}", file=sys.stderr, flush=True)
-    heads = [f"{found[STAGES[0], scale]['rows']:,} rows: s | peak MB" for scale in scales]
-    print(f"| stage | {' | '.join(heads)} | times from first to last |\n|---|{'---:|' * (2 * len(scales) + 1)}")
+                call = [sys.executable, __file__, "--stage", name, str(folder)]
+                done = subprocess.run(call, check=True, capture_output=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+                found[name, scale] = json.loads(done.stdout)
+                print(f"{name} at {scale}: {found[name, scale]}", file=sys.stderr, flush=True)
+    heads = [f"{found[STAGES[0], scale]['rows']:,} rows: s | peak MB" for scale in names]
+    print(f"| {corpus} | {' | '.join(heads)} | times from first to last |\n|---|{'---:|' * (2 * len(names) + 1)}")
     for name in STAGES:
-        row = [f"{found[name, scale]['seconds']:.1f} | {found[name, scale]['peak_mb']:.0f}" for scale in scales]
-        times = np.divide(found[name, scales[-1]]["seconds"], found[name, scales[0]]["seconds"])
-        print(f"| {name} | {' | '.join(row)} | {times:.1f} |")
-    print(f"\nDev and test grow alike: {', '.join(SPLITS)} at scale 1 are TACRED's.")
+        row = [f"{found[name, scale]['seconds']:.1f} | {found[name, scale]['peak_mb']:.0f}" for scale in names]
+        print(f"| {name} | {' | '.join(row)} | {found[name, names[-1]]['seconds'] / found[name, names[0]]['seconds']:.1f} |")
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--stage"]:
         print(json.dumps(stage(*sys.argv[2:])))
     else:
-        main()
+        main(*sys.argv[1:])
