@@ -14,6 +14,7 @@ import pandas as pd
 
 from tacred_utils.ground.paths import PUBLISHED_RUNS
 from tacred_utils.notebook.figures import COLOURS, COLUMN, canvas
+from tacred_utils.notebook.tables import markdown
 from tacred_utils.runs.experiments import is_headline, name_of
 from tacred_utils.runs.store import find_runs
 
@@ -21,7 +22,7 @@ from tacred_utils.runs.store import find_runs
 def systems(corpus: str) -> pd.DataFrame:
     """A row a system: family, name, seeds, mean micro F1 on dev and test, mean minutes, parameters; the fastest first."""
     rows = [
-        {"family": run.family, "system": name_of(run), "minutes": run.minutes, "dev": run.metrics["dev"]["micro_f1"],
+        {"family": run.family, "system": name_of(run), "minutes": run.info.get("cpu_seconds", float("nan")) / 60, "dev": run.metrics["dev"]["micro_f1"],
          "test": run.metrics["test"]["micro_f1"], "memory, MB": run.info["peak_memory_mb"], "seed": run.seed}
         for run in find_runs(PUBLISHED_RUNS, corpus) if run.task == "joint" and is_headline(run)
     ]  # fmt: skip
@@ -45,7 +46,7 @@ def main(corpus: str = "redocred_small") -> None:
     found = systems(corpus)
     draw(found, Path(__file__).with_suffix(".png"))
     shown = found.drop(columns="family").round({"minutes": 1, "dev": 3, "test": 3, "memory, MB": 0})
-    print(shown.to_markdown(index=False))
+    print(markdown(shown))
 
 
 if __name__ == "__main__":
