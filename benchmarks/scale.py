@@ -105,7 +105,9 @@ def main(corpus: str = "redocred_small", scales: str = "1,2,6", data: str | None
     print(f"| {corpus} | {' | '.join(heads)} | times from first to last |\n|---|{'---:|' * (2 * len(names) + 1)}")
     for name in STAGES:
         row = [f"{found[name, scale]['seconds']:.1f} | {found[name, scale]['peak_mb']:.0f}" for scale in names]
-        print(f"| {name} | {' | '.join(row)} | {found[name, names[-1]]['seconds'] / found[name, names[0]]['seconds']:.1f} |")
+        print(
+            f"| {name} | {' | '.join(row)} | {found[name, names[-1]]['seconds'] / found[name, names[0]]['seconds']:.1f} |"
+        )
 
 
 if __name__ == "__main__":

@@ -97,7 +97,9 @@ def test_runs_under_another_profile_are_told_with_what_to_set(tmp_path):
     said = f' 2 others lie below {places[1]}: profile = "open", corpus = "tiny", results = "{places[1]}" reads them.'
     assert elsewhere(places, CORPUS, "sample") == said
     assert elsewhere(places[1:], replace(CORPUS, name="else"), "open").startswith(" 2 others lie below ")
-    assert "1 others lie below" in elsewhere(places, replace(CORPUS, name="mine"), "sample"), "fewer, but of this corpus"
+    assert "1 others lie below" in elsewhere(places, replace(CORPUS, name="mine"), "sample"), (
+        "fewer, but of this corpus"
+    )
     assert "mine" in elsewhere(places, CORPUS, "open") and elsewhere(places[:1], CORPUS, "open") == ""
 
 
