@@ -56,6 +56,13 @@ class Study:
         labels: str = "tacred", seeds: Sequence[int] | None = None, results: str | None = None, negative: str = "",
     ) -> None:  # fmt: skip
         warnings.filterwarnings("ignore", message="IProgress not found")  # tqdm, for want of widgets that none needs
+        given = {
+            "profile": profile, "corpus": corpus, "data_dir": data_dir, "labels": labels, "results": results,
+            "negative": negative,
+        }  # fmt: skip
+        for name, value in given.items():
+            if value and not isinstance(value, str | Path):
+                raise UserError(f"{name} = {value!r}: is no text; write it in quotes.")
         self.number = number
         self.profile = load_profile(profile)
         self.profile = self.profile.for_corpus(corpus or self.profile.corpus)

@@ -99,10 +99,9 @@ def load_profile(name: str) -> Profile:
 
 def checked_seeds(seeds: Sequence[int] | int) -> list[int]:
     """The seeds as a list, a single one too; raises `UserError` for one that cannot be and for one given twice."""
-    seeds = [seeds] if isinstance(seeds, int) else seeds
-    for seed in seeds:
+    for seed in (seeds := [seeds] if isinstance(seeds, int | str) else seeds):
         if not isinstance(seed, int) or not 0 <= seed < 2**32:
-            raise UserError(f"seed {seed}: must be a whole number from 0 to {2**32 - 1}.")
+            raise UserError(f"seed {seed!r}: must be a whole number from 0 to {2**32 - 1}, as in seeds = [13].")
     if len(set(seeds)) < len(seeds):
         raise UserError(f"seeds {', '.join(map(str, seeds))}: one is given twice; each run needs its own.")
     return list(seeds)

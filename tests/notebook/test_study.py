@@ -155,7 +155,7 @@ def test_the_readme_holds_what_the_published_runs_say(tmp_path):
 
 def test_a_single_seed_is_a_list_of_one_and_text_is_none():
     assert Study("02", "smoke", seeds=13).seeds == [13]
-    with pytest.raises(UserError, match="seed 1"):
+    with pytest.raises(UserError, match="seed .13."):
         Study("02", "smoke", seeds="13")
 
 
@@ -174,3 +174,8 @@ def test_nothing_is_trained_among_published_runs(smoke, monkeypatch):
 @pytest.mark.parametrize(("annotator", "said"), [("spaCy 3", "Weights; tags predicted by spaCy 3"), ("", "Weights")])
 def test_a_title_of_what_rests_on_tags_says_what_predicted_them(annotator, said):
     assert Study.with_tags(SimpleNamespace(corpus=SimpleNamespace(annotator=annotator)), "Weights") == said
+
+
+def test_a_parameter_of_another_kind_is_refused_by_name():
+    with pytest.raises(UserError, match="corpus = 3: is no text"):
+        Study("02", "smoke", corpus=3)
