@@ -152,3 +152,8 @@ def test_files_and_folders_that_a_page_names_are_there(page):
     names = {name for each in named for name in each if name and not name.startswith(made)}
     assert len(names) > 5
     assert [name for name in sorted(names) if not any(any(top.glob(name)) for top in (ROOT, PACKAGE))] == []
+
+
+def test_the_readme_says_what_flatters_scores_on_conll04():
+    limits = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split("## Limits")[1].split())
+    assert "21 test and 13 dev sentences of it stand in training" in limits and "tags are gold" in limits

@@ -208,10 +208,10 @@ def judge(claim: Claim, evidence: Iterable[Evidence]) -> Verdict:
         printed = [test for test in refuting if test.source == PAPER and test.exact]
         worst = _farthest_out(printed or [test for test in refuting if test.source in own])
         return Verdict(CONTRADICTED if printed else NOT_SUPPORTED, f"{worst.sentence}.")
+    if claim.general and len(elsewhere) > 1:
+        return Verdict(NOT_SUPPORTED, f"{_farthest_out(refuting).sentence}; so say {_and(elsewhere)}.")
     if elsewhere and FOR not in own.values():
         worst = _farthest_out(refuting)
-        if claim.general and len(elsewhere) > 1:
-            return Verdict(NOT_SUPPORTED, f"{worst.sentence}; so say {_and(elsewhere)}.")
         return Verdict(f"not supported on {_and(elsewhere)}", f"{worst.sentence}.")
     enough = own or claim.general and len(sides[FOR]) > 1
     complete = not claim.general or not any(test.missing for test in evidence)

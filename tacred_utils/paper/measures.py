@@ -27,6 +27,7 @@ from tacred_utils.runs.store import Run
 FEWEST_ROWS = 100  # gold relations in the rows measured: with fewer, an F1 of 0.5 is known to no better than 0.1
 FEWEST_RELATIONS = 10  # that an average, spread or rank is over: with fewer, one relation can turn it
 MOSTLY_NONE = 0.5  # share of no_relation from which on a corpus can speak of imbalance and of detection
+STOPPED = "a run that was stopped while dev still rose"
 PRECISE = 0.9  # what an automatic system is asked for
 
 
@@ -200,7 +201,7 @@ class Measures:
         ):  # trained here, for minutes
             found.append("a stand-in for a pre-trained model")
         if any(run.dev_still_rose for run in runs):
-            found.append("a run that was stopped while dev still rose")
+            found.append(STOPPED)
         return tuple(found)
 
 

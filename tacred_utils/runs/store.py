@@ -190,15 +190,9 @@ class Run:
 
     @property
     def dev_still_rose(self) -> bool:
-        """Whether training was stopped by its budget: dev rose by more than a hundredth in the last quarter of epochs.
-
-        Such a run is not trained to its end, and decides nothing. False for an SVM, which has no epochs.
-        """
+        """Whether training was stopped by its budget (`still_rose`). False for an SVM, which has no epochs."""
         dev = self.history.get(f"dev_{self.info['settings'].get('select')}")
-        if dev is None:
-            return False
-        last = -(-len(dev) // 4)
-        return len(dev) == last or bool(dev[-last:].max() - dev[:-last].max() > STILL_RISES)
+        return dev is not None and still_rose(dev)
 
     def predictions(self, split: str = "test") -> pd.DataFrame:
         """Columns id, label_true (the gold relation), label_pred, p; one row for every row of the split, in order."""
@@ -232,6 +226,15 @@ class Run:
         plain = self.folder / "predictions" / f"{split}.{kind}"
         packed = plain.with_name(f"{plain.name}.gz")
         return packed if packed.exists() and not plain.exists() else plain
+
+
+def still_rose(dev: pd.Series) -> bool:
+    """Whether dev scores rose by more than a hundredth in the last quarter of epochs.
+
+    Such a run is not trained to its end, and decides nothing.
+    """
+    last = -(-len(dev) // 4)
+    return len(dev) == last or bool(dev[-last:].max() - dev[:-last].max() > STILL_RISES)
 
 
 def is_done(folder: Path, since: float = 0) -> bool:

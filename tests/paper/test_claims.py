@@ -58,6 +58,7 @@ def printed(value: float) -> Evidence:
         ([AGAINST], True, "not supported on Re-DocRED"),
         ([AGAINST, printed(0.195)], True, "not supported on Re-DocRED"),  # the paper's own figures leave it open
         ([AGAINST, on(AGAINST, "KBP37")], True, NOT_SUPPORTED),  # two independent real corpora
+        ([on(FOR, TACRED), AGAINST, on(AGAINST, "KBP37")], True, NOT_SUPPORTED),  # whatever TACRED says
         ([AGAINST, on(FOR, "KBP37")], True, "not supported on Re-DocRED"),
         ([FOR], True, UNDECIDED),  # one corpus alone
         ([FOR, on(FOR, "KBP37")], True, SUPPORTED),

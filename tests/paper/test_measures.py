@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from tacred_utils.corpora.example import Corpus, Example
-from tacred_utils.paper import measures, weighing
+from tacred_utils.paper import measures, published, weighing
 from tacred_utils.paper.claims import load_claims
 from tacred_utils.paper.measures import Measures
 from tacred_utils.runs.catalog import Missing, SystemAnswers
@@ -170,6 +170,15 @@ def test_a_corpus_of_ones_own_decides_nothing(weighed):
     [own] = weighed("C7", systems, corpus="mine")
     assert "not one of the study's corpora" in own.reasons and not own.decides
     assert any(test.decides for test in weighed("C7", systems))
+
+
+@pytest.mark.parametrize(("last", "decides"), [(0.7831, True), (0.80, False)])
+def test_the_papers_own_curve_is_held_to_the_rule_of_runs(monkeypatch, last, decides):
+    """Its dev F1 rose by 0.009 in the last two of eight epochs; by more, it was stopped too early."""
+    curve = published.bert_history().copy()
+    curve.loc[(curve.task == "joint") & (curve.epoch == 8), "weighted_f1"] = last
+    monkeypatch.setattr(published, "bert_history", lambda: curve)
+    assert next(weighing.no_over_fitting("C10")).decides == decides
 
 
 def test_every_claim_is_weighed_without_any_run_and_says_what_is_missing():
