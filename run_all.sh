@@ -46,7 +46,7 @@ attempt() {  # run a command of pip or venv; why it failed is told in one senten
 }
 
 make_venv() {  # .study marks a folder as ours and holds the pins once all are installed; .making names the builder
-  local owner
+  local owner elsewhere
   if [ ! -e "$venv/.study" ] && [ -n "$(ls -A "$venv" 2>/dev/null)" ] && ! suits "$python" pip; then
     fail 2 "$venv is in the way: it is not an environment of Python 3.11 to 3.14 with pip; move it elsewhere and start again."
   fi
@@ -62,6 +62,8 @@ make_venv() {  # .study marks a folder as ours and holds the pins once all are i
     rm -rf "$venv"/[!.]*  # what an interrupted run left
     attempt "$base" -m venv "$venv"
   fi
+  elsewhere=$("$python" -m pip config list 2>/dev/null | grep -E '^(global|install)\.(target|prefix|root)=' | tail -n 1)
+  [ -z "$elsewhere" ] || fail 2 "pip's configuration puts packages elsewhere ($elsewhere): take that line out (pip config debug names its file), or set PIP_CONFIG_FILE=/dev/null, and start again."
   echo "Making the environment in $venv: about 2 minutes, longer on a slow network ..."
   attempt "$python" -m pip install --quiet --requirement "$pins"
   study "$python" --setup >/dev/null || exit

@@ -235,6 +235,13 @@ def test_packages_on_an_inherited_path_complete_no_environment(script: Path, tmp
     assert "lacks no-such-package==1.0" in result.stdout
 
 
+def test_a_configuration_of_pip_that_leads_elsewhere_is_told_before_anything_is_installed(script: Path, tmp_path: Path):
+    (tmp_path / "pip.conf").write_text(f"[install]\ntarget = {tmp_path / 'elsewhere'}\n")
+    result = call(script, "--setup", PIP_CONFIG_FILE=str(tmp_path / "pip.conf"))
+    assert result.returncode == 2 and "pip's configuration puts packages elsewhere (install.target=" in result.stderr
+    assert not (tmp_path / "elsewhere").exists()
+
+
 def test_an_environment_is_checked_by_importing(tmp_path: Path, monkeypatch):
     (tmp_path / "requirements.txt").write_text("msgspec==0.0.1  # why\n")
     monkeypatch.setattr(commands, "ROOT", tmp_path)
