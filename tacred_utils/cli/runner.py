@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from tacred_utils.cli.execute import NotebookFailed, clean, execute, read_notebook, tagged
 from tacred_utils.corpora.registry import SOURCES, corpora, corpus_files, corpus_name
-from tacred_utils.corpora.rows import ROWS
+from tacred_utils.corpora.rows import NO_TEXT, ROWS
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.files import UNDECODABLE, digest, expanded, write_text
 from tacred_utils.ground.paths import DATA, NOTEBOOKS, PACKAGE, PUBLISHED_RUNS, ROOT, portable
@@ -239,6 +239,9 @@ def do(job: Job, bar: str) -> tuple[float, list[str]]:
     notebook = execute(job.source, job.parameters, places(job.results, job.corpus).logs, bar)
     shown, notes = _hand_over(job)
     complete = job.drafts.keys() == shown.keys() or job.corpus != STUDY and job.corpus in shown
+    if complete and job.corpus == STUDY and any(NO_TEXT in str(cell.get("outputs")) for cell in notebook.cells):
+        complete = False
+        notes.append(f"{portable(NOTEBOOKS)}/executed stays: {job.source.name} was made without the corpus' text.")
     executed = places(job.results, job.corpus, read=complete).executed / job.source.name
     names = {str(value): name.upper() for name, value in job.parameters.items() if os.path.isabs(str(value))}
     names |= {portable(job.drafts[name]): portable(folder) for name, folder in shown.items()}

@@ -14,6 +14,7 @@ from tacred_utils.ground.files import UNDECODABLE, read_bytes, write_bytes
 from tacred_utils.ground.labels import SPLITS
 
 ROWS = "rows.json.gz"  # its name, in the folder of a corpus' runs
+NO_TEXT = "its text is not at hand: what needs sentences is left out"
 FACTS = ("name", "gated", "annotator", "subset", "notes", "left_out", "columns", "digests")  # of the corpus
 FIELDS = (  # of a row; `sentence` numbers the distinct sentences of the corpus, `words` is its length
     "id", "relation", "sentence", "words", "subj_start", "subj_end", "obj_start", "obj_end", "subj_type", "obj_type",
@@ -55,7 +56,7 @@ def read_rows(path: Path) -> RowsOnly:
             f"{path}: is damaged; fetch it again, or get the corpus: python -m tacred_utils data get NAME."
         ) from None
     facts["columns"] = frozenset(facts["columns"])
-    return RowsOnly(**facts, **splits).noting("its text is not at hand: what needs sentences is left out")
+    return RowsOnly(**facts, **splits).noting(NO_TEXT)
 
 
 def _textless_example(identity: str, relation: str, sentence: int, words: int, *rest: object) -> Example:

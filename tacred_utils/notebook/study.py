@@ -21,7 +21,7 @@ from msgspec.structs import asdict
 
 from tacred_utils.corpora.example import Corpus, Example
 from tacred_utils.corpora.registry import corpora, corpus_files
-from tacred_utils.corpora.rows import ROWS, read_rows
+from tacred_utils.corpora.rows import NO_TEXT, ROWS, read_rows
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.files import expanded
 from tacred_utils.ground.labels import NO_RELATION, SPLITS
@@ -90,7 +90,7 @@ class Study:
     def _repr_markdown_(self) -> str:
         rows = " / ".join(f"{len(self.corpus.split(split)):,}" for split in SPLITS)
         facts = f"profile **{self.profile.name}**, corpus **{self.corpus.name}**, {rows} rows, seeds {self.seeds}"
-        absent = "" if self.corpus.has_text else "its text is not at hand: what needs sentences is left out"
+        absent = "" if self.corpus.has_text else NO_TEXT
         said = "; ".join(filter(None, [self.with_tags(facts), self.stamp, absent]))
         unit = "documents" if self.corpus.test[0].document else "sentences"
         return f"{_no_markup(said)}. Brackets: 95 % intervals over test {unit} and seeds. {LEGEND}."

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -17,6 +18,7 @@ from tacred_utils.cli import runner
 from tacred_utils.cli.execute import clean, with_values
 from tacred_utils.cli.options import parse
 from tacred_utils.cli.runner import plan
+from tacred_utils.corpora.rows import NO_TEXT
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.paths import FIGURES, NOTEBOOKS, PUBLISHED_RUNS, RESULTS
 from tacred_utils.notebook import manifest
@@ -404,3 +406,22 @@ def test_places_and_manifest(tmp_path: Path):
     assert list(read_manifest(tmp_path)) == ["02_y.pdf", "tables/02_x.csv"]
     made = {"notebook": "02", "runs": ["a", "b"], "profile": "sample", "seeds": [13], "commit": "abc"}
     assert read_manifest(tmp_path)["tables/02_x.csv"] == made
+
+
+def test_a_page_made_without_the_text_replaces_none_that_was_made_with_it(tmp_path, monkeypatch):
+    """What was made without the corpus' sentences stays below the results, and that is said."""
+    parameters = {"profile": "open", "results": str(tmp_path)}
+    source = NOTEBOOKS / "06_decoupled.ipynb"
+    job = SimpleNamespace(
+        stamp=tmp_path / "stamp", drafts={}, number="06", source=source, parameters=parameters, results=tmp_path,
+        corpus=STUDY, inputs=dict,
+    )  # fmt: skip
+    cell = nbformat.v4.new_code_cell(outputs=[nbformat.v4.new_output("stream", text=f"6 rows; {NO_TEXT}")])
+    book = nbformat.v4.new_notebook(cells=[cell])
+    monkeypatch.setattr(runner, "execute", lambda *_: book)
+    monkeypatch.setattr(runner, "clean", lambda made, names: nbformat.writes(made))
+    committed = (NOTEBOOKS / "executed" / source.name).read_bytes()
+    _, notes = runner.do(job, "")
+    assert "was made without the corpus' text" in notes[0]
+    assert (NOTEBOOKS / "executed" / source.name).read_bytes() == committed
+    assert NO_TEXT in (places(tmp_path, STUDY).executed / source.name).read_text()
