@@ -239,7 +239,7 @@ def do(job: Job, bar: str) -> tuple[float, list[str]]:
     notebook = execute(job.source, job.parameters, places(job.results, job.corpus).logs, bar)
     shown, notes = _hand_over(job)
     complete = job.drafts.keys() == shown.keys() or job.corpus != STUDY and job.corpus in shown
-    if complete and job.corpus == STUDY and any(NO_TEXT in str(cell.get("outputs")) for cell in notebook.cells):
+    if complete and job.corpus == STUDY and any(NO_TEXT in str(cell.get("outputs")) for cell in notebook["cells"]):
         complete = False
         notes.append(f"{portable(NOTEBOOKS)}/executed stays: {job.source.name} was made without the corpus' text.")
     executed = places(job.results, job.corpus, read=complete).executed / job.source.name

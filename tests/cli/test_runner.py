@@ -417,9 +417,9 @@ def test_a_page_made_without_the_text_replaces_none_that_was_made_with_it(tmp_pa
         corpus=STUDY, inputs=dict,
     )  # fmt: skip
     cell = nbformat.v4.new_code_cell(outputs=[nbformat.v4.new_output("stream", text=f"6 rows; {NO_TEXT}")])
-    book = nbformat.v4.new_notebook(cells=[cell])
+    book = json.loads(nbformat.writes(nbformat.v4.new_notebook(cells=[cell])))
     monkeypatch.setattr(runner, "execute", lambda *_: book)
-    monkeypatch.setattr(runner, "clean", lambda made, names: nbformat.writes(made))
+    monkeypatch.setattr(runner, "clean", lambda made, names: json.dumps(made))
     committed = (NOTEBOOKS / "executed" / source.name).read_bytes()
     _, notes = runner.do(job, "")
     assert "was made without the corpus' text" in notes[0]
