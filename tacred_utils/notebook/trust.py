@@ -83,7 +83,7 @@ def exchanged_names(study: Study) -> tuple[dict[str, SystemAnswers], np.ndarray]
     Subject and object get names of their types with as many words, once of training and once such as training lacks.
     """
     corpus, train, test = study.corpus, study.corpus.train, study.corpus.test
-    if not corpus.has_text or "types" not in corpus.columns:
+    if not corpus.has_text or "types" not in corpus.columns or "joint" not in corpus.tasks:
         return {}, np.zeros(len(test), bool)
     pools = {"names of training": robustness.names(train)}
     pools["names that training lacks"] = robustness.names([*corpus.dev, *test], without=train)

@@ -1,5 +1,7 @@
 """How far answers can be trusted: other readings, coverage, exchanged names, doubted labels."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -44,6 +46,8 @@ def test_names_are_exchanged_in_the_rows_that_allow_it_and_answers_move_there_on
     bare = Study("08", "smoke", results=str(study.results))
     bare.corpus = RowsOnly("rows", study.corpus.train, study.corpus.dev, study.corpus.test)
     assert trust.exchanged_names(bare)[0] == {} and not np.any(trust.exchanged_names(bare)[1])
+    bare.corpus = replace(study.corpus, train=study.corpus.train[:1])  # one class, which no machine can be fitted to
+    assert trust.exchanged_names(bare)[0] == {}
 
 
 def test_doubt_is_shared_by_fewer_rows_and_confirmed_more_often(study, data_dir):
