@@ -24,8 +24,7 @@ from tacred_utils.metrics.counts import all_scores
 from tacred_utils.models import bilstm
 from tacred_utils.models.recipe import class_weights, undersample
 from tacred_utils.models.settings import BilstmSettings, FitResult
-from tacred_utils.runs.data import load_corpus
-from tacred_utils.runs.profile import load_profile
+from tacred_utils.runs.profile import load_corpus, load_profile
 
 SIZE, REPEATS = 2048, 5
 

@@ -22,8 +22,7 @@ from msgspec.structs import replace
 
 from tacred_utils.corpora.example import Corpus, Example
 from tacred_utils.ground.labels import SPLITS
-from tacred_utils.runs.data import load_corpus
-from tacred_utils.runs.profile import load_profile
+from tacred_utils.runs.profile import load_corpus, load_profile
 
 PROFILE = load_profile("open")
 STAGES = ("reading", "SVM", "BiLSTM, one epoch", "MiniLM's spans, scoring test")

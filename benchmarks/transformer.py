@@ -38,8 +38,7 @@ from tacred_utils.models.pretrained import load_pretrained
 from tacred_utils.models.scoring import compute_dtype, tensors
 from tacred_utils.models.settings import TransformerSettings
 from tacred_utils.models.training import labelled
-from tacred_utils.runs.data import load_corpus
-from tacred_utils.runs.profile import load_profile
+from tacred_utils.runs.profile import load_corpus, load_profile
 
 GPU = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if GPU else "cpu")

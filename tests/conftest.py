@@ -10,7 +10,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from tacred_utils.ground.paths import DATA, PACKAGE, ROOT
+from tacred_utils.ground.files import DATA, PACKAGE, ROOT
 
 PARAMETERS = "\n".join(f"{name} = None" for name in ("profile", "corpus", "data_dir", "labels", "seeds", "results"))
 

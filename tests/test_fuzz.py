@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tacred_utils.corpora.derived import read_patch
 from tacred_utils.corpora.example import Example
 from tacred_utils.corpora.reader import read_split
+from tacred_utils.corpora.registry import read_patch
 from tacred_utils.ground import files
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.labels import NO_RELATION
-from tacred_utils.metrics.composed import best_threshold, both_answers, gate
 from tacred_utils.metrics.counts import all_scores
+from tacred_utils.metrics.postprocessing import best_threshold, both_answers, gate
 from tacred_utils.runs import predictions
 from tacred_utils.runs.predictions import read_labels, read_predictions
 

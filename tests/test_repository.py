@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tacred_utils.ground.files import PACKAGE, ROOT
 from tacred_utils.ground.labels import SPLITS
-from tacred_utils.ground.paths import PACKAGE, ROOT
-from tacred_utils.runs.data import load_corpus
+from tacred_utils.runs.profile import load_corpus
 
 BINARY = {".png", ".pdf"}
 UNSAFE = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}

@@ -13,7 +13,7 @@ from importlib import import_module, metadata
 from pathlib import Path
 
 from tacred_utils.ground.errors import UserError, printable
-from tacred_utils.ground.paths import DATA, NOTEBOOKS, PUBLISHED_RUNS, RESULTS, ROOT
+from tacred_utils.ground.files import DATA, NOTEBOOKS, PUBLISHED_RUNS, RESULTS, ROOT
 
 
 def run_study(options: argparse.Namespace) -> int | None:
@@ -113,7 +113,7 @@ def print_plan(options: argparse.Namespace) -> None:
 
 def print_scores(options: argparse.Namespace) -> None:
     """Print every score of a file of predictions."""
-    from tacred_utils.runs.score import score_file
+    from tacred_utils.runs.predictions import score_file
 
     found = score_file(options.file, options.gold, options.negative)
     print(json.dumps(found) if options.json else "\n".join(f"{name:<24} {value:.4f}" for name, value in found.items()))
@@ -168,7 +168,7 @@ def _print_notes(notes: Iterable[str], stream=None) -> None:
 
 def check_data(options: argparse.Namespace) -> None:
     """Read and validate a corpus, and print its card."""
-    from tacred_utils.corpora.card import card
+    from tacred_utils.corpora.example import card
 
     print(card(_asked_for(options.folder or options.corpus or "sample", options)))
 
@@ -178,7 +178,7 @@ def annotate_data(options: argparse.Namespace) -> None:
     from tacred_utils.corpora.annotate import lacking, with_columns
     from tacred_utils.corpora.example import COLUMNS
     from tacred_utils.corpora.registry import SOURCES, corpus_files
-    from tacred_utils.runs.data import load_corpus
+    from tacred_utils.runs.profile import load_corpus
 
     name = options.folder or options.corpus or "sample"
     corpus = load_corpus(name, options.data_dir)
@@ -213,10 +213,10 @@ def make_sample(options: argparse.Namespace) -> None:
 
 def get_data(options: argparse.Namespace) -> None:
     """Download an open corpus, reference data or a pre-trained model."""
-    from tacred_utils.corpora import download
+    from tacred_utils.corpora import registry
     from tacred_utils.models import weights
 
-    get = weights.fetch_model if options.name in weights.MODELS else download.fetch_source
+    get = weights.fetch_model if options.name in weights.MODELS else registry.fetch_source
     print(*get(options.name, options.data_dir or DATA), sep="\n")
 
 
@@ -263,7 +263,7 @@ def _asked_for(name: str, options: argparse.Namespace, profile=None):
     """A corpus with the label set of the options, whole or at the profile's size."""
     import msgspec
 
-    from tacred_utils.runs.data import load_corpus
+    from tacred_utils.runs.profile import load_corpus
 
     scales = msgspec.structs.asdict(profile.scales) if profile else None
     return load_corpus(name, options.data_dir, options.labels, scales, options.negative)

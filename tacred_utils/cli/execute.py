@@ -12,8 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import read_bytes
-from tacred_utils.ground.paths import ROOT
+from tacred_utils.ground.files import ROOT, read_bytes
 
 ERROR_NOTE = "papermill-error-cell-tag"  # of cells that papermill adds above one that failed
 VOLATILE = {"papermill", "execution", "widgets", "language_info"}  # parts of a notebook that are not kept

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.paths import PACKAGE, PUBLISHED_RUNS, RESULTS
+from tacred_utils.ground.files import PACKAGE, PUBLISHED_RUNS, RESULTS
 
 ABOUT = "Relation extraction on TACRED: run the study, train, score, predict, check data."
 GROUPS = {"data": "Check, make or get a corpus.", "runs": "List or publish runs."}

@@ -8,8 +8,7 @@ import pandas as pd
 
 from tacred_utils.cli.execute import read_notebook
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import write_text
-from tacred_utils.ground.paths import FIGURES, NOTEBOOKS, PUBLISHED_RUNS, ROOT
+from tacred_utils.ground.files import FIGURES, NOTEBOOKS, PUBLISHED_RUNS, ROOT, write_text
 from tacred_utils.models.settings import FAMILIES
 from tacred_utils.notebook.findings import leads
 from tacred_utils.notebook.tables import markdown

@@ -21,16 +21,14 @@ from tacred_utils.cli.execute import read_notebook
 from tacred_utils.corpora.example import Corpus
 from tacred_utils.corpora.registry import corpora
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import write_text
+from tacred_utils.ground.files import PACKAGE, write_text
 from tacred_utils.ground.labels import TASKS, order_labels
-from tacred_utils.ground.paths import PACKAGE
 from tacred_utils.metrics.counts import as_scored
 from tacred_utils.metrics.groups import type_pair
 from tacred_utils.notebook.findings import leads
 from tacred_utils.notebook.manifest import STUDY
 from tacred_utils.runs.catalog import RunCatalog, load_catalogs
-from tacred_utils.runs.data import load_corpus
-from tacred_utils.runs.profile import load_profile
+from tacred_utils.runs.profile import load_corpus, load_profile
 from tacred_utils.runs.store import git_commit
 
 SITE = PACKAGE / "cli" / "site"

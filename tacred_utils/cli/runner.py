@@ -18,11 +18,21 @@ import msgspec
 from filelock import FileLock, Timeout
 
 from tacred_utils.cli.execute import NotebookFailed, clean, execute, read_notebook, tagged
+from tacred_utils.corpora.example import NO_TEXT, ROWS
 from tacred_utils.corpora.registry import SOURCES, corpora, corpus_files, corpus_name
-from tacred_utils.corpora.rows import NO_TEXT, ROWS
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import UNDECODABLE, digest, expanded, write_text
-from tacred_utils.ground.paths import DATA, NOTEBOOKS, PACKAGE, PUBLISHED_RUNS, ROOT, portable
+from tacred_utils.ground.files import (
+    DATA,
+    NOTEBOOKS,
+    PACKAGE,
+    PUBLISHED_RUNS,
+    ROOT,
+    UNDECODABLE,
+    digest,
+    expanded,
+    portable,
+    write_text,
+)
 from tacred_utils.models.settings import FAMILIES
 from tacred_utils.notebook.manifest import PUBLISHED, STUDY, entries, forget, hand_over, held_back, places
 from tacred_utils.runs.profile import checked_seeds, load_profile
@@ -184,7 +194,7 @@ def _fetch(corpus: str, data: Path) -> None:
     """Download a corpus that is open and not complete below `data`."""
     is_open = corpus in SOURCES and SOURCES[corpus].url
     if is_open and not all(path.exists() for path in corpus_files(corpus, data)):
-        from tacred_utils.corpora.download import fetch_source  # most runs do without
+        from tacred_utils.corpora.registry import fetch_source  # most runs do without
 
         print(f"Downloading {corpus} into {data / corpus}", flush=True)
         fetch_source(corpus, data)

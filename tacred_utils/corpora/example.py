@@ -1,6 +1,10 @@
-"""One row of relation extraction, and a corpus of three splits of them."""
+"""One row of relation extraction, a corpus of three splits of them, its card, and its rows without their text."""
 
-from collections.abc import Callable, Mapping
+import gzip
+import statistics
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -8,9 +12,9 @@ from typing import ClassVar
 
 import msgspec
 
-from tacred_utils.ground.files import digest
+from tacred_utils.ground.errors import UserError
+from tacred_utils.ground.files import DATA, UNDECODABLE, digest, read_bytes, write_bytes
 from tacred_utils.ground.labels import NO_RELATION, SPLITS, TASKS, order_labels, task_classes, task_label
-from tacred_utils.ground.paths import DATA
 
 COLUMNS = ("stanford_pos", "stanford_ner", "stanford_head", "stanford_deprel")
 SYNTHETIC_PREFIX = "synthetic-"  # ids of generated records start so: the stamp survives copying a folder
@@ -19,6 +23,14 @@ UNTYPED = "ENTITY"  # the constant type of a corpus without entity types
 READ = (
     "id", "relation", "token", "subj_start", "subj_end", "obj_start", "obj_end", "subj_type", "obj_type", *COLUMNS,
 )  # fmt: skip
+ROWS = "rows.json.gz"  # its name, in the folder of a corpus' runs
+NO_TEXT = "its text is not at hand: what needs sentences is left out"
+FACTS = ("name", "gated", "annotator", "subset", "notes", "left_out", "columns", "digests")  # of the corpus
+FIELDS = (  # of a row; `sentence` numbers the distinct sentences of the corpus, `words` is its length
+    "id", "relation", "sentence", "words", "subj_start", "subj_end", "obj_start", "obj_end", "subj_type", "obj_type",
+    "document", "evidence",
+)  # fmt: skip
+LONG = 512  # words; no pre-trained encoder of the study reads more in one piece
 
 
 class Example(msgspec.Struct, frozen=True, gc=False):
@@ -60,7 +72,7 @@ class Example(msgspec.Struct, frozen=True, gc=False):
 class Corpus:
     """Three splits of Examples and what is known of them; results are filed under `name`."""
 
-    has_text: ClassVar[bool] = True  # False where only the rows are known (rows.py)
+    has_text: ClassVar[bool] = True  # False where only the rows are known (RowsOnly)
 
     name: str
     train: list[Example]
@@ -125,3 +137,109 @@ class Corpus:
     def noting(self, *sentences: str) -> "Corpus":
         """The same corpus with further notes."""
         return replace(self, notes=[*self.notes, *sentences])
+
+
+@dataclass(frozen=True)
+class RowsOnly(Corpus):
+    """A Corpus of Examples whose words are all the number of their sentence; what it says of itself is the whole's."""
+
+    columns: frozenset[str] = frozenset()
+    digests: dict[str, str] = field(default_factory=dict)
+    has_text = False
+
+
+def write_rows(corpus: Corpus, path: Path) -> None:
+    """Write the rows without words and columns; the same corpus gives the same bytes."""
+    facts = {name: getattr(corpus, name) for name in FACTS} | {"columns": sorted(corpus.columns), "fields": FIELDS}
+    numbers: dict[tuple[str, ...], int] = {}
+    rows = {split: [*_textless(corpus.split(split), numbers)] for split in SPLITS}
+    write_bytes(path, gzip.compress(msgspec.json.encode(facts | {"rows": rows}), mtime=0))
+
+
+def _textless(examples: list[Example], numbers: dict[tuple[str, ...], int]) -> Iterator[list]:
+    for example in examples:
+        sentence = {"sentence": numbers.setdefault(tuple(example.token), len(numbers)), "words": len(example.token)}
+        yield [sentence[name] if name in sentence else getattr(example, name) for name in FIELDS]
+
+
+def read_rows(path: Path) -> RowsOnly:
+    """The corpus that `write_rows` wrote, without its text. Raises `UserError` if there is none or it is damaged."""
+    try:
+        table = msgspec.json.decode(gzip.decompress(read_bytes(path)))
+        splits = {split: [_textless_example(*row) for row in table["rows"][split]] for split in SPLITS}
+        facts = {name: table[name] for name in FACTS}
+    except (*UNDECODABLE, EOFError, OSError, zlib.error, KeyError, TypeError):
+        raise UserError(
+            f"{path}: is damaged; fetch it again, or get the corpus: python -m tacred_utils data get NAME."
+        ) from None
+    facts["columns"] = frozenset(facts["columns"])
+    return RowsOnly(**facts, **splits).noting(NO_TEXT)
+
+
+def _textless_example(identity: str, relation: str, sentence: int, words: int, *rest: object) -> Example:
+    *places_and_types, document, evidence = rest
+    token = [str(sentence)] * words
+    return Example(identity, relation, token, *places_and_types, document=document, evidence=evidence)
+
+
+def card(corpus: Corpus) -> str:
+    """Sizes, labels, imbalance, lengths, entity types, shared sentences, notes and checksums, as plain text."""
+    rows = [row for split in SPLITS for row in corpus.split(split)]
+    counts, pairs = Counter(row.relation for row in rows), Counter((row.subj_type, row.obj_type) for row in rows)
+    negatives, positives, width = counts[NO_RELATION], len(rows) - counts[NO_RELATION], max(map(len, counts))
+    imbalance = f"; no_relation to relations {negatives / positives:.2f} : 1" if positives else ""
+    texts = {split: {tuple(row.token) for row in corpus.split(split)} for split in SPLITS}
+    shared = [
+        (one, other, len(texts[one] & texts[other]))
+        for one, other in (("dev", "train"), ("test", "train"), ("test", "dev"))
+    ]
+    lines = [
+        f"corpus {corpus.name}" + (" (SYNTHETIC: it demonstrates, it decides nothing)" if corpus.synthetic else ""),
+        f"  licensed text: {'yes, no sentence may be published' if corpus.gated else 'no'}",
+        "",
+        "split        rows  no_relation  sentences  words: median  mean   max",
+        *(_split_line(split, corpus.split(split), len(texts[split])) for split in SPLITS),
+        "",
+        f"labels: {len(corpus.labels)}"
+        + (imbalance if negatives else ", without no_relation: only relation_only can be trained"),
+        *(f"  {label:<{width}}  {count:>7,}" for label, count in counts.most_common()),
+        "",
+        f"entity-type pairs (subject, object): {len(pairs)}",
+        *(f"  {' - '.join(pair)}  {count:,}" for pair, count in pairs.most_common(10)),
+        "",
+        f"columns that training lacks: {', '.join(name for name in COLUMNS if name not in corpus.columns) or 'none'}",
+        *(f"sentences that {one} shares with {other}: {number:,}" for one, other, number in shared),
+        *(_documents(split, corpus.split(split)) for split in SPLITS if rows[0].document is not None),
+        *(f"note: {note}" for note in [*corpus.notes, *_oddities(rows)]),
+        "",
+        *(f"sha256 {split}: {digest}" for split, digest in corpus.digests.items()),
+    ]
+    return "\n".join(lines)
+
+
+def _split_line(split: str, rows: list[Example], sentences: int) -> str:
+    words = [len(row.token) for row in rows]
+    negative = sum(row.relation == NO_RELATION for row in rows) / len(rows)
+    return (
+        f"{split:<6} {len(rows):>10,} {negative:>11.1%} {sentences:>11,} {statistics.median(words):>13.0f} "
+        f"{statistics.mean(words):>6.1f} {max(words):>5,}"
+    )
+
+
+def _documents(split: str, rows: list[Example]) -> str:
+    documents, related = len({row.document for row in rows}), sum(row.relation != NO_RELATION for row in rows)
+    stated = sum(row.evidence is True for row in rows)
+    return f"{split}: {documents:,} documents; {stated:,} of {related:,} relations have evidence in their sentence"
+
+
+def _oddities(rows: list[Example]) -> list[str]:
+    """What is allowed yet worth knowing."""
+    found = {
+        "records whose subject and object overlap": lambda row: (
+            row.subj_start <= row.obj_end and row.obj_start <= row.subj_end
+        ),
+        f"sentences over {LONG} words": lambda row: len(row.token) > LONG,
+        "records with blank words": lambda row: not all(map(str.strip, row.token)),
+    }
+    counts = {what: sum(map(odd, rows)) for what, odd in found.items()}
+    return [f"{count:,} {what}" for what, count in counts.items() if count]

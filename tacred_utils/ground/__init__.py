@@ -1,3 +1,3 @@
-"""What everything stands on: relations and tasks (`labels`), the one user error (`errors`), places (`paths`), and
-files that are never seen half-written (`files`). Imports nothing of the package.
+"""What everything stands on: relations and tasks (`labels`), the one user error (`errors`), places, and files that
+are never seen half-written (`files`). Imports nothing of the package.
 """

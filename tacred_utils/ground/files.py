@@ -1,4 +1,4 @@
-"""How files are read and written, so that none is ever seen half-written and every trouble is told in one sentence."""
+"""Where things lie, and how files are read and written: none is ever seen half-written, every trouble is one sentence."""
 
 import hashlib
 import json
@@ -15,6 +15,13 @@ import msgspec
 from tacred_utils.ground.errors import UserError
 
 UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # what msgspec raises on bad input
+ROOT = Path(__file__).resolve().parent.parent.parent
+PACKAGE = Path(__file__).resolve().parent.parent
+NOTEBOOKS = ROOT / "notebooks"
+DATA = ROOT / "data"
+RESULTS = ROOT / "results"
+FIGURES = ROOT / "figures"
+PUBLISHED_RUNS = DATA / "runs"
 
 
 @contextmanager
@@ -104,3 +111,8 @@ def doubled_key(data: bytes | str) -> str | None:
     with suppress(ValueError, RecursionError):  # in a field that is not read, and that msgspec does not decode
         json.loads(data, object_pairs_hook=check)
     return doubled[0] if doubled else None
+
+
+def portable(path: Path) -> str:
+    """A path as notebooks, stamps and messages write it: relative to the study's root where it lies below it."""
+    return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else str(path)

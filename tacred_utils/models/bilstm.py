@@ -21,10 +21,9 @@ from tacred_utils.corpora.example import Corpus
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.files import expanded
 from tacred_utils.ground.labels import SPLITS, task_classes, task_label
-from tacred_utils.inputs.encoding import DISTANCES, MADE, PAD, UNKNOWN, Encoder, token_column, vocabulary
-from tacred_utils.inputs.vectors import glove, minilm
-from tacred_utils.models.isolation import isolated
+from tacred_utils.inputs.encoding import DISTANCES, MADE, PAD, UNKNOWN, Encoder, glove, minilm, token_column, vocabulary
 from tacred_utils.models.pooling import inside, largest_over, mean_over
+from tacred_utils.models.processes import isolated
 from tacred_utils.models.scoring import TrainedNetwork, read_facts
 from tacred_utils.models.settings import BilstmSettings, FitResult
 

@@ -22,7 +22,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, 
 from tacred_utils.corpora.example import Corpus, Example
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.files import digest, expanded
-from tacred_utils.inputs.vectors import minilm_folder
+from tacred_utils.inputs.encoding import minilm_folder
 from tacred_utils.models import processes
 from tacred_utils.models.scoring import compute_dtype
 from tacred_utils.models.settings import LONGEST, OwnModel

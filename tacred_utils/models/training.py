@@ -1,11 +1,15 @@
 """Training of every torch model with the Hugging Face Trainer: one loop, one way to stop, to resume and to restore.
 
 What the Trainer of these versions does otherwise, and this module mends: its length-grouped sampler draws another
-order after a resume; ReduceLROnPlateau follows the metric that picks the best epoch; early stopping forgets its count.
+order after a resume; ReduceLROnPlateau follows the metric that picks the best epoch; early stopping forgets its count. It
+writes the files of a checkpoint one after the other, and reads them without a look at whether they are whole: so each
+checkpoint is sealed with the checksums of its files, and one whose seal does not hold is deleted.
 """
 
+import json
 import math
 import os
+import shutil
 import sys
 import time
 from contextlib import suppress
@@ -24,10 +28,11 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 
 from tacred_utils.corpora.example import Corpus
 from tacred_utils.ground.errors import UserError
+from tacred_utils.ground.files import digest, write_text
 from tacred_utils.ground.labels import NO_RELATION, SCORED, SPLITS, task_classes, task_label
 from tacred_utils.inputs.encoding import Encoded
 from tacred_utils.metrics.counts import task_scores
-from tacred_utils.models import checkpoints, isolation, processes
+from tacred_utils.models import processes
 from tacred_utils.models.recipe import LengthGrouped, chosen_rows, loss_of, optimizer_of, scheduler_of
 from tacred_utils.models.scoring import TrainedNetwork, compute_dtype, score, tensors
 from tacred_utils.models.settings import FitResult, TrainingSettings
@@ -37,6 +42,7 @@ SAVE_AFTER = 60.0  # seconds: a run that is killed loses a minute or two; a GPU 
 CHECK_EVERY = {"cpu": 1, "cuda": 50}  # steps between looks at the loss, which a GPU waits for; SAVE_EVERY's divisors
 TRIM_AFTER = 30.0  # seconds: giving memory back takes some tenths of one
 PROBE = 500  # training rows whose scores the history shows: enough to see a gap to dev
+SEAL = "checksums.json"
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,7 @@ def fit_network(
     Checkpoints go to `folder`; where it has some, training goes on from there. `facts` are what else run.json should
     keep, with the `seconds` that were spent before.
     """
-    isolation.spare_the_collector()
+    processes.spare_the_collector()
     clock = [time.perf_counter()]
     history, details = _fit(network.classifier, data, settings, seed, folder)
     clock.append(time.perf_counter())
@@ -108,13 +114,13 @@ def _fit(
     start = time.perf_counter()
     trainer = _Trainer(model, data, settings, seed, folder)
     found = last = trainer.resumable()
-    if found is None or not _finished(_epochs(checkpoints.state(found)["log_history"]), trainer.recipe):
+    if found is None or not _finished(_epochs(checkpoint_state(found)["log_history"]), trainer.recipe):
         trainer.train(resume_from_checkpoint=str(found) if found else None)
         last = folder / f"checkpoint-{trainer.state.global_step}"
     seconds = time.perf_counter() - start - trainer.scoring_seconds
     processes.wait()  # for the one that writes
-    history = _epochs(checkpoints.state(last)["log_history"])
-    model.load_state_dict(load_file(checkpoints.restored(last, settings.restore) / "model.safetensors"))
+    history = _epochs(checkpoint_state(last)["log_history"])
+    model.load_state_dict(load_file(restored(last, settings.restore) / "model.safetensors"))
     values = [row[f"dev_{settings.select}"] for row in history]
     return history, {
         "device": str(trainer.args.device),
@@ -191,7 +197,7 @@ class _Trainer(Trainer):
     def resumable(self) -> Path | None:
         """The checkpoint that training goes on from, the same in all processes."""
         folder = Path(self.args.output_dir)
-        found = None if processes.rank() else checkpoints.last_whole(folder, self.recipe.restore)
+        found = None if processes.rank() else last_whole(folder, self.recipe.restore)
         step = processes.agreed(int(found.name.split("-")[1]) if found else 0, self.args.device)
         return folder / f"checkpoint-{step}" if step else None
 
@@ -276,7 +282,7 @@ class _Pace(TrainerCallback):
 
     def on_step_end(self, args, state, control, **_):
         if time.perf_counter() - self.trimmed > TRIM_AFTER:
-            isolation.give_back_memory()
+            processes.give_back_memory()
             self.trimmed = time.perf_counter()
         if state.global_step % SAVE_EVERY or self.epoch_ends(state):  # which is saved with its scores
             return
@@ -286,7 +292,7 @@ class _Pace(TrainerCallback):
     def on_save(self, args, state, control, **_):
         processes.wait()  # each writes its own state of the generators
         if not processes.rank():
-            checkpoints.seal(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+            seal(Path(args.output_dir) / f"checkpoint-{state.global_step}")
         self.saved = time.perf_counter()
 
     def on_evaluate(self, args, state, control, **_):
@@ -323,3 +329,45 @@ def _report(run: str, epoch: dict[str, float], recipe: TrainingSettings, took: f
         if not os.isatty(place):
             most = " at most" if recipe.patience else ""
             os.write(place, f"{line}, {clock[0]} so far, {clock[1]} left{most}\n".encode())
+
+
+def seal(checkpoint: Path) -> None:
+    """Write the checksums of a checkpoint's files beside them."""
+    write_text(checkpoint / SEAL, json.dumps({path.name: digest(path) for path in checkpoint.iterdir()}))
+
+
+def last_whole(folder: Path, restore: str) -> Path | None:
+    """The newest checkpoint from which training can go on and end as it should; damaged ones are told of and deleted.
+
+    Where the best epoch is to be restored, it needs the checkpoint of that one too.
+    """
+    steps = {path: path.name.partition("-")[2] for path in folder.glob("checkpoint-*/")}
+    for path in sorted((path for path in steps if steps[path].isdecimal()), key=lambda path: -int(steps[path])):
+        damaged = _damaged(path) or _damaged(restored(path, restore))
+        if damaged is None:
+            return path
+        told = f"{damaged}: is damaged or missing; training goes on from an earlier checkpoint, or starts anew."
+        print(told, file=sys.stderr, flush=True)
+        shutil.rmtree(path)
+    return None
+
+
+def _damaged(checkpoint: Path) -> Path | None:
+    """The first file of a checkpoint that is not what was written, the seal among them; None if all are."""
+    try:
+        sums = json.loads((checkpoint / SEAL).read_text(encoding="utf-8")).items()
+    except (OSError, ValueError, AttributeError):  # the last of a list
+        return checkpoint / SEAL
+    files = [(checkpoint / name, checksum) for name, checksum in sums]
+    return next((path for path, checksum in files if not path.is_file() or digest(path) != checksum), None)
+
+
+def checkpoint_state(checkpoint: Path) -> dict[str, object]:
+    """What the Trainer knows there: steps, the history, which step was best."""
+    return json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+
+
+def restored(last: Path, restore: str) -> Path:
+    """The checkpoint whose weights are kept: that of the best epoch so far, or the last one."""
+    best = checkpoint_state(last)["best_global_step"] if restore == "best" else None
+    return last if best is None else last.parent / f"checkpoint-{best}"

@@ -18,9 +18,9 @@ from tacred_utils.ground.files import digest
 from tacred_utils.ground.labels import SPLITS
 from tacred_utils.inputs.encoding import PAD, vocabulary
 from tacred_utils.inputs.subwords import TYPED, SubwordEncoder, new_words
-from tacred_utils.models.isolation import isolated, plan_no_attention
 from tacred_utils.models.pooling import FeatureHeads, pooling
 from tacred_utils.models.pretrained import Pretrained, load_pretrained, stripped
+from tacred_utils.models.processes import isolated, plan_no_attention
 from tacred_utils.models.scoring import TrainedNetwork, compute_dtype, read_facts
 from tacred_utils.models.settings import FitResult, TransformerSettings
 

@@ -18,8 +18,7 @@ import msgspec
 from filelock import FileLock
 
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import digest
-from tacred_utils.ground.paths import DATA, PACKAGE
+from tacred_utils.ground.files import DATA, PACKAGE, digest
 
 HUB_SECONDS = 10  # to wait for a hub's answer
 

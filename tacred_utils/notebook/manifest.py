@@ -13,8 +13,16 @@ from pathlib import Path
 import msgspec
 
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import UNDECODABLE, read_bytes, write_bytes, write_text
-from tacred_utils.ground.paths import FIGURES, NOTEBOOKS, PUBLISHED_RUNS, RESULTS
+from tacred_utils.ground.files import (
+    FIGURES,
+    NOTEBOOKS,
+    PUBLISHED_RUNS,
+    RESULTS,
+    UNDECODABLE,
+    read_bytes,
+    write_bytes,
+    write_text,
+)
 
 STUDY = "redocred_small"  # the corpus on which people read the study: its executed notebooks are committed
 SHOWN_PROFILE = "open"  # what is committed was made under it

@@ -15,9 +15,9 @@ from tacred_utils.ground.labels import NO_RELATION, SCORED
 from tacred_utils.inputs import features
 from tacred_utils.inputs.encoding import entity_marks, span_distance
 from tacred_utils.metrics import counts, estimates, groups, postprocessing
-from tacred_utils.metrics.composed import compose, p_relation
 from tacred_utils.metrics.estimates import Estimate
 from tacred_utils.metrics.groups import type_pair
+from tacred_utils.metrics.postprocessing import compose, p_relation
 from tacred_utils.notebook.study import Study, same_seeds
 from tacred_utils.paper import published
 from tacred_utils.runs.catalog import SystemAnswers, predictions_of

@@ -19,13 +19,11 @@ from IPython.display import HTML, Image, Markdown, display
 from matplotlib.figure import Figure
 from msgspec.structs import asdict
 
-from tacred_utils.corpora.example import Corpus, Example
+from tacred_utils.corpora.example import NO_TEXT, ROWS, Corpus, Example, read_rows
 from tacred_utils.corpora.registry import corpora, corpus_files
-from tacred_utils.corpora.rows import NO_TEXT, ROWS, read_rows
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import expanded
+from tacred_utils.ground.files import DATA, PUBLISHED_RUNS, RESULTS, ROOT, expanded, portable
 from tacred_utils.ground.labels import NO_RELATION, SPLITS
-from tacred_utils.ground.paths import DATA, PUBLISHED_RUNS, RESULTS, ROOT, portable
 from tacred_utils.inputs.encoding import window
 from tacred_utils.metrics.estimates import Clusters, Estimate, clusters_of
 from tacred_utils.models import processes
@@ -33,9 +31,8 @@ from tacred_utils.notebook import figures, manifest, tables
 from tacred_utils.notebook.findings import LEGEND, Lead, finding
 from tacred_utils.paper import measures
 from tacred_utils.runs.catalog import Missing, RunCatalog, SystemAnswers, elsewhere, load_catalogs
-from tacred_utils.runs.data import load_corpus
 from tacred_utils.runs.experiments import arguments, experiment_of, load_experiments
-from tacred_utils.runs.profile import checked_seeds, load_profile
+from tacred_utils.runs.profile import checked_seeds, load_corpus, load_profile
 from tacred_utils.runs.store import Run, Spec, git_commit, is_done
 from tacred_utils.runs.train import train
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tacred_utils.corpora.derived import read_patch
+from tacred_utils.corpora.registry import read_patch
 from tacred_utils.ground.labels import NO_RELATION, SCORED
-from tacred_utils.metrics import postprocessing, robustness
+from tacred_utils.metrics import postprocessing
 from tacred_utils.models import svm
 from tacred_utils.notebook import reports
 from tacred_utils.notebook.study import Study
@@ -85,9 +85,9 @@ def exchanged_names(study: Study) -> tuple[dict[str, SystemAnswers], np.ndarray]
     corpus, train, test = study.corpus, study.corpus.train, study.corpus.test
     if not corpus.has_text or "types" not in corpus.columns or "joint" not in corpus.tasks:
         return {}, np.zeros(len(test), bool)
-    pools = {"names of training": robustness.names(train)}
-    pools["names that training lacks"] = robustness.names([*corpus.dev, *test], without=train)
-    made = {name: robustness.renamed(test, pool, study.seeds[0]) for name, pool in pools.items()}
+    pools = {"names of training": postprocessing.names(train)}
+    pools["names that training lacks"] = postprocessing.names([*corpus.dev, *test], without=train)
+    made = {name: postprocessing.renamed(test, pool, study.seeds[0]) for name, pool in pools.items()}
     texts = {"as they are": test} | {name: rows for name, (rows, _) in made.items()}
     together = replace(corpus, test=[row for rows in texts.values() for row in rows])
     found = svm.fit(together, "joint", study.profile.settings("svm"), study.seeds[0]).log_probs["test"]
@@ -109,7 +109,7 @@ def doubted_labels(data: Path) -> pd.DataFrame:
         return pd.DataFrame(columns=["systems", "rows", "changed", "to their answer"])
     answers = published.system_predictions(data).set_index("id")
     others = answers[[name for name in published.SYSTEMS if name != published.PAPER_BERT]]
-    agreed = robustness.agreed_against(others, answers.gold)
+    agreed = postprocessing.agreed_against(others, answers.gold)
     patch = read_patch(data / published.PATCHES["TACREV"])  # it lists changed rows only
     revised = pd.Series([patch.get(row, label) for row, label in answers.gold.items()], index=answers.index)
     rows = []

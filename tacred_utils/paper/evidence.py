@@ -15,11 +15,10 @@ import pandas as pd
 from scipy.stats import mode
 from sklearn.metrics import cohen_kappa_score
 
-from tacred_utils.corpora.derived import read_patch
+from tacred_utils.corpora.registry import read_patch
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import digest, write_text
+from tacred_utils.ground.files import DATA, digest, write_text
 from tacred_utils.ground.labels import NO_RELATION, order_labels
-from tacred_utils.ground.paths import DATA
 from tacred_utils.metrics import counts
 from tacred_utils.metrics.estimates import ROWS, Estimate, resample
 from tacred_utils.paper import measures, published

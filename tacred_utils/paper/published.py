@@ -12,8 +12,7 @@ import msgspec
 import pandas as pd
 
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import read_bytes
-from tacred_utils.ground.paths import PACKAGE
+from tacred_utils.ground.files import PACKAGE, read_bytes
 from tacred_utils.runs.predictions import read_predictions
 
 PAPER_BERT = "BERT of the paper"

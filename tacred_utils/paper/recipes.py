@@ -9,7 +9,7 @@ from functools import cache
 import msgspec
 import pandas as pd
 
-from tacred_utils.ground.paths import PACKAGE
+from tacred_utils.ground.files import PACKAGE
 from tacred_utils.runs.profile import Profile, parse_overrides
 
 PAPERS_VARIANT = {"svm": "paper"}  # of the others it is the family without a variant

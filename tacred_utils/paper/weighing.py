@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 
-from tacred_utils.corpora.example import Corpus
-from tacred_utils.corpora.rows import ROWS as ROWS_FILE
-from tacred_utils.corpora.rows import read_rows
-from tacred_utils.ground.paths import PUBLISHED_RUNS
+from tacred_utils.corpora.example import ROWS as ROWS_FILE
+from tacred_utils.corpora.example import Corpus, read_rows
+from tacred_utils.ground.files import PUBLISHED_RUNS
 from tacred_utils.metrics.estimates import ROWS, SENTENCES, Estimate, clusters_of
 from tacred_utils.paper import checks, evidence, published
 from tacred_utils.paper.checks import HALF

@@ -15,12 +15,11 @@ import pandas as pd
 
 from tacred_utils.corpora.example import Corpus
 from tacred_utils.ground.errors import UserError
+from tacred_utils.ground.files import portable
 from tacred_utils.ground.labels import NO_RELATION, SCORED, order_labels
-from tacred_utils.ground.paths import portable
-from tacred_utils.metrics.composed import both_answers, compose, p_relation
 from tacred_utils.metrics.counts import as_scored
-from tacred_utils.runs.experiments import changed_settings, experiment_of, settings_under
-from tacred_utils.runs.names import system_name
+from tacred_utils.metrics.postprocessing import both_answers, compose, p_relation
+from tacred_utils.runs.experiments import changed_settings, experiment_of, settings_under, system_name
 from tacred_utils.runs.profile import parse_overrides
 from tacred_utils.runs.store import Run, find_runs
 

@@ -1,4 +1,4 @@
-"""Profiles and the settings of every model family: read from TOML, checked, with only differences stated.
+"""What a run is given: its profile and the settings of its family, read from TOML and checked, and its corpus.
 
 No model is imported here, so that a run's identity and the plan of missing runs need no torch.
 """
@@ -6,15 +6,22 @@ No model is imported here, so that a run's identity and the plan of missing runs
 import difflib
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import reduce
+from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
+from tacred_utils.corpora.example import Corpus
+from tacred_utils.corpora.reader import assemble
+from tacred_utils.corpora.registry import SAMPLE, data_folder, read_corpus, relabelled, subset, with_negative
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.paths import PACKAGE
+from tacred_utils.ground.files import PACKAGE
+from tacred_utils.ground.labels import LABEL_SETS, SPLITS
 from tacred_utils.models.settings import FAMILIES
+from tacred_utils.sample.generator import generate
 
 PROFILES = PACKAGE / "runs" / "profiles"
 LARGEST = 2**32  # of any setting; infinity and what is no number lie beyond
@@ -185,3 +192,30 @@ def _over(below: dict[str, object], above: dict[str, object]) -> dict[str, objec
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
         merged[key] = _over(merged[key], value) if both else value
     return merged
+
+
+def load_corpus(
+    name: str,
+    data_dir: Path | str | None = None,
+    labels: str = "tacred",
+    scales: Mapping[str, float] | None = None,
+    negative: str | None = None,
+) -> Corpus:
+    """Load a registered corpus, or any folder in TACRED's format, with one of the label sets.
+
+    `scales` gives each split's size as a share of TACRED's: `sample` is generated at that size, any other corpus is
+    cut to a stratified subset of it, which `Corpus.subset` states; None takes everything. `negative` is what the corpus
+    calls `no_relation`, if another name. Raises `UserError` for an unknown name, missing or damaged files, a folder
+    that is not what it is named, and patches that do not fit.
+    """
+    if labels not in LABEL_SETS:
+        raise UserError(f"--labels {labels}: unknown label set; choose one of {', '.join(LABEL_SETS)}.")
+    data, generated = data_folder(data_dir), name == SAMPLE
+    if generated:
+        corpus = assemble(SAMPLE, generate(scales or dict.fromkeys(SPLITS, 1.0)), SAMPLE)
+    else:
+        corpus = read_corpus(name, data)
+    if labels != "tacred":
+        corpus = relabelled(corpus, labels, data)
+    corpus = replace(with_negative(corpus, negative), data=data)
+    return subset(corpus, scales) if scales and not generated else corpus

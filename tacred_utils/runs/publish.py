@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from tacred_utils.corpora.rows import ROWS, write_rows
+from tacred_utils.corpora.example import ROWS, write_rows
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.files import read_bytes, write_bytes
 from tacred_utils.ground.labels import LABEL_SETS, SCORED
-from tacred_utils.runs.data import load_corpus
 from tacred_utils.runs.predictions import predictions_bytes
+from tacred_utils.runs.profile import load_corpus
 from tacred_utils.runs.store import Run, log_probs_bytes
 
 

@@ -18,9 +18,9 @@ from tacred_utils.cli import runner
 from tacred_utils.cli.execute import clean, with_values
 from tacred_utils.cli.options import parse
 from tacred_utils.cli.runner import plan
-from tacred_utils.corpora.rows import NO_TEXT
+from tacred_utils.corpora.example import NO_TEXT
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.paths import FIGURES, NOTEBOOKS, PUBLISHED_RUNS, RESULTS
+from tacred_utils.ground.files import FIGURES, NOTEBOOKS, PUBLISHED_RUNS, RESULTS
 from tacred_utils.notebook import manifest
 from tacred_utils.notebook.manifest import STUDY, hand_over, held_back, places, read_manifest, record
 
@@ -349,7 +349,7 @@ def test_an_open_corpus_that_cannot_be_downloaded_is_one_sentence(study: Copy):
 
 def test_an_open_corpus_is_downloaded_only_while_files_are_missing(tmp_path: Path, monkeypatch):
     calls = []
-    monkeypatch.setattr("tacred_utils.corpora.download.fetch_source", lambda name, data: calls.append((name, data)))
+    monkeypatch.setattr("tacred_utils.corpora.registry.fetch_source", lambda name, data: calls.append((name, data)))
     options = parse(["run", "--corpus=kbp37", f"--data-dir={tmp_path}"])
     (tmp_path / "kbp37").mkdir()
     for split in ("train", "dev", "test"):

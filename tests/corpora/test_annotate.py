@@ -13,7 +13,7 @@ from tacred_utils.corpora import annotate
 from tacred_utils.corpora.example import COLUMNS, Corpus
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.labels import SPLITS
-from tacred_utils.runs.data import load_corpus
+from tacred_utils.runs.profile import load_corpus
 
 needs_spacy = pytest.mark.skipif(bool(annotate.lacking()), reason=annotate.lacking())
 WORDS = ["Ann", "Lee", "moved", "to", "Rome", "in", "1999", "\xa0", ";", "she", "works", "there", "."]

@@ -5,8 +5,7 @@ import json
 
 import pytest
 
-from tacred_utils.corpora.card import card
-from tacred_utils.corpora.example import Example
+from tacred_utils.corpora.example import Example, card
 from tacred_utils.corpora.reader import assemble, read_split
 from tacred_utils.ground.errors import UserError
 

@@ -1,15 +1,34 @@
 """The corpora by name, folders in TACRED's format, and which text is licensed."""
 
+import hashlib
 import json
 import shutil
+from collections import Counter
+from io import BytesIO
+from shlex import quote
 
 import msgspec
 import pytest
+import requests
+from pooch import core
 
-from tacred_utils.corpora.registry import corpus_files, corpus_name
+from tacred_utils.corpora import registry
+from tacred_utils.corpora.example import Corpus, Example
+from tacred_utils.corpora.registry import (
+    SOURCES,
+    Source,
+    corpus_files,
+    corpus_name,
+    read_patch,
+    stratified,
+    with_negative,
+)
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.labels import NO_RELATION, SPLITS, TACRED_SPLIT_SIZES
-from tacred_utils.runs.data import load_corpus
+from tacred_utils.ground.labels import NO_RELATION, SPLITS, TACRED_SPLIT_SIZES, TASKS
+from tacred_utils.runs.predictions import read_labels
+from tacred_utils.runs.profile import load_corpus
+
+GOOD, OTHER = hashlib.md5(b"good").hexdigest(), hashlib.md5(b"other").hexdigest()
 
 
 def test_open_corpora_have_their_published_sizes(data_dir):
@@ -122,3 +141,202 @@ def test_a_wrong_checksum_is_an_error(tmp_path):
 def test_corpus_files(tmp_path):
     assert corpus_files("sample") == []
     assert [path.name for path in corpus_files("kbp37", tmp_path)] == ["train.txt", "dev.txt", "test.txt"]
+
+
+def test_both_forms(tmp_path):
+    tacrev, retacred = tmp_path / "patch.json", tmp_path / "labels.json"
+    tacrev.write_text('[{"id": "a", "relation": "per:age"}]')
+    retacred.write_text('{"a": "per:age", "b": "no_relation"}')
+    assert read_patch(tacrev, ["a", "b"]) == {"a": "per:age"}
+    assert read_patch(retacred) == {"a": "per:age", "b": "no_relation"}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ('[{"id": "c", "relation": "x"}]', "1 of 1 ids, such as c, are not in this split"),
+        ('[{"id": "a", "relation": "x"}, {"id": "a", "relation": "y"}]', "twice"),
+        ('[{"id": "a"}]', "not a label revision"),
+        ("[1, 2", "not a label revision"),
+        ("", "empty"),
+    ],
+)
+def test_mistakes(tmp_path, content, words):
+    path = tmp_path / "patch.json"
+    path.write_text(content)
+    with pytest.raises(UserError, match=words):
+        read_patch(path, ["a", "b"])
+
+
+def test_published_patches(data_dir):
+    patches = data_dir / "tacrev" / "patch"
+    if not patches.is_dir():
+        pytest.skip("TACREV's patches are absent")
+    assert len(read_patch(patches / "dev_patch.json")) == 1590
+    gold = read_labels(data_dir / "tacrev" / "test_results" / "bilstm_bert_cased_test.jsonl").set_index("id").label
+    patch = read_patch(patches / "test_patch.json", gold.index)
+    assert len(patch) == 936 and all(gold[row] != label for row, label in patch.items())
+    with pytest.raises(UserError, match="same split"):
+        read_patch(patches / "dev_patch.json", gold.index)
+
+
+def test_published_re_tacred_labels(data_dir):
+    if not (data_dir / "retacred").is_dir():
+        pytest.skip("Re-TACRED's labels are absent")
+    sizes = [len(read_patch(data_dir / "retacred" / f"{split}_id2label.json")) for split in ("train", "dev", "test")]
+    assert sizes == [58_465, 19_584, 13_418]
+
+
+def test_retacred_changes_and_drops(data_dir):
+    sample = load_corpus("tacred_sample", data_dir, labels="retacred")
+    assert sample.name == "tacred_sample-retacred"
+    assert len(sample.train) + len(sample.dev) + len(sample.test) < 60
+    assert any("drops" in note for note in sample.notes)
+    with pytest.raises(UserError, match="is for TACRED only"):
+        load_corpus("conll04", data_dir, labels="retacred")
+
+
+def rows(split: str, *labels: str) -> list[Example]:
+    return [Example(f"{split}-{n}", label, ["a", "b"], 0, 0, 1, 1, "A", "B") for n, label in enumerate(labels)]
+
+
+def corpus_of(*labels: str) -> Corpus:
+    return Corpus("mine", *(rows(split, *labels) for split in SPLITS))
+
+
+@pytest.mark.parametrize("name", ["NA", "Other", "none", "No_Relation", "no_relation(e1,e2)"])
+def test_the_negative_label_under_another_name_is_told_and_taken(name):
+    given = corpus_of("per:age", name)
+    assert with_negative(given, None).notes == [
+        f"no label is called no_relation, and {name} looks like it: give --negative {quote(name)}"
+    ]
+    named = with_negative(given, name)
+    assert named.labels == ["no_relation", "per:age"] and named.tasks == TASKS[:2] and not named.notes
+    assert named.digests == corpus_of("per:age", "no_relation").digests != given.digests
+
+
+def test_no_other_negative_label_is_looked_for_where_there_is_one():
+    given = corpus_of("per:age", "no_relation", "Other")
+    assert with_negative(given, None) == given
+    assert not with_negative(corpus_of("per:age", "per:title"), None).notes
+    assert with_negative(corpus_of("n\u00e9ant"), "ne\u0301ant").labels == ["no_relation"]
+    with pytest.raises(UserError, match="--negative NA: mine has no such label, only no_relation, Other"):
+        with_negative(given, "NA")
+
+
+def test_a_subset_is_stratified_stated_and_the_same_every_time(data_dir):
+    scales = {"train": 0.05, "dev": 0.05, "test": 0.2}
+    corpus, again = load_corpus("conll04", data_dir, scales=scales), load_corpus("conll04", data_dir, scales=scales)
+    assert corpus.digests == again.digests
+    assert abs(len(corpus.train) - 3_406) < 5 and corpus.subset.startswith(
+        f"stratified subset of {len(corpus.train):,} / "
+    )
+    full = Counter(e.relation for e in load_corpus("conll04", data_dir).train)
+    part = Counter(e.relation for e in corpus.train)
+    assert all(abs(part[label] / len(corpus.train) - full[label] / 12_338) < 0.001 for label in full)
+    assert load_corpus("conll04", data_dir, scales=dict.fromkeys(SPLITS, 1.0)).subset == ""
+
+
+def test_every_label_keeps_a_row():
+    kept = stratified(rows("x", *["common"] * 7, "rare", *["common"] * 92), 5)
+    numbers = [int(row.id.removeprefix("x-")) for row in kept]
+    assert {row.relation for row in kept} == {"rare", "common"} and numbers == sorted(numbers)
+
+
+def test_rows_whose_sentence_stands_in_training(data_dir):
+    conll04 = load_corpus("conll04", data_dir)
+    shared = {split: conll04.in_training(split) for split in SPLITS}
+    assert all(shared["train"]) and [sum(shared[split]) for split in ("dev", "test")] == [70, 164]
+    for split, sentences in (("dev", 13), ("test", 21)):
+        rows = zip(conll04.split(split), shared[split], strict=True)
+        assert len({tuple(example.token) for example, stands in rows if stands}) == sentences
+
+
+def test_rows_that_a_reader_left_out_belong_to_the_whole_corpus_only(data_dir):
+    assert load_corpus("kbp37", data_dir, scales=dict.fromkeys(SPLITS, 0.01)).left_out == {}
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """The addresses that are asked for. Every answer is `good`, or of another status where the address says so."""
+    addresses = []
+
+    def send(_, request, **__):
+        addresses.append(request.url)
+        if "broken" in request.url:
+            raise requests.ConnectionError("no route")
+        answer = requests.Response()
+        answer.request, answer.url, answer.raw, answer.status_code = request, request.url, BytesIO(b"good"), 200
+        if "moved" in request.url:
+            answer.status_code, answer.headers["location"] = 302, "http://example.org/elsewhere"
+        return answer
+
+    monkeypatch.setattr(requests.adapters.HTTPAdapter, "send", send)
+    monkeypatch.setattr(core.time, "sleep", lambda _: None)
+    return addresses
+
+
+def source(monkeypatch, **files: str) -> None:
+    """A source called toy with these files."""
+    toy = Source("a toy", {f"{name}.txt": md5 for name, md5 in files.items()}, "https://example.org/toy")
+    monkeypatch.setitem(SOURCES, "toy", toy)
+
+
+def test_only_what_has_the_right_checksum_is_kept(tmp_path, monkeypatch, asked):
+    source(monkeypatch, train=GOOD, dev=OTHER)
+    with pytest.raises(UserError, match=f"dev.txt: has not the md5 {OTHER}.*nothing was kept"):
+        registry.fetch_source("toy", tmp_path)
+    assert {*asked} == {"https://example.org/toy/train.txt", "https://example.org/toy/dev.txt"}
+    assert [path.name for path in (tmp_path / "toy").iterdir()] == ["train.txt"]
+    asked.clear()
+    with pytest.raises(UserError, match="dev.txt"):
+        registry.fetch_source("toy", tmp_path)
+    assert {*asked} == {"https://example.org/toy/dev.txt"}  # the good one is not fetched again
+
+
+def test_a_damaged_file_is_fetched_again(tmp_path, monkeypatch, asked):
+    source(monkeypatch, train=GOOD)
+    (tmp_path / "toy").mkdir()
+    (tmp_path / "toy" / "train.txt").write_bytes(b"half")
+    [path] = registry.fetch_source("toy", tmp_path)
+    assert path.read_bytes() == b"good" and len(asked) == 1
+
+
+def test_it_tries_again_and_then_says_what_to_do(tmp_path, monkeypatch, asked):
+    source(monkeypatch, broken=GOOD)
+    with pytest.raises(UserError, match="cannot be had.*--data-dir"):
+        registry.fetch_source("toy", tmp_path)
+    assert len(asked) == 3 and not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("md5", [GOOD, ""])
+def test_no_redirect_is_followed(tmp_path, monkeypatch, asked, md5):
+    source(monkeypatch, moved=md5)
+    with pytest.raises(UserError, match="cannot be had"):
+        registry.fetch_source("toy", tmp_path)
+    assert asked == ["https://example.org/toy/moved.txt"]
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_all_downloads_are_https_with_a_checksum():
+    without = {"train_revised.json"}  # of redocred: its reader knows it by the number of its documents
+    for source in SOURCES.values():
+        if source.url is not None:
+            assert source.url.startswith("https://")
+            assert all([len(md5) == 32 for file, md5 in source.files.items() if file not in without])
+
+
+def test_folders_that_are_called_otherwise_at_the_source(tmp_path, monkeypatch, asked):
+    with pytest.raises(UserError, match="has not the md5"):
+        registry.fetch_source("tacrev", tmp_path)
+    monkeypatch.setattr(core, "hash_matches", lambda *_, **__: True)
+    registry.fetch_source("tacrev", tmp_path)
+    assert asked[-1].endswith("master/results/test_results/tre_tacred_test.txt")
+    assert (tmp_path / "tacrev" / "test_results" / "tre_tacred_test.txt").exists()
+
+
+def test_licensed_and_unknown_downloads_are_refused(tmp_path):
+    with pytest.raises(UserError, match="LDC2018T24"):
+        registry.fetch_source("tacred", tmp_path)
+    with pytest.raises(UserError, match="unknown"):
+        registry.fetch_source("nope", tmp_path)

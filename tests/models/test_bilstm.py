@@ -16,10 +16,10 @@ from planted import answers, corpus, rows
 
 from tacred_utils.corpora.example import Corpus, Example
 from tacred_utils.ground.errors import UserError
+from tacred_utils.ground.files import ROOT
 from tacred_utils.ground.labels import NO_RELATION, SPLITS, TASKS, task_classes, task_label
-from tacred_utils.ground.paths import ROOT
 from tacred_utils.inputs.encoding import Encoded, Encoder
-from tacred_utils.models import checkpoints, training
+from tacred_utils.models import training
 from tacred_utils.models.bilstm import BilstmClassifier, PaddedLstm, fit, load
 from tacred_utils.models.recipe import LengthGrouped, chosen_rows, class_weights, undersample
 from tacred_utils.runs.profile import load_profile
@@ -248,7 +248,7 @@ def make_checkpoints(folder, best: int = 10, steps: tuple[int, ...] = (10, 20)) 
         for name in ("optimizer.pt", "model.safetensors", "rng_state.pth", "scheduler.pt"):
             (checkpoint / name).write_bytes(f"{name} of step {step}".encode() * 100)
         (checkpoint / "trainer_state.json").write_text(json.dumps({"best_global_step": best, "log_history": []}))
-        checkpoints.seal(checkpoint)
+        training.seal(checkpoint)
 
 
 FILES = ("optimizer.pt", "model.safetensors", "rng_state.pth", "scheduler.pt", "trainer_state.json", "checksums.json")
@@ -258,13 +258,13 @@ FILES = ("optimizer.pt", "model.safetensors", "rng_state.pth", "scheduler.pt", "
 @pytest.mark.parametrize("harm", ["cut", "changed", "gone"])
 def test_a_damaged_checkpoint_is_told_of_and_passed_over(name: str, harm: str, tmp_path, capsys) -> None:
     make_checkpoints(tmp_path)
-    assert checkpoints.last_whole(tmp_path, "best").name == "checkpoint-20" and capsys.readouterr().err == ""
+    assert training.last_whole(tmp_path, "best").name == "checkpoint-20" and capsys.readouterr().err == ""
     file = tmp_path / "checkpoint-20" / name
     data = file.read_bytes()
     file.write_bytes({"cut": data[: len(data) // 2], "changed": b"#" + data[1:], "gone": b""}[harm])
     if harm == "gone":
         file.unlink()
-    assert checkpoints.last_whole(tmp_path, "best").name == "checkpoint-10"
+    assert training.last_whole(tmp_path, "best").name == "checkpoint-10"
     assert f"{file}: is damaged or missing" in capsys.readouterr().err and not file.parent.exists()
 
 
@@ -273,15 +273,15 @@ def test_what_is_no_checkpoint_is_passed_over(tmp_path) -> None:
     (tmp_path / "checkpoint-20" / "checksums.json").write_text("[]")
     (tmp_path / "checkpoint-20.bak").mkdir()
     (tmp_path / "checkpoint-30").write_text("")
-    assert checkpoints.last_whole(tmp_path, "best").name == "checkpoint-10"
+    assert training.last_whole(tmp_path, "best").name == "checkpoint-10"
 
 
 def test_what_is_restored_in_the_end_has_to_be_whole_too(tmp_path, capsys) -> None:
     make_checkpoints(tmp_path, 10, (10, 20, 30))
     best = tmp_path / "checkpoint-10" / "model.safetensors"
     best.write_bytes(b"harmed")
-    assert checkpoints.last_whole(tmp_path, "last").name == "checkpoint-30"
-    assert checkpoints.last_whole(tmp_path, "best") is None and str(best) in capsys.readouterr().err
+    assert training.last_whole(tmp_path, "last").name == "checkpoint-30"
+    assert training.last_whole(tmp_path, "best") is None and str(best) in capsys.readouterr().err
 
 
 def test_missing_columns_are_dropped_and_recorded(tmp_path) -> None:

@@ -227,7 +227,7 @@ def test_top_features_show_the_verb_and_the_sign_of_detection() -> None:
 def test_real_text_stays_at_its_score(data_dir) -> None:
     """conll04, relations found and named: guards the features and the solver (0.76 when this was written)."""
     from tacred_utils.metrics.counts import all_scores
-    from tacred_utils.runs.data import load_corpus
+    from tacred_utils.runs.profile import load_corpus
 
     given = load_corpus("conll04", data_dir=data_dir)
     predicted = answers(fit(given, "joint", SETTINGS, 13), "joint", given, "dev")

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from tacred_utils.cli import readme
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.paths import ROOT
+from tacred_utils.ground.files import ROOT
 from tacred_utils.notebook import charts, study
 from tacred_utils.notebook.study import Study
 from tacred_utils.runs import experiments

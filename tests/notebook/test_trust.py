@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tacred_utils.corpora.rows import RowsOnly
+from tacred_utils.corpora.example import RowsOnly
 from tacred_utils.metrics.counts import all_scores
 from tacred_utils.notebook import reports, trust
 from tacred_utils.notebook.study import Study

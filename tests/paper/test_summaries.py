@@ -6,9 +6,9 @@ import shutil
 
 import pytest
 
-from tacred_utils.corpora.rows import ROWS, read_rows
+from tacred_utils.corpora.example import ROWS, read_rows
+from tacred_utils.ground.files import PUBLISHED_RUNS
 from tacred_utils.ground.labels import TASKS
-from tacred_utils.ground.paths import PUBLISHED_RUNS
 from tacred_utils.notebook.study import Study
 from tacred_utils.paper import summaries
 from tacred_utils.runs.catalog import load_catalogs

@@ -7,7 +7,7 @@ import planted
 import pytest
 
 from tacred_utils.__main__ import main
-from tacred_utils.corpora.rows import ROWS, read_rows
+from tacred_utils.corpora.example import ROWS, read_rows
 from tacred_utils.ground.labels import task_classes
 from tacred_utils.models.settings import FitResult
 from tacred_utils.runs import experiments, publish

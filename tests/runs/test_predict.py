@@ -16,8 +16,8 @@ from planted import corpus
 from tacred_utils.__main__ import main
 from tacred_utils.corpora.example import UNTYPED, Corpus
 from tacred_utils.ground.errors import UserError
+from tacred_utils.ground.files import ROOT
 from tacred_utils.ground.labels import SPLITS
-from tacred_utils.ground.paths import ROOT
 from tacred_utils.runs import predict as module
 from tacred_utils.runs.predict import predict, predict_file, predict_pairs
 from tacred_utils.runs.profile import load_profile
@@ -188,7 +188,7 @@ def test_words_are_split_as_tacreds_are_and_stay_so():
 
 
 def test_most_sentences_of_the_open_and_synthetic_corpora_come_back_as_they_were(data_dir):
-    from tacred_utils.runs.data import load_corpus
+    from tacred_utils.runs.profile import load_corpus
 
     for name, share in {"tacred_sample": 0.9, "sample": 0.97, "conll04": 0.85, "kbp37": 0.8}.items():
         given = load_corpus(name, data_dir, "tacred", dict.fromkeys(SPLITS, 0.02) if name == "sample" else None)

@@ -4,8 +4,7 @@ import msgspec
 import pytest
 
 from tacred_utils.models.pretrained import own_model
-from tacred_utils.runs.experiments import load_experiments
-from tacred_utils.runs.names import NAMES, system_name
+from tacred_utils.runs.experiments import NAMES, load_experiments, system_name
 from tacred_utils.runs.profile import load_profile, profile_names
 
 
