@@ -14,7 +14,7 @@ from functools import cache
 from itertools import chain, permutations
 from math import inf
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -30,51 +30,29 @@ TYPES = {
 }  # fmt: skip
 ROLES = {"PER": "per", "ORG": "org"}  # what a subject can be, and how its relations begin
 FEWEST = 10  # training rows of a relation that is kept
-Number = Annotated[int, msgspec.Meta(ge=0)]
 Entity = tuple[int, int, str]  # first word, last word (inclusive), type
 _KBP37_MARKS = ("<e1>", "</e1>", "<e2>", "</e2>")
 _LABELS, _PLACES = re.compile("[A-Za-z_]+"), re.compile("[0-9]+")  # of a word's relations, as ['A', 'B'] and [3, 5]
 
 
 class _Mention(msgspec.Struct):
-    sent_id: Number
-    pos: tuple[Number, int]  # first word, and the one after the last
+    sent_id: int
+    pos: tuple[int, int]  # first word, and the one after the last
     type: Literal[tuple(TYPES)]
 
 
 class _Fact(msgspec.Struct):
     r: str
-    h: Number
-    t: Number
-    evidence: list[Number]
+    h: int
+    t: int
+    evidence: list[int]
 
 
 class _Document(msgspec.Struct):
     title: str
-    sents: Annotated[list[Annotated[list[str], msgspec.Meta(min_length=1)]], msgspec.Meta(min_length=1)]
+    sents: list[list[str]]
     vertexSet: list[list[_Mention]]
     labels: list[_Fact]
-
-    def __post_init__(self) -> None:
-        """Raises `ValueError`, which msgspec passes on, for a number of something that is not there."""
-
-        def require(holds: bool, field: str, wrong: str) -> None:
-            if not holds:
-                raise ValueError(f"field {field}: {wrong}; mend it or fetch the file again.")
-
-        words, entities = [*map(len, self.sents)], len(self.vertexSet)
-        for entity, mentions in enumerate(self.vertexSet):
-            for place, mention in enumerate(mentions):
-                field, (start, end) = f"vertexSet[{entity}][{place}]", mention.pos
-                require(mention.sent_id < len(words), f"{field}.sent_id", f"is none of its {len(words)} sentences")
-                size = words[mention.sent_id]
-                require(start < end <= size, f"{field}.pos", f"{start} to {end} is no span of its {size} words")
-        for place, fact in enumerate(self.labels):
-            field, sentences = f"labels[{place}]", len(words)
-            require(fact.r in _properties(), f"{field}.r", f"{fact.r!r} is none of the properties")
-            require(max(fact.h, fact.t) < entities, field, f"h or t is none of its {entities} entities")
-            known = max(fact.evidence, default=0) < sentences
-            require(known, f"{field}.evidence", f"names more than its {sentences} sentences")
 
 
 class _Pair(NamedTuple):
@@ -85,26 +63,20 @@ class _Pair(NamedTuple):
     stated: dict[str, bool | None]  # property → whether this sentence is among its evidence; None: it lists none
 
 
-class _File(NamedTuple):
-    pairs: list[list[_Pair]]  # by document
-    note: str  # what was left out or changed
-
-
 def read_redocred(folder: Path) -> Reading:
     """The official splits as rows, and what was left out or changed.
 
     A row is an ordered pair of entities with a mention in one sentence, the subject a person or an organization.
-    Raises `UserError` that names file, document, field and remedy.
+    Raises `UserError` for a file that is damaged, cut or of another split.
     """
-    files = {split: _read_file(folder / f"{split}_revised.json") for split in SPLITS}
-    return _labelled({split: file.pairs for split, file in files.items()}, [file.note for file in files.values()])
+    pairs, notes = zip(*(_read_file(folder / f"{split}_revised.json") for split in SPLITS), strict=True)
+    return _labelled(dict(zip(SPLITS, pairs, strict=True)), [*notes])
 
 
 def read_redocred_small(folder: Path) -> Reading:
     """As `read_redocred`: dev_revised is for training, documents of test_revised go to dev and test by turns."""
-    train, rest = (_read_file(folder / f"{name}_revised.json") for name in ("dev", "test"))
-    documents = {"train": train.pairs, "dev": rest.pairs[::2], "test": rest.pairs[1::2]}
-    return _labelled(documents, [train.note, rest.note])
+    (train, *notes), (rest, note) = (_read_file(folder / f"{name}_revised.json") for name in ("dev", "test"))
+    return _labelled({"train": train, "dev": rest[::2], "test": rest[1::2]}, [*notes, note])
 
 
 def _labelled(documents: dict[str, list[list[_Pair]]], notes: list[str]) -> Reading:
@@ -138,7 +110,8 @@ def _properties() -> dict[str, str]:
         return dict(csv.reader(lines, delimiter="\t"))
 
 
-def _read_file(path: Path) -> _File:
+def _read_file(path: Path) -> tuple[list[list[_Pair]], str]:
+    """The pairs of each document, and what was left out or changed."""
     decoder = msgspec.json.Decoder(_Document)
     documents = decode_each(path, split_records(path), lambda _, raw: decoder.decode(raw), "document", "title")
     if len(documents) != DOCUMENTS[path.name]:
@@ -152,7 +125,7 @@ def _read_file(path: Path) -> _File:
     ]
     blank = sum(not word.strip() for document in documents for sentence in document.sents for word in sentence)
     overlapping, elsewhere, several = (left_out[what] for what in ("overlapping", "elsewhere", "several"))
-    return _File(
+    return (
         pairs,
         f"{path.name}: {overlapping:,} pairs with overlapping mentions and {elsewhere:,} whose relations are all "
         f"stated in other sentences are left out; of {several:,} pairs with several relations the rarest is kept; "
@@ -198,10 +171,17 @@ def read_kbp37(folder: Path) -> Reading:
         examples, left_out = [], []
         for block in re.split(r"\n\s*\n", text):
             number, _, rest = block.partition("\t")
-            sentence, _, label = rest.partition("\n")
-            words = sentence.strip().removeprefix('"').removesuffix('"').split()
-            example = _kbp37_example(f"kbp37-{split}-{number.strip()}", words, label.strip())
-            examples.append(example) if example else left_out.append(label.strip())
+            sentence, label = (part.strip() for part in rest.split("\n")[:2])
+            words = sentence.removeprefix('"').removesuffix('"').split()
+            marks = [(place, word) for place, word in enumerate(words) if word in _KBP37_MARKS]
+            bounds = {word: place - before for before, (place, word) in enumerate(marks)}
+            subj, obj = ((bounds[f"<e{n}>"], bounds[f"</e{n}>"] - 1) for n in (1, 2))
+            token = [word for word in words if word not in _KBP37_MARKS]
+            if subj[0] > subj[1] or obj[0] > obj[1]:
+                left_out.append(label)
+            else:
+                identity = f"kbp37-{split}-{number.strip()}"
+                examples.append(Example(identity, label, token, *subj, *obj, UNTYPED, UNTYPED))
         found.splits[split] = examples
         if left_out:
             found.left_out[split] = left_out
@@ -209,43 +189,27 @@ def read_kbp37(folder: Path) -> Reading:
     return found
 
 
-def _kbp37_example(identity: str, words: list[str], label: str) -> Example | None:
-    token, bounds = [], {}
-    for word in words:
-        if word in _KBP37_MARKS:
-            bounds[word] = len(token)
-        else:
-            token.append(word)
-    subj, obj = ((bounds[f"<e{n}>"], bounds[f"</e{n}>"] - 1) for n in (1, 2))
-    if subj[0] > subj[1] or obj[0] > obj[1]:
-        return None
-    return Example(identity, label, token, *subj, *obj, UNTYPED, UNTYPED)
-
-
 def read_conll04(folder: Path) -> Reading:
     """CoNLL04 with relations at the last word of an entity; every ordered entity pair is an Example.
 
     The types of all entities of a sentence are the column `stanford_ner`. An I- tag that continues no entity is no
-    entity (strict BIO), and a relation that points to it has no argument: both are reported. Source:
+    entity (strict BIO), and a relation that points to it has no argument, which is reported. Source:
     bekou/multihead_joint_entity_relation_extraction, data/CoNLL04.
     """
     found = Reading({}, [], {})
     for split in SPLITS:
         text = nfc(read_data(folder / f"{split}.txt").decode())
-        examples, stray, lost = [], 0, 0
+        examples, lost = [], 0
         for document in re.split("^#doc", text, flags=re.MULTILINE)[1:]:
             name, *lines = document.splitlines()
             rows = [line.split("\t") for line in lines if line.strip()]  # number, word, tag, relations, their places
-            entities, strays = _bio_entities([row[2] for row in rows])
+            entities = _bio_entities([row[2] for row in rows])
             relations, without = _conll04_relations(rows, entities)
-            stray, lost = stray + strays, lost + without
+            lost += without
             examples += _conll04_examples(f"conll04-{split}-{name.strip()}", rows, entities, relations)
         found.splits[split] = examples
-        told = (
-            (stray, "words tagged I- outside an entity are no entity"),
-            (lost, "relations point to no entity and are left out"),
-        )
-        found.notes.extend(f"{split}.txt: {count} {what}" for count, what in told if count)
+        if lost:
+            found.notes.append(f"{split}.txt: {lost} relations point to no entity and are left out")
     return found
 
 
@@ -262,20 +226,16 @@ def _conll04_examples(name: str, rows: list[list[str]], entities: list[Entity], 
     ]  # fmt: skip
 
 
-def _bio_entities(tags: list[str]) -> tuple[list[Entity], int]:
-    """(start, end, type) of each entity, ends inclusive, and how many I- tags continue nothing."""
+def _bio_entities(tags: list[str]) -> list[Entity]:
+    """(start, end, type) of each entity, ends inclusive."""
     entities: list[Entity] = []
-    stray, is_open = 0, False
     for index, tag in enumerate(tags):
-        if tag.startswith("B-"):
-            entities.append((index, index, tag[2:]))
-            is_open = True
-        elif is_open and tag == f"I-{entities[-1][2]}":
-            entities[-1] = (entities[-1][0], index, tag[2:])
-        else:
-            is_open = False
-            stray += tag.startswith("I-")
-    return entities, stray
+        begun, _, kind = tag.partition("-")
+        if begun == "B":
+            entities.append((index, index, kind))
+        elif begun == "I" and entities and entities[-1][1:] == (index - 1, kind):
+            entities[-1] = (entities[-1][0], index, kind)
+    return entities
 
 
 def _conll04_relations(rows: list[list[str]], entities: list[Entity]) -> tuple[dict, int]:

@@ -26,8 +26,9 @@ from tacred_utils.inputs.encoding import minilm_folder
 from tacred_utils.models import processes
 from tacred_utils.models.scoring import compute_dtype
 from tacred_utils.models.settings import LONGEST, OwnModel
-from tacred_utils.models.weights import HUB_SECONDS, MODELS, model_folder
+from tacred_utils.models.weights import MODELS, model_folder
 
+HUB_SECONDS = 10  # to wait for a hub's answer
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 REVISIONS = {  # commits on the hub
     MINILM: "c9745ed1d9f207416be6d2e6f8de32d1f16199bf",
@@ -164,12 +165,7 @@ def _pretrain(name: str, own: dict[str, object], sentences: list[Sequence[str]],
 
 
 def _train(
-    name: str,
-    own: OwnModel,
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    sentences: list[Sequence[str]],
-    folder: Path,
+    name: str, own: OwnModel, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, sentences: list, folder: Path
 ) -> dict[str, float]:
     """Train a language model in place; returns its first and last loss."""
     cut = {"truncation": True, "max_length": LONGEST, "split_special_tokens": True}  # "[PAD]" in a text is text

@@ -5,31 +5,30 @@ those of one process; process 0 alone writes. Accelerate, which the Trainer work
 a user's configuration sets them, a shell keeps them from other work. A run's settings alone say what happens in it.
 """
 
+import ctypes
+import gc
+import logging
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    import torch
-import ctypes
-import gc
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cache
-
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.files import ROOT
+
+if TYPE_CHECKING:
+    import torch
 
 TOLD = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # what a launcher tells each process
 GROUPED = re.compile("(LOCAL_)?(RANK|WORLD_SIZE)|(OMPI|PMI|PMIX|MV2)_.*|MPI_LOCAL.*")  # variables that speak of a group
 _CONFIGURED = re.compile("(ACCELERATE|FSDP|DEEPSPEED|MEGATRON_LM|PARALLELISM_CONFIG)_")
-_OTHER_WAYS = re.compile("ACCELERATE_USE_(DEEPSPEED|FSDP|MEGATRON_LM|PARALLELISM_CONFIG|SAGEMAKER|TP)$")  # of training
 
 
 def _group() -> tuple[int, int]:
@@ -121,14 +120,8 @@ def launch(arguments: list[str], processes: int, log: Path) -> None:
 def isolated() -> Iterator[None]:
     """Train without the variables that Accelerate would take settings from, and without those of a group that is none.
 
-    They are back when the block ends. Raises `UserError` for variables that ask for a way to train that is not here.
+    They are back when the block ends.
     """
-    for name, value in os.environ.items():
-        if _OTHER_WAYS.match(name) and value.lower() in ("1", "true", "yes", "on"):
-            raise UserError(
-                f"{name}={value}: models are trained whole in each process, not so; unset it, or launch with "
-                "`accelerate launch --multi_gpu` or torchrun."
-            )
     alone = count() == 1
     hidden = {
         name: value for name, value in os.environ.items()
@@ -154,12 +147,6 @@ def spare_the_collector() -> None:
     """What was there before the first training stays; the Trainer's full collections cost 0.2 s each to visit it."""
     gc.collect()
     gc.freeze()
-
-
-@cache
-def plan_no_attention() -> None:
-    """cuDNN's attention plans each new shape of a batch, for a second and more; other kernels are as fast without."""
-    torch.backends.cuda.enable_cudnn_sdp(False)
 
 
 def give_back_memory() -> None:

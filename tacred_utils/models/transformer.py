@@ -20,7 +20,7 @@ from tacred_utils.inputs.encoding import PAD, vocabulary
 from tacred_utils.inputs.subwords import TYPED, SubwordEncoder, new_words
 from tacred_utils.models.pooling import FeatureHeads, pooling
 from tacred_utils.models.pretrained import Pretrained, load_pretrained, stripped
-from tacred_utils.models.processes import isolated, plan_no_attention
+from tacred_utils.models.processes import isolated
 from tacred_utils.models.scoring import TrainedNetwork, compute_dtype, read_facts
 from tacred_utils.models.settings import FitResult, TransformerSettings
 
@@ -37,7 +37,8 @@ class Classifier(nn.Module):
         self, backbone: PreTrainedModel, classes: int, settings: TransformerSettings, encoder: SubwordEncoder
     ) -> None:
         super().__init__()
-        plan_no_attention()
+        # cuDNN's attention plans each new shape of a batch, for a second and more; other kernels are as fast without
+        torch.backends.cuda.enable_cudnn_sdp(False)
         self.backbone, self.settings, self.dtype = backbone, settings, compute_dtype(settings.precision)
         width, heads = backbone.config.hidden_size, backbone.config.num_attention_heads
         self.extra = added_layer(width, heads, settings.dropout) if settings.extra_layer else None
