@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
-from tacred_utils.cli.options import parse
+from tacred_utils.cli import commands
 from tacred_utils.ground.errors import UserError, heed_ctrl_c, printable
 
 LONGEST = 1200  # characters of a message
@@ -20,11 +20,9 @@ def main(arguments: Sequence[str] | None = None, do: bool = True) -> int:
     The notebooks' run also ends with 1, where a notebook did not complete.
     """
     try:
-        options = parse(sys.argv[1:] if arguments is None else arguments)
+        options = commands.parse(sys.argv[1:] if arguments is None else arguments)
         if not do:
             return 0
-        from tacred_utils.cli import commands
-
         status = getattr(commands, options.command)(options) or 0
         sys.stdout.flush()  # here a full disk can still be told
         return status

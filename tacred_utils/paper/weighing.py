@@ -12,11 +12,10 @@ from tacred_utils.corpora.example import ROWS as ROWS_FILE
 from tacred_utils.corpora.example import Corpus, read_rows
 from tacred_utils.ground.files import PUBLISHED_RUNS
 from tacred_utils.metrics.estimates import ROWS, SENTENCES, Estimate, clusters_of
-from tacred_utils.paper import checks, evidence, published
-from tacred_utils.paper.checks import HALF
+from tacred_utils.paper import evidence, published
 from tacred_utils.paper.claims import NOTHING, PAPER, TACRED, ClaimTest, Evidence, load_claims, without_room
 from tacred_utils.paper.measures import STOPPED, Measures, rank_correlation
-from tacred_utils.paper.published import PAPER_BERT
+from tacred_utils.paper.published import HALF, PAPER_BERT
 from tacred_utils.runs.catalog import Missing, RunCatalog, load_catalogs
 from tacred_utils.runs.store import still_rose
 
@@ -101,7 +100,7 @@ def from_print(
 
 def counted(claim: str) -> Iterator[Evidence]:
     """The checks that a claim rests on: counts that have to be what is printed."""
-    for row in checks.all_checks().query("claim == @claim").itertuples():
+    for row in published.all_checks().query("claim == @claim").itertuples():
         room = row.tolerance or 1e-6
         edges = row.printed - room, row.printed + room
         yield from_print(claim, row.check, row.recomputed, 0.0, row.place, *edges)
@@ -115,23 +114,23 @@ def bert_less_bilstm(ranges: Callable[[str], tuple[float, float, float]]) -> tup
 
 def lean_on_no_relation(claim: str) -> Iterator[Evidence]:  # C3
     what = "bert − bilstm, joint: share answered no_relation"
-    yield from_print(claim, what, *bert_less_bilstm(checks.answered_no_relation), "Tables 8 and 10", above=0)
+    yield from_print(claim, what, *bert_less_bilstm(published.answered_no_relation), "Tables 8 and 10", above=0)
 
 
 def one_class_only(claim: str) -> Iterator[Evidence]:  # C4
-    alone = checks.largest_class_only()["macro_f1"]
+    alone = published.largest_class_only()["macro_f1"]
     printed = published.paper_scores("gpt2", "joint", "Table 2")["macro_f1"]
     what = f"gpt2, joint: macro F1 (no_relation alone has {alone:.3f})"
     yield from_print(claim, what, printed, HALF, "Table 2", below=alone + 0.01)
 
 
 def relations_alone(claim: str) -> Iterator[Evidence]:  # C5
-    for (family, average), gain in checks.gains().items():
+    for (family, average), gain in published.gains().items():
         yield from_print(claim, f"{family}: gain in {average} F1", gain, 2 * HALF, "Tables 2 and 3", above=0.15)
 
 
 def most_by_features(claim: str) -> Iterator[Evidence]:  # C6
-    gains = checks.gains()
+    gains = published.gains()
     for other in ("bert", "gpt2"):
         ahead = gains["bilstm", "macro"] - gains[other, "macro"]
         yield from_print(claim, f"bilstm − {other}: gain in macro F1", ahead, 4 * HALF, "Tables 2 and 3", above=0)
@@ -176,18 +175,18 @@ def no_over_fitting(claim: str) -> Iterator[Evidence]:  # C10
 
 
 def uneven_by_support(claim: str) -> Iterator[Evidence]:  # C11
-    found = rank_correlation(*checks.f1_and_rows("Table 8", "Table 9", "Table 10", "Table 11"))
+    found = rank_correlation(*published.f1_and_rows("Table 8", "Table 9", "Table 10", "Table 11"))
     what = "mean of Tables 8 to 11: rank correlation of F1 with training rows"
     yield Evidence(claim, what, PAPER, "Tables 8 to 12", found, above=0)
 
 
 def table_4(claim: str) -> Iterator[Evidence]:  # C14
     what = "values of Table 4 that are Table 6's, of 6"
-    yield from_print(claim, what, checks.repeated_in_table_4(), 0, "Tables 4 and 6", below=checks.CHANCE + 0.5)
+    yield from_print(claim, what, published.repeated_in_table_4(), 0, "Tables 4 and 6", below=published.CHANCE + 0.5)
 
 
 def diverse_batches(claim: str) -> Iterator[Evidence]:  # C16
-    share = checks.labels_in_a_batch() / checks.LABELS
+    share = published.labels_in_a_batch() / published.LABELS
     what, where = "expected share of the 42 labels in a batch of 50", "Table 12 at the training split's prevalence"
     yield Evidence(claim, what, TACRED, where, Estimate(share, share, share), above=0.5)
 
@@ -206,7 +205,7 @@ def above_lstms(claim: str) -> Iterator[Evidence]:  # C18
             what, where = f"{name} − {rival}: micro F1", f"published predictions, Zhang et al. {year}"
             yield Evidence(claim, what, source, where, found, above=0, reasons=reasons)
     what = "bert − bilstm, joint: micro F1"
-    yield from_print(claim, what, *bert_less_bilstm(checks.micro_f1_of), "Tables 8 and 10", above=0)
+    yield from_print(claim, what, *bert_less_bilstm(published.micro_f1_of), "Tables 8 and 10", above=0)
 
 
 PRINTED: dict[str, Callable[[str], Iterator[Evidence]]] = {

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from tacred_utils.__main__ import main
-from tacred_utils.cli.options import parse
+from tacred_utils.cli.commands import parse
 from tacred_utils.ground.files import ROOT
 from tacred_utils.ground.labels import NO_RELATION, SPLITS
 

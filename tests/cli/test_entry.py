@@ -44,7 +44,7 @@ def script(tmp_path: Path) -> Path:
         "__init__.py",
         "__main__.py",
         "cli/__init__.py",
-        "cli/options.py",
+        "cli/commands.py",
         "cli/options.toml",
         "ground",
     ):  # what reads the options
@@ -204,7 +204,7 @@ HOME = {"VIRTUAL_ENV": sys.prefix}  # an environment that is complete
 
 def test_the_root_is_the_scripts_own_whatever_the_shell_stands_in(script: Path, tmp_path: Path):
     """With CDPATH set, by its bare name, and through a symbolic link to it: --help comes from its own package."""
-    (script.parent / "tacred_utils" / "cli" / "options.py").write_text("print('its own')\nraise SystemExit\n")
+    (script.parent / "tacred_utils" / "cli" / "commands.py").write_text("print('its own')\nraise SystemExit\n")
     (tmp_path / "link.sh").symlink_to(script)
     (tmp_path / "cdpath" / script.parent.name).mkdir(parents=True)
     for command in (

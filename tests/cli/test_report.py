@@ -163,6 +163,18 @@ def test_where_there_is_nothing_to_report_it_is_one_sentence(tmp_path, study):
         report.build(tmp_path / "site", tmp_path / "executed", [], tmp_path)
 
 
+def test_the_readme_holds_what_the_published_runs_say(tmp_path):
+    copy = tmp_path / "README.md"
+    copy.write_text(f"before\n{report.START}\nold\n{report.END}\nafter\n")
+    report.refresh(copy)
+    assert copy.read_text() == f"before\n{report.START}\n{report.results()}{report.END}\nafter\n"
+    committed = (report.ROOT / "README.md").read_text(encoding="utf-8")
+    assert report.results() in committed, "python -m tacred_utils runs publish renews it"
+    (tmp_path / "none.md").write_text("no markers")
+    with pytest.raises(UserError, match="pair of markers"):
+        report.refresh(tmp_path / "none.md")
+
+
 @pytest.mark.long
 def test_the_site_in_a_browser(study, tmp_path):
     site, made = (study / "site").as_uri(), content(study)

@@ -15,8 +15,8 @@ from filelock import FileLock
 from nbformat.v4 import new_code_cell, new_notebook
 
 from tacred_utils.cli import runner
+from tacred_utils.cli.commands import parse
 from tacred_utils.cli.execute import clean, with_values
-from tacred_utils.cli.options import parse
 from tacred_utils.cli.runner import plan
 from tacred_utils.corpora.example import NO_TEXT
 from tacred_utils.ground.errors import UserError

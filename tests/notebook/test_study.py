@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from tacred_utils.cli import readme
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.files import ROOT
 from tacred_utils.notebook import charts, study
@@ -139,18 +138,6 @@ def test_what_is_lacking_is_told_with_a_command_that_the_shell_takes(tmp_path, c
 def test_a_wrong_parameter_is_one_sentence(tmp_path, options, expected):
     with pytest.raises(UserError, match=expected):
         _ = Study("02", **({"profile": "smoke"} | options), results=str(tmp_path)).corpus
-
-
-def test_the_readme_holds_what_the_published_runs_say(tmp_path):
-    copy = tmp_path / "README.md"
-    copy.write_text(f"before\n{readme.START}\nold\n{readme.END}\nafter\n")
-    readme.refresh(copy)
-    assert copy.read_text() == f"before\n{readme.START}\n{readme.results()}{readme.END}\nafter\n"
-    committed = (readme.ROOT / "README.md").read_text(encoding="utf-8")
-    assert readme.results() in committed, "python -m tacred_utils runs publish renews it"
-    (tmp_path / "none.md").write_text("no markers")
-    with pytest.raises(UserError, match="pair of markers"):
-        readme.refresh(tmp_path / "none.md")
 
 
 def test_a_single_seed_is_a_list_of_one_and_text_is_none():
