@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from tacred_utils.ground.errors import UserError, printable
-from tacred_utils.ground.files import DATA, NOTEBOOKS, PACKAGE, PUBLISHED_RUNS, RESULTS, ROOT
+from tacred_utils.ground.paths import DATA, NOTEBOOKS, PACKAGE, PUBLISHED_RUNS, RESULTS, ROOT
 
 
 def run_study(options: argparse.Namespace) -> int | None:

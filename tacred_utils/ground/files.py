@@ -13,15 +13,9 @@ from uuid import uuid4
 import msgspec
 
 from tacred_utils.ground.errors import UserError
+from tacred_utils.ground.paths import DATA, FIGURES, NOTEBOOKS, PACKAGE, PUBLISHED_RUNS, RESULTS, ROOT  # noqa: F401
 
 UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # what msgspec raises on bad input
-ROOT = Path(__file__).resolve().parent.parent.parent
-PACKAGE = Path(__file__).resolve().parent.parent
-NOTEBOOKS = ROOT / "notebooks"
-DATA = ROOT / "data"
-RESULTS = ROOT / "results"
-FIGURES = ROOT / "figures"
-PUBLISHED_RUNS = DATA / "runs"
 
 
 @contextmanager
