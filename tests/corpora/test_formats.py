@@ -177,7 +177,16 @@ def test_the_card_counts_documents_and_evidence(read):
 
 
 DAMAGED = {
+    "no sentences": ({"sents": []}, "field sents: expected array of length >= 1"),
+    "an empty sentence": ({"sents": [["Ann"], []]}, r"field sents\[1\]: expected array of length >= 1"),
+    "a span beyond": ({"vertexSet": [[mention(0, 5, 9, "PER")]]}, r"field vertexSet\[0\]\[0\].pos: 5 to 9 is no span of its 7"),
+    "a span backwards": ({"vertexSet": [[mention(0, 2, 2, "PER")]]}, "pos: 2 to 2 is no span"),
+    "a sentence before": ({"vertexSet": [[mention(-1, 0, 1, "PER")]]}, r"vertexSet\[0\]\[0\].sent_id: expected int >= 0"),
+    "a sentence beyond": ({"vertexSet": [[mention(2, 0, 1, "PER")]]}, "sent_id: is none of its 2 sentences"),
     "an unknown type": ({"vertexSet": [[mention(0, 0, 1, "GPE")]]}, r"field vertexSet\[0\]\[0\].type: invalid enum value 'GPE'"),
+    "an unknown property": ({"labels": [fact("P1", 0, 1)]}, "field labels.0..r: 'P1' is none of the properties"),
+    "no such entity": ({"labels": [fact("P26", 0, 4)]}, "labels.0.: h or t is none of its 4 entities"),
+    "evidence beyond": ({"labels": [fact("P26", 0, 1, 2)]}, "labels.0..evidence: names more than its 2 sentences"),
     "a missing field": ({"labels": [{"r": "P26", "h": 0, "t": 1}]}, "field labels.0..evidence: is missing"),
     "words that are none": ({"sents": [["Ann", 3]]}, r"field sents\[0\]\[1\]: expected str, got int"),
 }  # fmt: skip

