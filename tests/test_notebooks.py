@@ -192,7 +192,7 @@ def test_a_warning_of_ours_is_an_error_and_a_library_may_warn(study: Copy):
         "        warnings.warn_explicit('x', UserWarning, 'x.py', 1, module)\n"
         "    except UserWarning:\n        return True\n"
     )
-    study.notebook("01_warns.ipynb", code, "assert all(map(stops, ['tacred_utils.sample.grammar', 'tacred_utils.models.svm']))",
+    study.notebook("01_warns.ipynb", code, "assert all(map(stops, ['tacred_utils.sample.material', 'tacred_utils.models.svm']))",
                    "assert not stops('pandas')", "warnings.warn('in a cell')")  # fmt: skip
     result = study.run(PYTHONWARNINGS=STRICT)
     assert result.returncode == 1 and "cell 6" in result.stderr and "UserWarning: in a cell" in result.stderr

@@ -1,1 +1,1 @@
-"""The synthetic corpus: a grammar, sentences of it, and `generate`, the one door. Imports `ground` and `corpora`."""
+"""The synthetic corpus: annotated templates, sentences of them, and `generate`, the one door. Imports `ground`, `corpora`."""

@@ -1,4 +1,4 @@
-"""The embedded corpus: invented news sentences in TACRED's full format, made in memory from a grammar.
+"""The embedded corpus: invented news sentences in TACRED's full format, made in memory from annotated templates.
 
 The rows of a sentence are pairs of its mentions, and a pair of which nothing was stated is `no_relation`: so there are
 hard negatives, beside a fact, of a fact that is denied, of a wording that may mean something else. Counts are TACRED's.
@@ -7,24 +7,21 @@ hard negatives, beside a fact, of a fact that is denied, of a wording that may m
 import random
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from itertools import product
+from itertools import permutations
 
 from msgspec.structs import replace
 
 from tacred_utils.corpora.example import SYNTHETIC_PREFIX, Example
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.labels import NO_RELATION, SPLITS, TACRED_SPLIT_SIZES
-from tacred_utils.sample.entities import FAMILY
-from tacred_utils.sample.grammar import load_grammar
-from tacred_utils.sample.sentence import SUBJECT_TYPES, Mention, Sentence
+from tacred_utils.sample.material import load_material
+from tacred_utils.sample.sentence import Mention, Sentence
 
 NOISE_RATE = 0.04  # share of rows whose label is wrong on purpose
-NOISE_AMONG_RELATIONS = 0.2  # share of the exchanges that are between two relations, else with no_relation
-NEAREST_RATE = 0.75  # how often a row takes the closest mentions of its two entities, else any two
-PLAIN_RATE = 0.4  # share of the sentences made for negatives that start without a fact
-UNTRUE_RATE = 0.35  # share of the others whose first clause only has the words of a fact
-LENGTH_LOG_MEAN, LENGTH_LOG_SD = 3.38, 0.5  # of the words aimed at: TACRED's mean is 36, its tail reaches 96
+OPENINGS = {"neutral": 40, "fact": 39, "lure": 11, "doubt": 10}  # of the sentences made for negatives, in percent
+LENGTH_LOG_MEAN, LENGTH_LOG_SD = 3.33, 0.5  # of the words aimed at: TACRED's mean is 36, its tail reaches 96
 SHORTEST, LONGEST = 6, 96  # words
+FAMILY = ("per:spouse", "per:siblings", "per:parents", "per:children", "per:other_family")
 
 Pair = tuple[Mention, Mention]  # subject, object
 
@@ -46,13 +43,9 @@ def quotas(scales: Mapping[str, float]) -> dict[str, dict[str, int]]:
     """
     if set(scales) != set(SPLITS) or not all(0 < scale <= 1 for scale in scales.values()):
         raise UserError(f"sample: scales {dict(scales)} must give train, dev and test a number above 0 and at most 1.")
-    grammar = load_grammar()
-    test = {relation: rows for relation, (_, rows) in grammar.counts.items()}
-    rest = {relation: rows - test[relation] for relation, (rows, _) in grammar.counts.items()}
-    train = apportion(rest, grammar.positives["train"])
-    dev = {relation: rest[relation] - train[relation] for relation in rest}
     found = {}
-    for split, full in zip(SPLITS, (train, dev, test), strict=True):
+    for k, split in enumerate(SPLITS):
+        full = {relation: rows[k] for relation, rows in load_material().counts.items()}
         scaled = apportion(full, max(round(scales[split] * sum(full.values())), len(full)))
         negatives = round(scales[split] * TACRED_SPLIT_SIZES[split]) - sum(scaled.values())
         found[split] = {NO_RELATION: max(negatives, 1)} | scaled
@@ -77,29 +70,28 @@ def _split(split: str, quota: Mapping[str, int], seed: int, written: set[str]) -
     wishes = [relation for relation, rows in quota.items() if relation != NO_RELATION for _ in range(rows)]
     rng.shuffle(wishes)
     rows: list[Example] = []
-    for wanted in wishes[::-1] + [NO_RELATION] * quota[NO_RELATION]:
+    for wanted in wishes + [NO_RELATION] * quota[NO_RELATION]:
         found: list[Example] = []
         while left[wanted] > 0 and not found:
             found = _rows_of(rng, _sentence_for(rng, split != "train", wanted), wanted, left, written)
         left.subtract(row.relation for row in found)
         rows += found
     rng.shuffle(rows)
+    labels = _noisy(rows, rng)
     return [
         replace(row, id=f"{SYNTHETIC_PREFIX}{split}-{number:05d}", relation=label)
-        for number, (row, label) in enumerate(zip(rows, _noisy(rows, rng), strict=True))
+        for number, (row, label) in enumerate(zip(rows, labels, strict=True))
     ]
 
 
 def _sentence_for(rng: random.Random, held_out: bool, wanted: str) -> Sentence:
     """A sentence that states `wanted`; for no_relation one that may state anything, or deny it."""
-    sentence, true = Sentence(rng, held_out), True
+    opening = "fact"
     if wanted == NO_RELATION:
-        names, weights = sentence.grammar.frequent
-        wanted = "" if rng.random() < PLAIN_RATE else rng.choices(names, cum_weights=weights)[0]
-        true = rng.random() >= UNTRUE_RATE
-    sentence.begin(wanted, true)
-    sentence.finish(min(max(rng.lognormvariate(LENGTH_LOG_MEAN, LENGTH_LOG_SD), SHORTEST), LONGEST - 6))
-    return sentence
+        [opening] = rng.choices(list(OPENINGS), list(OPENINGS.values()))
+        [wanted] = rng.choices(*load_material().frequent)
+    length = min(max(rng.lognormvariate(LENGTH_LOG_MEAN, LENGTH_LOG_SD), SHORTEST), LONGEST - 6)
+    return Sentence(rng, held_out, opening, wanted, length)
 
 
 def _rows_of(
@@ -108,54 +100,42 @@ def _rows_of(
     """The rows that a sentence gives while labels are wanted; none if it is unfit or lacks what it was made for."""
     columns = sentence.columns()
     text = " ".join(columns["token"])
-    stated, free = stated_and_free(sentence)
+    stated, free = _stated_and_free(sentence)
     if len(columns["token"]) > LONGEST or text in written or wanted not in (NO_RELATION, *stated):
         return []
     chosen = [relation for relation in stated if relation == wanted or left[relation] > 0 and rng.random() < 0.5]
-    drawn = []
-    for relation in chosen:
-        options, nearest = stated[relation], rng.random() < NEAREST_RATE
-        near = min(options, key=lambda pair: abs(pair[0].start - pair[1].start))
-        drawn.append((relation, near if nearest else options[int(rng.random() * len(options))]))
-    most = rng.choices((0, 1, 2, 3), (3, 4, 2, 1) if drawn else (0, 6, 3, 1))[0]
-    for _ in range(min(most, left[NO_RELATION], len(free))):
-        pair = rng.choices(list(free), list(free.values()))[0]
-        drawn.append((NO_RELATION, pair))
-        del free[pair]
+    drawn = [(relation, rng.choice(stated[relation])) for relation in chosen]
+    most = rng.choices((0, 1, 2, 3), (3, 4, 2, 1) if drawn else (0, 6, 3, 1))[0] if free else 0
+    pairs = dict.fromkeys(rng.choices(list(free), list(free.values()), k=most)) if most else ()
+    drawn += [(NO_RELATION, pair) for pair in pairs][: left[NO_RELATION]]
     if drawn:
         written.add(text)
     return [
         Example(
             id="", relation=relation, subj_start=subj.start, subj_end=subj.end, obj_start=obj.start, obj_end=obj.end,
-            subj_type=subj.entity.type, obj_type=obj.entity.type, **columns,
+            subj_type=subj.type, obj_type=obj.type, **columns,
         )
         for relation, (subj, obj) in drawn
     ]  # fmt: skip
 
 
-def stated_and_free(sentence: Sentence) -> tuple[dict[str, list[Pair]], dict[Pair, int]]:
+def _stated_and_free(sentence: Sentence) -> tuple[dict[str, list[Pair]], dict[Pair, int]]:
     """The pairs of mentions of which a sentence states something, by relation; those without, with their weights.
 
-    Of two relatives of the same person something can be inferred: they are in neither.
+    Of two people with relatives something may be inferred: they are in neither.
     """
     stated: dict[str, list[Pair]] = defaultdict(list)
     free: dict[Pair, int] = {}
-    kin: dict[str, set[str]] = defaultdict(set)
-    for (one, other), relation in sentence.facts.items():
-        if relation in FAMILY:
-            kin[one].add(other)
-    subjects = [mention for mention in sentence.mentions if mention.entity.type in SUBJECT_TYPES]
-    named = [mention for mention in sentence.mentions if mention.name]
-    for subj, obj in product(subjects, named):
-        if subj is obj:
+    relatives = {key for pair, relation in sentence.facts.items() if relation in FAMILY for key in pair}
+    for subj, obj in permutations(sentence.mentions, 2):
+        keys = subj.entity.key, obj.entity.key
+        relation = sentence.facts.get(keys, "-")
+        weight = load_material().negatives.get(subj.type, {}).get(obj.type, 0)
+        if not obj.name or keys[0] == keys[1] and (subj.entity.sort == obj.entity.sort or not subj.name):
             continue
-        one, other = subj.entity, obj.entity
-        relation = sentence.facts.get((one.key, other.key))
-        same = one.key == other.key
-        weight = sentence.grammar.negatives[one.type].get(other.type, 0)
-        if relation and (not same or subj.name and one.sort != other.sort):
+        if relation != "-":
             stated[relation].append((subj, obj))
-        elif weight and not relation and not same and not kin[one.key] & kin[other.key]:
+        elif weight and keys[0] != keys[1] and not relatives.issuperset(keys):
             free[subj, obj] = weight
     return stated, free
 
@@ -163,14 +143,13 @@ def stated_and_free(sentence: Sentence) -> tuple[dict[str, list[Pair]], dict[Pai
 def _noisy(rows: list[Example], rng: random.Random) -> list[str]:
     """Labels in which `NOISE_RATE` of the rows have exchanged theirs with a row of the same entity types."""
     labels, wrong = [row.relation for row in rows], set()
-    alike: dict[tuple[str, str, bool], list[int]] = defaultdict(list)
+    alike: dict[tuple[str, str], list[int]] = defaultdict(list)
     for k, row in enumerate(rows):
-        alike[row.subj_type, row.obj_type, row.relation == NO_RELATION].append(k)
+        alike[row.subj_type, row.obj_type].append(k)
     candidates = [k for k, row in enumerate(rows) if row.relation != NO_RELATION]
     rng.shuffle(candidates)
     for k in candidates:
-        partners = alike[rows[k].subj_type, rows[k].obj_type, rng.random() >= NOISE_AMONG_RELATIONS]
-        partner = partners[int(rng.random() * len(partners))] if partners else k
+        partner = rng.choice(alike[rows[k].subj_type, rows[k].obj_type])
         if len(wrong) == 2 * round(NOISE_RATE * len(rows) / 2):
             break
         if not wrong & {k, partner} and labels[k] != labels[partner]:

@@ -1,294 +1,228 @@
-"""One invented sentence about one topic, which grows with its dependency tree.
+"""One invented sentence: annotated templates put into one another, so that tags, heads and labels agree with the words.
 
-It starts with a clause that states facts (grammar/relations.toml) or only brings names together (grammar/clauses.toml),
-and grows to its length by additions to names, further clauses and reports. Tags, heads and dependency labels agree with
-the words by construction, since the templates are trees.
+It starts with a clause that states facts or only brings names together, and grows to its length by further clauses,
+most often about the same topic, and by tails such as who reports it.
 """
 
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
-from tacred_utils.sample.entities import Casting, Entity
-from tacred_utils.sample.grammar import EVENTS, Node, Template, load_grammar, sort_of
+from tacred_utils.sample.material import PLACE_SORTS, Item, Template, load_material, sort_of
 
-LURE_RATE = 0.5  # share of the untrue first clauses that are lures; the others are denied or questioned
-GIVEN_RATE = 0.25  # how often the topic stands as a pronoun only, known from an earlier sentence
-REPORT_RATE = 0.5  # share of sentences that somebody reports
-PRONOUN_RATE = 0.6  # of later mentions that cannot be misread
-SUBJECT_TYPES = ("PERSON", "ORGANIZATION")
-CASES = ("he", "him", "his", "himself")
-PRONOUNS = {"male": CASES, "female": ("she", "her", "her", "herself"), "": ("it", "it", "its", "itself")}
-PRONOUN_PREPOSITIONS = frozenset(("to", "with", "for", "by", "from", "against", "about", "on"))
-FREE_PLACES = frozenset(("nsubj", "nsubjpass", "dobj", "nmod"))  # for a pronoun, or a name with additions
+PRONOUN_RATE = 0.6  # how often the topic of a further clause stands as a pronoun
+SAME_TOPIC_RATE = 0.7  # of further clauses
+FEMALE_RATE = 0.4
+STEPS = 12  # in which a sentence may grow
+USUAL = {"JJ": "amod", "CD": "nummod", "DT": "det", "IN": "case", "CC": "cc", "RB": "advmod", ",": "punct", "$": "dep"}
 AN = re.compile(r"(?!uni|one|euro|Eu)[aeiouAEIO]|8|11\b|18\b")  # what stands after "an"
 
 
 @dataclass(slots=True, eq=False)
+class Entity:
+    """A person, an organisation or a value. Facts are between keys; another name has the key of whom it names."""
+
+    sort: str
+    text: str
+    key: str
+    female: bool = False
+    described: "Piece | None" = None  # its name and what is said of it, to be put where it is named next
+
+
+@dataclass(slots=True, eq=False)
+class Word:
+    """A word of the sentence and its annotation."""
+
+    form: str
+    tag: str
+    ner: str = "O"
+    head: "Word | None" = None
+    relation: str = ""
+
+
+@dataclass(slots=True, eq=False)
 class Mention:
-    """Where an entity stands in a sentence; `start` and `end` are set once the words are in order."""
+    """Where an entity stands; its span is known once the words are in order."""
 
     entity: Entity
+    type: str
+    words: list[Word]
     name: bool  # not a pronoun
-    node: Node
     start: int = -1
     end: int = -1
 
-    def free(self) -> bool:
-        """Whether it is a name with no additions yet, where there is room for one."""
-        around = [child for child in self.node.before + self.node.after if child.mention != self.node.mention]
-        bare = all(child.tag in ("IN", "TO", "DT") for child in around)
-        return self.name and bare and self.node.relation in FREE_PLACES
+
+Piece = tuple[list[Word], Word]  # words in order, and their root
 
 
 class Sentence:
-    """A sentence under construction: its tree, its mentions, and what it states."""
+    """A sentence, its mentions, and what it states."""
 
-    def __init__(self, rng: random.Random, held_out: bool):
-        self.rng, self.held_out, self.grammar = rng, held_out, load_grammar()
-        self.casting = Casting(rng, self.grammar)
-        self.chance, self.choose = self.casting.chance, self.casting.choose
-        self.size = 0
+    def __init__(self, rng: random.Random, held_out: bool, opening: str, wanted: str, length: float):
+        """Written when made; its first clause states the fact `wanted`, or doubts it, or is neutral, or a lure."""
+        self.rng, self.held_out, self.room = rng, held_out, length
+        self.material = load_material()
         self.mentions: list[Mention] = []
         self.facts: dict[tuple[str, str], str] = {}
-        self.used: set = set()  # templates, and (what was said, in which role, of whom): nothing is said twice
-        self.given: Entity | None = None  # a topic that stands as a pronoun only
-        self.root: Node
-        self.last: Node  # the clause that stands last
-        self.topic: Entity
-        self.event = False  # whether that clause tells an event
+        self.used: set = set()  # templates, and (relation, key): nothing is said twice
+        self.topic: Entity | None = None
+        piece = self.clause(opening, wanted)
+        for _ in range(STEPS):
+            if self.room > 4:
+                piece = self.extended(piece)
+        self.words = [*piece[0], Word(".", ".", head=piece[1], relation="punct")]
 
-    def clause(self, kind: str) -> Template:
-        return self.choose(self.grammar.clauses[kind])
+    def clause(self, opening: str, wanted: str, topic: Entity | None = None) -> Piece | None:
+        """A clause, if one fits; the fact may also be stated by a description of the topic of a neutral one."""
+        around = self.material.around
+        facts = opening in ("fact", "doubt")
+        options = self.material.stating[wanted] if facts else around.get(opening, self.material.lures)
+        template = self.fitting(options, topic)
+        if not template:
+            return None
+        self.topic = topic or self.entity(sort_of(template.host), self.rng.random() < FEMALE_RATE)
+        piece = self.tell(template, {template.host: self.topic}, true=opening != "doubt")
+        if template.names:
+            self.topic.described = piece
+            clause = self.fitting(around["neutral"], self.topic)
+            piece = self.tell(clause, {clause.host: self.topic})
+        return self.tell(self.fitting(around["doubt"]), {}, piece) if opening == "doubt" else piece
 
-    # ---- from templates to trees
+    def extended(self, piece: Piece) -> Piece:
+        """With a tail or a further clause, if one fits."""
+        if self.rng.random() < 0.5:
+            tail = self.fitting(self.material.around["tail"])
+            return self.tell(tail, {}, piece) if tail else piece
+        join = self.fitting(self.material.around["join"])
+        [wanted] = self.rng.choices(*self.material.frequent)
+        topic = self.topic if self.rng.random() < SAME_TOPIC_RATE else None
+        further = join and self.clause(self.rng.choice(("neutral", "fact")), wanted, topic)
+        return self.tell(join, {}, piece, further) if further else piece
 
-    def fits(self, template: Template, host: Entity | None = None) -> bool:
-        """Whether the split may have it, the sentence lacks it, and it agrees with what is known of its host."""
-        if template.held_out and not self.held_out or template in self.used:
-            return False
-        if host is None:
-            return True
-        said = [(topic, role, host.key) for topic, role, slot in template.topics if slot == template.host]
-        contrary = template.life and host.life and template.life != host.life
-        return not contrary and self.used.isdisjoint(said) and self.grammar.takes(template.host, host.sort)
+    def fitting(self, options: list[Template], topic: Entity | None = None) -> Template | None:
+        """One that the split may have, that the sentence lacks and that says something new of its topic."""
+        fitting = []
+        for template in options:
+            said = {(relation, topic.key) for relations, *_ in template.states for relation in relations if topic}
+            takes = topic is None or self.material.takes(template.host, topic.sort)
+            if takes and template.held_out <= self.held_out and self.used.isdisjoint((template, *said)):
+                fitting.append(template)
+        return self.rng.choice(fitting) if fitting else None
 
-    def tell(
-        self, template: Template, given: Mapping[str, Entity], *holes: Node, true: bool = True, wanted: str = ""
-    ) -> Node:
-        """Cast a template, note what it states (if ambiguous, `wanted` where it can) and grow its tree."""
-        roles = self.casting.fill(template, given, self.given.gender if self.given else "")
-        implies = self.grammar.implies
+    def tell(self, template: Template, given: Mapping[str, Entity], *clauses: Piece, true: bool = True) -> Piece:
+        """The words of a template, with names in its slots and `clauses` for its @; what it states is noted."""
+        roles = self.cast(template, given)
         self.used.add(template)
-        self.used.update((topic, role, roles[slot].key) for topic, role, slot in template.topics)
-        if template.life and template.host in given:
-            roles[template.host].life = template.life
-        for relations, subj, obj in template.holds if true and template.kind != "lure" else ():
-            meant = [relation for relation in relations if wanted in (relation, implies.get(relation))]
-            relation, one, other = meant[0] if meant else self.choose(relations), roles[subj].key, roles[obj].key
-            if relation != "-":
-                self.facts[one, other] = relation
-            if relation in implies:
-                self.facts[other, one] = implies[relation]
-        return self.grow(template.tree, roles, holes)
+        self.room -= len(template.items)
+        meant = self.rng.random()
+        for relations, *slots in template.states if true else ():
+            pair = tuple(roles[slot].key for slot in slots)
+            self.facts[pair] = relations[int(meant * len(relations))]
+            self.used.update((relation, key) for relation in relations for key in pair)
+        pieces = [self.piece(item, roles, clauses) for item in template.items]
+        roots = [root for _, root in pieces]
+        for item, root in zip(template.items, roots, strict=True):
+            root.head, root.relation = roots[item.head - 1] if item.head else None, item.relation
+        return [word for words, _ in pieces for word in words], next(root for root in roots if root.head is None)
 
-    def grow(self, item: Node, roles: Mapping[str, Entity], holes: Sequence[Node]) -> Node:
-        """The tree of an item, in the order of its words; a hole is filled with the tree given for it."""
-        self.size += 1
+    def piece(self, item: Item, roles: Mapping[str, Entity], clauses: tuple[Piece, ...]) -> Piece:
+        """What stands in the sentence for an item of a template."""
+        if item.form[0] == "@":
+            return clauses[item.form == "@2"]
+        if not item.slot:
+            word = Word(item.form, item.tag)
+            return [word], word
+        entity = roles.get(item.slot)
+        return self.name(entity, item) if entity else phrase(self.draw(item.slot))
 
-        def dependents(items: list[Node]) -> list[Node]:
-            return [self.grow(child, roles, holes) for child in items if not child.optional or self.chance(0.5)]
+    def name(self, entity: Entity, item: Item) -> Piece:
+        """A pronoun or a name, whose article is no part of the mention; a noun such as wife, by gender, is none."""
+        sort = self.material.sorts[entity.sort]
+        forms = item.forms
+        if entity.described and not forms:
+            piece, entity.described = entity.described, None
+            return piece
+        known = any(mention.entity is entity for mention in self.mentions)
+        if item.tag == "PRP" and known and not forms and self.rng.random() < PRONOUN_RATE:
+            forms = ("he", "she") if entity.sort == "per" else ("it",)
+        if forms:
+            word = Word(forms[entity.female], item.tag)
+            if word.tag in ("PRP", "PRP$"):
+                self.mentions.append(Mention(entity, sort["type"], [word], name=False))
+            return [word], word
+        determiner, _, text = entity.text.rpartition("/DT ")
+        words, root = phrase(text, sort["ner"])
+        self.mentions.append(Mention(entity, sort["type"], words, name=True))
+        return [Word(determiner, "DT", "O", root, "det"), *words] if determiner and item.tag != "NN" else words, root
 
-        before = dependents(item.before)
-        if item.kind == "word":
-            node = Node(item.form, item.tag, item.relation)
-        elif item.kind == "hole":
-            node = holes[item.form == "@2"]
-            node.relation = node.relation if item.relation == "ROOT" else item.relation
-        elif item.kind == "list":
-            node = self.grow(self.choose(self.grammar.lists[item.form]), {}, ())
-            adjective = node.tag.startswith("JJ") and item.relation == "compound"
-            node.relation = "amod" if adjective else item.relation
-        elif item.kind == "gender":
-            node = Node(item.form.split("|")[roles[item.slot].gender == "female"], item.tag, item.relation)
-        elif item.kind == "pronoun":
-            node = self.pronoun(roles[item.slot], item.form, item.relation)
-        else:
-            node = self.refer(roles[item.slot], item)
-        node.before[:0] = before
-        node.after += dependents(item.after)
-        return node
-
-    def refer(self, entity: Entity, item: Node) -> Node:
-        """Name an entity: in full, later in short or, where it cannot be misread, with a pronoun."""
-        possessive = item.relation == "nmod:poss"
-        alone = not item.after and all(child.form in PRONOUN_PREPOSITIONS for child in item.before)
-        others = {(m.entity.type, m.entity.gender) for m in self.mentions if m.entity.key != entity.key}
-        clear = (entity.type, entity.gender) not in others  # a pronoun cannot be read as somebody else
-        known = entity is self.given or entity.named and self.chance(PRONOUN_RATE) and clear
-        if known and alone and (possessive or item.relation in FREE_PLACES):
-            case = "his" if possessive else "he" if item.relation.startswith("nsubj") else "him"
-            return self.pronoun(entity, case, item.relation)
-        sort = self.grammar.sorts[entity.sort]
-        if entity.named and entity.short == entity.words and "noun" in sort and alone:
-            node, article = Node(sort["noun"], "NN", item.relation), "the"  # `the company` is no mention
-        else:
-            node = self.name(entity, sort, item.relation)
-            determined = any(child.tag in ("DT", "PRP$") or child.relation == "nmod:poss" for child in item.before)
-            article = "" if determined or item.relation in ("compound", "amod") else entity.article
-        if article:
-            node.before.insert(0, Node(article, "DT", "det"))
-        if possessive:
-            *_, (last, _) = node.walk()
-            node.after.append(Node("'" if last.form.endswith("s") else "'s", "POS", "case"))
-        return node
-
-    def name(self, entity: Entity, sort: Mapping[str, str], relation: str) -> Node:
-        """The tree of a name or a value; its head is the last word, the one before a preposition, or a month."""
-        words = entity.short if entity.named and entity.short else entity.words
-        tags = [sort.get("pos") or ("NNP" if word[0].isupper() else self.grammar.tag(word)) for word in words]
-        usual = [self.grammar.relations.get(tag, "compound") for tag in tags]
-        about = {"ner": sort["ner"], "mention": len(self.mentions)}
-        nodes = [Node(*columns, **about) for columns in zip(words, tags, usual, strict=True)]
-        at = len(nodes) - 1
-        if "IN" in tags:
-            at, last = tags.index("IN") - 1, nodes[-1]
-            last.relation, last.before, nodes[at].after = "nmod", nodes[at + 1 : -1], [last]
-        elif sort["type"] == "DATE" and "NNP" in tags:
-            at = tags.index("NNP")
-            nodes[at].after = nodes[at + 1 :]
-        nodes[at].relation, nodes[at].before = relation, nodes[:at]
-        self.mentions.append(Mention(entity, True, nodes[at]))
-        self.size += len(words) - 1
-        entity.named = True
-        return nodes[at]
-
-    def pronoun(self, entity: Entity, case: str, relation: str) -> Node:
-        form, tag = PRONOUNS[entity.gender][CASES.index(case)], "PRP$" if case == "his" else "PRP"
-        node = Node(form, tag, relation, mention=len(self.mentions))
-        self.mentions.append(Mention(entity, False, node))
-        return node
-
-    # ---- from a clause to a sentence
-
-    def begin(self, wanted: str, true: bool) -> None:
-        """The first clause: with words for `wanted` (which it states if `true`), or any if that is empty."""
-        if not wanted:
-            return self.scene(self.casting.thing("per" if self.chance(0.55) else "org"))
-        options = [t for t in self.grammar.by_relation[wanted] if self.fits(t) and (true or t.kind != "graft")]
-        lure = not options or not true and self.chance(LURE_RATE)
-        template = self.choose(self.grammar.clauses["lure"] if lure else options)
-        host = self.casting.thing(sort_of(template.host))
-        if template.kind == "graft":
-            self.scene(host)
-            return self.hang(template, next(m for m in self.mentions if m.entity is host), wanted)
-        self.topic, self.given = host, host if self.chance(GIVEN_RATE) else None
-        self.root = self.last = self.tell(template, {template.host: host}, true=true, wanted=wanted)
-        if not true and not lure:
-            self.root = self.last = self.tell(self.clause("doubt"), {}, self.root)
-
-    def scene(self, entity: Entity) -> None:
-        """A first clause without a fact, with this entity in it, most often as its topic."""
-        slots: list[str] = []
-        while not slots:  # some clauses take companies only
-            template = self.clause("person" if entity.sort == "per" else "organisation")
-            slots = [slot for slot in template.slots if self.grammar.takes(slot, entity.sort)]
-        slot = slots[0] if self.chance(0.6) else self.choose(slots)
-        self.root = self.last = self.tell(template, {slot: entity})
-        self.event = True
-        self.topic = next(mention.entity for mention in self.mentions if mention.entity.type in SUBJECT_TYPES)
-
-    def extend(self) -> None:
-        """Add to a free name, to the last clause, or a further clause about the topic."""
-        step = self.rng.random()
-        if step >= 0.65:
-            self.join()
-        elif step >= 0.45:
-            template = self.clause("event_tail" if self.event else "tail")
-            dated = any(mention.entity.type == "DATE" for mention in self.mentions)
-            if self.last not in self.used and (not template.tree.before or self.simple() and not dated):
-                self.tell(template, {}, self.last)
-                self.used.add(self.last)
-        elif free := [mention for mention in self.mentions if mention.free()]:
-            mention = self.choose(free)
-            if template := self.fact(mention.entity, graft=True):
-                self.hang(template, mention)
-
-    def simple(self) -> bool:
-        """Whether the sentence is still one clause that tells an event: then something may stand in front."""
-        return self.root is self.last and self.event and "front" not in self.used
-
-    def fact(self, entity: Entity, graft: bool) -> Template | None:
-        """A template that states something of this entity; relations come up as often as TACRED has them."""
-        relations, weights = self.grammar.frequent
-        for _ in range(12):
-            relation = self.rng.choices(relations, cum_weights=weights)[0]
-            template = self.choose(self.grammar.by_relation[relation])
-            if (template.kind == "graft") == graft and self.fits(template, entity):
-                return template
-        return None
-
-    def hang(self, template: Template, mention: Mention, wanted: str = "") -> None:
-        """Graft an addition on a name; what stands before it takes the place of its article."""
-        node = mention.node
-        case = [child for child in node.before if child.tag in ("IN", "TO")]
-        dropped = ("IN", "TO", "DT") if template.tree.before else ("IN", "TO")
-        node.before = [child for child in node.before if child.tag not in dropped]
-        self.tell(template, {template.host: mention.entity}, node, wanted=wanted)
-        node.before[:0] = case
-
-    def join(self) -> None:
-        """A further clause about the topic, with or without a fact."""
-        template = self.fact(self.topic, graft=False) if self.chance(0.5) else None
-        if template is None:
-            template = self.clause("person" if self.topic.sort == "per" else "organisation")
-        joint = self.clause("event_join" if self.event and template.kind in EVENTS and self.chance(0.7) else "join")
-        front = bool(joint.tree.before)
-        if self.fits(template, self.topic) and self.fits(joint) and (not front or self.simple()):
-            given, self.given = self.given, self.topic if front else self.given  # in front, a topic is a pronoun
-            clause = self.tell(template, {template.host: self.topic})
-            self.given = given
-            self.tell(joint, {}, self.last, clause)
-            if front:
-                self.used.add("front")
+    def cast(self, template: Template, given: Mapping[str, Entity]) -> dict[str, Entity]:
+        """An entity for every slot. A city, its state and its country belong together; two people differ in gender."""
+        roles, places = dict(given), {}
+        for slot in template.slots:
+            sort = sort_of(slot)
+            number = slot.removeprefix(sort)
+            if slot in roles:
+                continue
+            if sort in PLACE_SORTS:
+                parts = [part for part in PLACE_SORTS if part + number in template.slots]
+                fit = [place for place in self.material.places if all(place[part] for part in parts)]
+                text = places.setdefault(number, self.rng.choice(fit))[sort]
+                roles[slot] = Entity(sort, text, text)
             else:
-                self.last, self.event = clause, template.kind in EVENTS
+                female = "per" in roles and not roles["per"].female
+                roles[slot] = self.entity(sort, female, roles.get(template.host))
+        return roles
 
-    def finish(self, words: float) -> None:
-        """Extend the sentence to about so many words, have it reported and put the full stop."""
-        for _ in range(40):
-            if self.size < words - 3:
-                self.extend()
-        sourced = not self.used.isdisjoint(self.grammar.clauses["tail"])
-        if words > 12 and not sourced and self.chance(REPORT_RATE):
-            self.root = self.tell(self.clause("report"), {}, self.root)
-        self.root.after.append(Node(".", ".", "punct"))
+    def entity(self, sort: str, female: bool, named: Entity | None = None) -> Entity:
+        """A person, or what is drawn from the words of its sort; an alias and an acronym are of the one `named`."""
+        sort = self.draw(sort) if sort == "org" else sort
+        if sort == "acronym":
+            return Entity(sort, "".join(word[0] for word in named.text.split() if word[0].isupper()), named.key)
+        person = sort in ("per", "alias")
+        text = self.draw(("man", "woman")[female] if person else sort)
+        return Entity(sort, text, named.key if sort == "alias" else text, person and female)
 
-    # ---- from the tree to rows
+    def draw(self, name: str) -> str:
+        """One of the choices of that name; {coin} in it is drawn likewise, {3-9} is a number."""
+
+        def drawn(found: re.Match) -> str:
+            low, dash, high = found[1].partition("-")
+            return str(self.rng.randint(int(low), int(high))) if dash else self.draw(low)
+
+        return re.sub(r"\{([^}]+)\}", drawn, self.rng.choice(self.material.choices[name]))
 
     def columns(self) -> dict[str, list]:
         """The words in order and their annotation, as fields of `Example`; mentions get their places."""
-        nodes: list[tuple[Node, Node | None]] = []
-        for node, head in self.root.walk():
-            if nodes and nodes[-1][0].form == "," and node.form in (",", ".", ";", "--", "-RRB-"):
-                nodes.pop()
-            if node.form != "," or nodes and nodes[-1][0].form not in ("-LRB-", "``", ";"):
-                nodes.append((node, head))
-        token = [node.form for node, _ in nodes]
-        token = ["an" if word == "a" and AN.match(after) else word for word, after in pairwise(token)] + token[-1:]
+        token = [word.form for word in self.words]
+        token = ["an" if form == "a" and AN.match(after) else form for form, after in pairwise(token)] + token[-1:]
         first = token[0] == "``"  # 1 behind a quotation mark
         token[first] = token[first][0].upper() + token[first][1:]
-        place = {id(node): k for k, (node, _) in enumerate(nodes, start=1)}
-        for k, (node, _) in enumerate(nodes):
-            if node.mention >= 0:
-                mention = self.mentions[node.mention]
-                mention.start, mention.end = (k if mention.start < 0 else mention.start), k
+        place = {id(word): k for k, word in enumerate(self.words, start=1)}
+        for mention in self.mentions:
+            mention.start, mention.end = place[id(mention.words[0])] - 1, place[id(mention.words[-1])] - 1
         return {
             "token": token,
-            "stanford_pos": [node.tag for node, _ in nodes],
-            "stanford_ner": [node.ner for node, _ in nodes],
-            "stanford_head": [place[id(head)] if head else 0 for _, head in nodes],
-            "stanford_deprel": [node.relation for node, _ in nodes],
+            "stanford_pos": [word.tag for word in self.words],
+            "stanford_ner": [word.ner for word in self.words],
+            "stanford_head": [place[id(word.head)] if word.head else 0 for word in self.words],
+            "stanford_deprel": [word.relation for word in self.words],
         }
+
+
+def phrase(text: str, ner: str = "O") -> Piece:
+    """The words of a name or of a choice; the head is the last noun, or the word before a preposition."""
+    words = []
+    for part in text.split():
+        form, _, tag = part.partition("/")
+        usual = "CD" if form[0].isdigit() else "NNP" if form[0].isupper() else "NN"
+        words.append(Word(form, tag or usual, ner))
+    tags = [word.tag for word in words]
+    nouns = [word for word in words if word.tag[0] == "N"] or words
+    root = words[tags.index("IN") - 1] if "IN" in tags else nouns[-1]
+    for word in words:
+        word.head, word.relation = words[-1] if word.tag == "IN" else root, USUAL.get(word.tag, "compound")
+    if "IN" in tags:
+        words[-1].relation = "nmod"
+    return words, root

@@ -102,7 +102,7 @@ def planning(study: Copy, monkeypatch) -> Copy:
 @pytest.mark.parametrize(
     ("changed", "again"),
     [("metrics/counts.py", True), ("notebook/study.mplstyle", True), ("cli/site/style.css", False),
-     ("models/svm.py", False), ("sample/grammar.py", False)],
+     ("models/svm.py", False), ("sample/sentence.py", False)],
 )  # fmt: skip
 def test_a_notebook_is_run_again_when_a_room_that_it_reads_changes(planning: Copy, changed, again):
     planning.notebook("01_one.ipynb", "x = 1")

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import random
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -13,8 +14,8 @@ import pytest
 
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.labels import NO_RELATION, SPLITS, TACRED_SPLIT_SIZES
-from tacred_utils.sample import generator, grammar
-from tacred_utils.sample.grammar import load_grammar, sort_of
+from tacred_utils.sample import generator
+from tacred_utils.sample.material import load_material, sort_of
 from tacred_utils.sample.sentence import Sentence
 
 SCALES = {"train": 0.05, "dev": 0.05, "test": 0.2}
@@ -41,10 +42,10 @@ def test_quotas_are_those_of_the_paper():
     quotas = generator.quotas(FULL)
     assert {split: sum(quota.values()) for split, quota in quotas.items()} == TACRED_SPLIT_SIZES
     assert [quotas[split][NO_RELATION] for split in SPLITS] == [55_112, 17_195, 12_184]
-    for relation, (everywhere, test) in load_grammar().counts.items():
-        assert sum(quota[relation] for quota in quotas.values()) == everywhere
-        assert quotas["test"][relation] == test
+    assert [sum(quota.values()) - quota[NO_RELATION] for quota in quotas.values()] == [13_012, 5_436, 3_325]
     assert quotas["test"]["org:dissolved"] == 2 and quotas["test"]["per:title"] == 500  # Table 8, by hand
+    everywhere = {relation: sum(quota[relation] for quota in quotas.values()) for relation in quotas["test"]}
+    assert everywhere["per:title"] == 3862 and everywhere["org:dissolved"] == 33  # Table 12, by hand
 
 
 def test_small_scales_keep_the_proportions_and_every_class():
@@ -165,7 +166,7 @@ def test_mentions_agree_with_ner(rows):
 
 
 def test_spans_and_types(rows):
-    types = {sort["type"] for sort in load_grammar().sorts.values()}
+    types = {sort["type"] for sort in load_material().sorts.values()}
     for example in rows:
         assert 0 <= example.subj_start <= example.subj_end < len(example.token)
         assert 0 <= example.obj_start <= example.obj_end < len(example.token)
@@ -209,44 +210,42 @@ def test_labels_are_exchanged_between_rows_of_the_same_types(corpus):
 
 def test_paraphrases_are_kept_for_dev_and_test(corpus):
     """About a quarter is kept; `exchanged vows` is one of them, and train never has it."""
-    held = [template for template in load_grammar().clauses["clause"] if template.held_out]
-    assert 0.15 < len(held) / len(load_grammar().clauses["clause"]) < 0.4
+    templates = {template for stating in load_material().stating.values() for template in stating}
+    assert 0.15 < sum(template.held_out for template in templates) / len(templates) < 0.4
     assert not any("vows" in example.token for example in corpus["train"])
     assert any("vows" in example.token for example in corpus["dev"] + corpus["test"])
 
 
-def test_every_relation_has_words_in_train(corpus):
-    for relation, templates in load_grammar().by_relation.items():
+def test_every_relation_has_words_in_train():
+    for relation in load_material().counts:
+        templates = load_material().stating[relation]
         assert sum(not template.held_out for template in templates) >= 2, relation
+        assert any(not template.names for template in templates), relation
 
 
-def test_templates_name_only_known_sorts():
-    known = load_grammar()
-    templates = [template for kind in (known.clauses | known.by_relation).values() for template in kind]
-    unknown = {sort_of(slot) for template in templates for slot in template.slots} - {*known.sorts, "org"}
-    lists = {node.form for template in templates for node, _ in template.tree.walk() if node.kind == "list"} - set(
-        known.lists
-    )
-    assert not unknown and not lists
+def test_templates_are_trees_whose_slots_are_known():
+    known = load_material()
+    templates = [*known.lures, *sum([*known.around.values(), *known.stating.values()], [])]
+    for template in templates:
+        heads = [item.head for item in template.items]
+        text = " ".join(item.form for item in template.items)
+        assert heads.count(0) == 1 and max(heads) <= len(heads), text
+        assert {sort_of(item.slot) for item in template.items} <= {"", *known.sorts, *known.choices}, text
+        assert {slot for _, *pair in template.states for slot in pair} <= {*template.slots}, text
+    assert len(templates) > 500
 
 
-def test_brackets_are_closed_and_facts_are_of_slots_that_are_there():
-    texts = [text for texts in grammar._toml("clauses").values() for text in texts]
-    for fact in grammar._toml("relations")["fact"]:
-        texts += [text for kind in ("clause", "graft", "lure") for text in fact.get(kind, ())]
-    assert len(texts) > 500 and all([text.count("(") == text.count(")") for text in texts])
-    for kind, templates in load_grammar().clauses.items():
-        for template in templates:
-            missing = {slot for _, *pair in template.holds for slot in pair}.difference(template.slots)
-            assert missing == ({template.host} if kind == "graft" else set())
+def test_choices_name_only_choices():
+    choices = load_material().choices
+    named = {name for texts in choices.values() for text in texts for name in re.findall(r"{([a-z_]+)}", text)}
+    assert named <= choices.keys()
 
 
-def test_a_denied_fact_is_no_relation():
-    """The same clause states its relation, and does not once it is doubted."""
-    for true in (True, False):
-        sentence = Sentence(random.Random(3), held_out=False)
-        sentence.begin("per:schools_attended", true)
-        assert bool(sentence.facts) == true
+def test_a_doubted_fact_is_no_relation():
+    """The same relation is stated by a clause, and is not once it is doubted."""
+    for opening in ("fact", "doubt"):
+        sentence = Sentence(random.Random(3), False, opening, "per:schools_attended", 5)
+        assert ("per:schools_attended" in sentence.facts.values()) == (opening == "fact")
 
 
 @pytest.mark.long
