@@ -103,13 +103,19 @@ class Sentence:
 
     def fitting(self, options: list[Template], topic: Entity | None = None) -> Template | None:
         """One that the split may have, that the sentence lacks and that says something new of its topic."""
-        fitting = []
-        for template in options:
-            said = {(relation, topic.key) for relations, *_ in template.states for relation in relations if topic}
-            takes = topic is None or self.material.takes(template.host, topic.sort)
-            if takes and template.held_out <= self.held_out and self.used.isdisjoint((template, *said)):
-                fitting.append(template)
+        fitting = [
+            template
+            for template in options
+            if template not in self.used and template.held_out <= self.held_out
+            if not topic or self.material.takes(template.host, topic.sort) and self.new(template, topic)
+        ]
         return self.rng.choice(fitting) if fitting else None
+
+    def new(self, template: Template, topic: Entity) -> bool:
+        """Whether none of its relations has been stated of the topic."""
+        return all(
+            (relation, topic.key) not in self.used for relations, *_ in template.states for relation in relations
+        )
 
     def tell(self, template: Template, given: Mapping[str, Entity], *clauses: Piece, true: bool = True) -> Piece:
         """The words of a template, with names in its slots and `clauses` for its @; what it states is noted."""
@@ -167,8 +173,9 @@ class Sentence:
                 continue
             if sort in PLACE_SORTS:
                 parts = [part for part in PLACE_SORTS if part + number in template.slots]
-                fit = [place for place in self.material.places if all(place[part] for part in parts)]
-                text = places.setdefault(number, self.rng.choice(fit))[sort]
+                drawn = iter(lambda: self.rng.choice(self.material.places), None)
+                fit = next(place for place in drawn if all(place[part] for part in parts))
+                text = places.setdefault(number, fit)[sort]
                 roles[slot] = Entity(sort, text, text)
             else:
                 female = "per" in roles and not roles["per"].female
