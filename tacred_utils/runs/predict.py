@@ -1,26 +1,34 @@
 """Sentences of the user's own, answered by the model that a run kept; for the shell and for notebooks alike.
 
-What the model reads and the user does not give is predicted by spaCy where it is at hand.
+Questions are checked first: a mistake is told before a model is loaded. What the model reads and the user does not
+give is predicted by spaCy where it is at hand.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import groupby, permutations
+from itertools import groupby, islice, permutations
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from tacred_utils.corpora.annotate import ANNOTATOR, annotator, lacking
 from tacred_utils.corpora.example import COLUMNS, UNTYPED, Example
+from tacred_utils.corpora.reader import read_unlabelled, split_records
 from tacred_utils.ground.errors import UserError
+from tacred_utils.ground.files import UNDECODABLE, nfc, read_data
 from tacred_utils.ground.labels import NO_RELATION
-from tacred_utils.runs.questions import PLAIN, ROLES, Place, Question, from_file, from_sentence
-from tacred_utils.runs.store import Run, RunInfo, is_done, load_model
+from tacred_utils.runs.store import CorpusInfo, Run, is_done, load_model
 
-BATCH = 64  # questions that are answered at a time
+Place = str | tuple[int, int]  # an entity: its text, or its first and last word, counted from 0
+Types = tuple[str | None, str | None]  # of subject and object; None: not given
+ROLES = ("subject", "object")
+BATCH = 64  # pairs that are answered at a time
 _OTHER = ("MISC", "Other")
 _NUMBER = ("NUMBER", *_OTHER)
 KINDS = {  # spaCy's entity types, as the corpora name what they hold
@@ -30,6 +38,169 @@ KINDS = {  # spaCy's entity types, as the corpora name what they hold
     **dict.fromkeys(("CARDINAL", "MONEY", "ORDINAL", "PERCENT", "QUANTITY"), _NUMBER),
     **dict.fromkeys(("EVENT", "LANGUAGE", "LAW", "PRODUCT", "WORK_OF_ART"), _OTHER),
 }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Question:
+    """A sentence and what is known of it: both entities or neither, and columns."""
+
+    id: str
+    token: list[str]
+    spans: tuple[int, int, int, int] | None  # of subject and object, as in an Example; None: of all that are found
+    types: Types = (None, None)
+    columns: dict[str, list] = field(default_factory=dict)
+
+
+class _Line(msgspec.Struct):
+    """A sentence in a file of JSON lines."""
+
+    sentence: str
+    id: str | int | None = None
+    subject: str | None = None
+    object: str | None = None
+    subject_type: str | None = None
+    object_type: str | None = None
+
+
+def from_sentence(
+    trained: CorpusInfo, sentence: str, places: Mapping[str, Place], types: Types = (None, None), name: str = "sentence"
+) -> Question:
+    """The question that a plain sentence asks; `places` are those of both roles, or empty for all entities.
+
+    Raises `UserError` for what is missing, unknown or ambiguous.
+    """
+    token = words(sentence, trained.named)
+    if not token:
+        raise UserError("--sentence: is empty; give one with two entities.")
+    if re.search("[\ud800-\udfff]", sentence):
+        raise UserError("--sentence: holds bytes that are no UTF-8 text; write it as UTF-8.")
+    types = tuple(kind and nfc(kind) for kind in types)
+    _check_types(trained, types)
+    if not places:
+        return Question(name, token, None, types)
+    if len(places) == 1:
+        raise UserError("--subject, --object: one is missing; name both, or neither for every pair that is found.")
+    subject, objekt = (
+        locate(at, token, f"--{role}", trained.named) if isinstance(at := places[role], str) else at for role in ROLES
+    )
+    for role, (start, end) in zip(ROLES, (subject, objekt), strict=True):
+        if not 0 <= start <= end < len(token):
+            at = f"--{role}-at {start}:{end}"
+            raise UserError(f"{at}: no words of the sentence; they run from 0 to {len(token) - 1}.")
+    if subject == objekt:
+        raise UserError("--subject, --object: are the same words of the sentence; name two entities.")
+    return Question(name, token, (*subject, *objekt), types)
+
+
+def from_file(trained: CorpusInfo, path: Path) -> list[Question]:
+    """The questions of a file, in order; raises `UserError` that names the line or the record.
+
+    JSON lines with `sentence` and, both or neither, `subject` and `object`; or records in TACRED's format, as lines,
+    or as a list, where `id` and `relation` may be missing.
+    """
+    data = read_data(path)
+    lines = [(number, line) for number, line in enumerate(data.splitlines(), start=1) if line.strip()]
+    as_list = data.lstrip().startswith(b"[")
+    if as_list or b'"token"' in lines[0][1]:
+        records = split_records(path) if as_list else [msgspec.Raw(line) for _, line in lines]
+        return [_from_record(trained, row, path) for row in read_unlabelled(path, records)]
+    return [_from_line(trained, line, f"{path}: line {number}", str(number)) for number, line in lines]
+
+
+def _from_record(trained: CorpusInfo, row: Example, path: Path) -> Question:
+    columns = {name: values for name in COLUMNS if (values := getattr(row, name)) is not None}
+    types = (row.subj_type, row.obj_type) if trained.typed else (None, None)
+    with _in_file(f"{path}: id {row.id!r}"):
+        _check_types(trained, types)
+    return Question(row.id, row.token, (*row.subject, *row.object), types, columns)
+
+
+def _from_line(trained: CorpusInfo, line: bytes, place: str, number: str) -> Question:
+    with _in_file(place):
+        given = msgspec.json.decode(line, type=_Line)
+        places = {role: text for role in ROLES if (text := getattr(given, role)) is not None}
+        name = number if given.id is None else str(given.id)
+        return from_sentence(trained, given.sentence, places, (given.subject_type, given.object_type), name)
+
+
+@contextmanager
+def _in_file(place: str) -> Iterator[None]:
+    """Errors are told with their place in a file, and options are named as the fields that they are there."""
+    try:
+        yield
+    except UNDECODABLE as error:
+        raise UserError(f"{place}: {error}; give an object with a sentence.") from None
+    except UserError as error:
+        said = re.sub("--(subject|object|sentence)(-type)?", lambda option: option[0][2:].replace("-", "_"), str(error))
+        raise UserError(f"{place}: {said}") from None
+
+
+def _check_types(trained: CorpusInfo, types: Types) -> None:
+    for role, kind in zip(ROLES, types, strict=True):
+        if kind and kind not in trained.types[role]:
+            known = ", ".join(trained.types[role])
+            raise UserError(f"--{role}-type {kind!r}: the run has never seen it; known are {known}.")
+
+
+# A plain sentence as words, much as TACRED's are split
+
+_WORD = re.compile(
+    r"""-[LR][RSC]B- | `` | '' | --+ | \.\.+  # named brackets and quotes, dashes, dots
+    | '(?:s|re|ve|ll|d|m)\b                   # a clitic that is split off already
+    | \w+://\S*[\w/] | \bUS\$ | \.\d+          # addresses, a currency, .22
+    | (?<!\w) (?: (?:[^\W\d_]{1,2}\.){2,} | [^\W\d_]\.  # U.S., Ph.D., J.
+      | (?:Mrs?|Ms|Dr|Prof|Sen|Rep|Gov|Gen|Lt|Col|Capt|Sgt|Rev|St|Jr|Sr|Inc|Corp|Co|Cos|Ltd|Bros|vs|etc
+      |Jan|Feb|Mar|Apr|Aug|Sept|Sep|Oct|Nov|Dec)\. ) (?![\w-])
+    | \w+ (?: (?: \.?- | [.'&/@] | (?<=\d)[,:](?=\d) ) \w+ )*  # with what stands inside: co-chair, O'Hara, 1,000
+    | \S""",
+    re.VERBOSE,
+)
+_CLITIC = re.compile(r"(?i)(?<=\w)(?=(?:n't|'(?:s|re|ve|ll|d|m))$)")
+_TYPED = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "—": " -- ", "…": " ... "})
+_NAMES = {"(": "-LRB-", ")": "-RRB-", "[": "-LSB-", "]": "-RSB-", "{": "-LCB-", "}": "-RCB-"}
+PLAIN = {name: sign for sign, name in _NAMES.items()} | {"``": '"', "''": '"'}  # named signs as they are written
+LISTED = 40  # words or places that an error shows at the most
+
+
+def words(sentence: str, named: bool = False) -> list[str]:
+    """The words of a sentence, which end at blanks; punctuation and clitics (`'s`, `n't`) are words of their own.
+
+    Abbreviations and initials keep their dot, and what is split already stays as it is. Stanford's tools, with which
+    TACRED was made, give brackets and double quotes names (`-LRB-`, two backticks); `named` does so too.
+    """
+    found = [part for word in _WORD.findall(nfc(sentence).translate(_TYPED)) for part in _CLITIC.split(word)]
+    if not named:
+        return found
+    quotes = 0
+    for place, word in enumerate(found):
+        quotes += word == '"'
+        found[place] = ("``" if quotes % 2 else "''") if word == '"' else _NAMES.get(word, word)
+    return found
+
+
+def locate(text: str, token: Sequence[str], option: str, named: bool) -> tuple[int, int]:
+    """First and last word of the one place where a text stands, from 0; the option's name is for errors.
+
+    Raises `UserError` for a text that does not stand there as whole words, or in several places, which it lists.
+    """
+    mention = words(text, named)
+    width, quotes = len(mention), ("``", "''")  # a quote opens or closes by what stands before it
+    alike = [[quotes if word in quotes else word for word in part] for part in (token, mention)]
+    starts = [at for at in range(len(token) - width + 1) if mention and alike[0][at : at + width] == alike[1]]
+    if not starts:
+        listed = " ".join(f"{number} {word!r}" for number, word in enumerate(token[:LISTED]))
+        raise UserError(
+            f"{option} {text!r}: does not stand in the sentence as whole words, in this spelling; its words are, by "
+            f"number, {listed}{' …' if len(token) > LISTED else ''}; give a text of these, or {option}-at FIRST:LAST."
+        )
+    if len(starts) > 1:
+        places = [f"{at}:{at + width - 1}" for at in starts[:LISTED]]
+        more = " and further on" * (len(starts) > LISTED)
+        raise UserError(
+            f"{option} {text!r}: stands in {len(starts)} places of the sentence, at words {', '.join(places)}{more}; "
+            f"choose one with {option}-at, for example {option}-at {starts[0]}:{starts[0] + width - 1}."
+        )
+    return starts[0], starts[0] + width - 1
 
 
 @dataclass(frozen=True)
@@ -64,22 +235,16 @@ class Answer:
 
 
 def predict(
-    run: Run | Path,
-    sentence: str,
-    subject: Place | None,
-    object: Place | None,
-    subject_type: str | None = None,
-    object_type: str | None = None,
-) -> Answer:
+    run: Run | Path, sentence: str, subject: Place | None, object: Place | None,
+    subject_type: str | None = None, object_type: str | None = None,
+) -> Answer:  # fmt: skip
     """The relations of one entity pair by the run's model.
 
     Columns that cannot be predicted are left out with a note where the model can do without. Raises `UserError` for
-    everything that is missing, unknown, ambiguous or damaged; what can be told without the model is told before it is
-    loaded.
+    everything that is missing, unknown, ambiguous or damaged.
     """
     reader = _Reader(run)
-    named = {"subject": subject, "object": object}
-    places = {role: place for role, place in named.items() if place is not None}
+    places = {role: place for role, place in zip(ROLES, (subject, object), strict=True) if place is not None}
     [answer] = reader.answers([from_sentence(reader.trained, sentence, places, (subject_type, object_type))])
     return answer
 
@@ -113,6 +278,9 @@ class _Reader:
             raise UserError(f"{self.run.folder}: files of the run are missing or damaged; train it again with --force.")
         self.trained = self.facts.corpus
         self.place = self.run.folder / "model"
+        synthetic = "SYNTHETIC: the run learned from invented sentences; it shows how this works, no more"
+        given = "the run takes for granted that there is a relation"
+        self.stamps = [synthetic] * self.trained.synthetic + [given] * (self.facts.task == "relation_only")
 
     @cached_property
     def model(self) -> object:
@@ -127,17 +295,11 @@ class _Reader:
 
     def answers(self, questions: Iterable[Question]) -> Iterator[Answer]:
         """An answer for each question, or one for every pair of entities where it names none."""
-        rows: list[tuple[Example, list[str]]] = []
-        for question in questions:
-            rows += self._rows(question)
-            if len(rows) >= BATCH:
-                yield from self._answered(rows)
-                rows = []
-        yield from self._answered(rows)
+        rows = (row for question in questions for row in self._rows(question))
+        while part := [*islice(rows, BATCH)]:
+            yield from self._answered(part)
 
     def _answered(self, rows: list[tuple[Example, list[str]]]) -> Iterator[Answer]:
-        if not rows:
-            return
         probabilities = np.exp(self.model.log_probs([row for row, _ in rows]).astype(float))  # (rows, classes)
         if not np.allclose(probabilities.sum(axis=1), 1, atol=1e-3):
             raise UserError(f"{self.place}: is damaged (its probabilities do not add up to 1); train the run again.")
@@ -145,7 +307,7 @@ class _Reader:
             best = np.argsort(-p, kind="stable")
             labels = [self.facts.classes[index] for index in best]
             relations = pd.DataFrame({"label": labels, "p": p[best].round(6)})
-            yield Answer(self.run, example, relations, [*_stamps(self.facts), *notes])
+            yield Answer(self.run, example, relations, [*self.stamps, *notes])
 
     def _rows(self, question: Question) -> list[tuple[Example, list[str]]]:
         """The rows that a question stands for, with all that the model reads, and what is to be noted of each."""
@@ -227,10 +389,3 @@ def _named(tag: str, known: Iterable[str]) -> str | None:
 def _or_install() -> str:
     """How to have predicted what is missing, where it cannot be yet."""
     return f"; or install what predicts them ({missing})" if (missing := lacking()) else ""
-
-
-def _stamps(facts: RunInfo) -> list[str]:
-    """What must be known of the run before its answer is believed."""
-    synthetic = "SYNTHETIC: the run learned from invented sentences; it shows how this works, no more"
-    given = "the run takes for granted that there is a relation"
-    return [synthetic] * facts.corpus.synthetic + [given] * (facts.task == "relation_only")
