@@ -237,8 +237,7 @@ def publish_runs(options: argparse.Namespace) -> None:
     """Copy the runs that the notebooks show, without weights, to data/runs, and renew the README's results."""
     from tacred_utils.cli import report
     from tacred_utils.runs.catalog import load_catalogs
-    from tacred_utils.runs.experiments import publishes_log_probs
-    from tacred_utils.runs.publish import publish, publish_rows
+    from tacred_utils.runs.experiments import publish, publish_rows, publishes_log_probs
 
     for catalog in load_catalogs([(options.results, options.corpus)]).values():
         frame = catalog.frame[catalog.frame.experiment.notna() & (catalog.frame.profile != "smoke")]

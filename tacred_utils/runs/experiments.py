@@ -1,23 +1,28 @@
 """Which runs the study consists of: the declared experiments of all notebooks, for one profile and corpus; and what their
-systems are called (names.toml): by the model that they are and by the recipe that they are trained with.
+systems are called (names.toml): by the model that they are and by the recipe that they are trained with; and publication:
+copies of finished runs without their models, small enough to be committed.
 """
 
+import gzip
+import json
 import shlex
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache, lru_cache
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
-from tacred_utils.corpora.example import Corpus
+from tacred_utils.corpora.example import ROWS, Corpus, write_rows
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import PACKAGE
-from tacred_utils.ground.labels import TASKS
+from tacred_utils.ground.files import PACKAGE, read_bytes, write_bytes
+from tacred_utils.ground.labels import LABEL_SETS, SCORED, TASKS
 from tacred_utils.models.settings import BilstmSettings, TransformerSettings
-from tacred_utils.runs.profile import Profile, load_profile
-from tacred_utils.runs.store import Run, Spec, is_done
+from tacred_utils.runs.predictions import predictions_bytes
+from tacred_utils.runs.profile import Profile, load_corpus, load_profile
+from tacred_utils.runs.store import Run, Spec, is_done, log_probs_bytes
 
 NAMES = tomllib.loads((PACKAGE / "runs" / "names.toml").read_text(encoding="utf-8"))
 SAID = {"model", "layers", "own", "marks", "words", "tune_words", "glove"}  # settings that a name tells in words
@@ -193,3 +198,43 @@ def _model(settings: TransformerSettings) -> str:
         return f"{settings.own.parameters / 1e6:.2g} M {kind} (own, offline stand-in)"
     name = settings.model.partition("@")[0]
     return NAMES["models"].get(name, Path(name).name)
+
+
+def publish(runs: list[Run], target: Path, log_probs: Callable[[Run], bool] = lambda run: False) -> list[Path]:
+    """Copy run.json, metrics, history and gzipped predictions of runs to `target`/<corpus>/<run>/; returns the folders.
+
+    Where `log_probs` says so their matrices go with them, as float16 (half a per mille) and gzipped.
+    """
+    published = [target / run.folder.parent.name / run.folder.name for run in runs]
+    for run, folder in zip(runs, published, strict=True):
+        for name, content in _published_files(run, log_probs(run)).items():
+            write_bytes(folder / name, content)
+    return published
+
+
+def publish_rows(run: Run, target: Path, data_dir: Path | None) -> str:
+    """Write the rows of a run's corpus without their text beside its published runs; where they lie, or why not."""
+    path = target / run.folder.parent.name / ROWS
+    name, _, labels = run.corpus.rpartition("-")
+    if labels not in LABEL_SETS[1:]:
+        name, labels = run.corpus, LABEL_SETS[0]
+    try:
+        corpus = load_corpus(name, data_dir, labels)
+    except UserError as error:
+        return f"{path}: is not written: {error}"
+    if corpus.digests != run.info["corpus"]["sha256"]:
+        return f"{path}: is not written, since the corpus at hand is not the data of these runs."
+    write_rows(corpus, path)
+    return str(path)
+
+
+def _published_files(run: Run, log_probs: bool) -> dict[str, bytes]:
+    """The files of a run's published copy, run.json last: it makes the copy count; equal data, equal bytes."""
+    files = {"metrics.json": json.dumps(run.metrics, indent=1).encode() + b"\n"}
+    files["history.csv"] = read_bytes(run.folder / "history.csv")
+    for split in SCORED:
+        files[f"predictions/{split}.jsonl.gz"] = gzip.compress(predictions_bytes(run.predictions(split)), mtime=0)
+        if run.has_log_probs and log_probs:
+            matrix = log_probs_bytes(run.log_probs(split).astype(np.float16))
+            files[f"predictions/{split}.safetensors.gz"] = gzip.compress(matrix, mtime=0)
+    return files | {"run.json": read_bytes(run.folder / "run.json")}

@@ -14,7 +14,7 @@ from tacred_utils.ground.files import ROOT
 from tacred_utils.notebook import charts, study
 from tacred_utils.notebook.study import Study
 from tacred_utils.runs import experiments
-from tacred_utils.runs.publish import publish
+from tacred_utils.runs.experiments import publish
 
 
 @pytest.fixture

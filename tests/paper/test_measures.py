@@ -17,7 +17,7 @@ from tacred_utils.paper import measures, published, weighing
 from tacred_utils.paper.claims import load_claims
 from tacred_utils.paper.measures import Measures
 from tacred_utils.runs.catalog import Missing, SystemAnswers, load_catalogs
-from tacred_utils.runs.publish import publish
+from tacred_utils.runs.experiments import publish
 
 NONE, LABELS = "no_relation", ["no_relation", *(f"r{number:02}" for number in range(12))]
 

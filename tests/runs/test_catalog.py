@@ -10,7 +10,7 @@ import pytest
 
 from tacred_utils.notebook.study import Study
 from tacred_utils.runs.catalog import Missing, load_catalogs
-from tacred_utils.runs.publish import publish
+from tacred_utils.runs.experiments import publish
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from tacred_utils.__main__ import main
 from tacred_utils.corpora.example import ROWS, read_rows
 from tacred_utils.ground.labels import task_classes
 from tacred_utils.models.settings import FitResult
-from tacred_utils.runs import experiments, publish
+from tacred_utils.runs import experiments
 from tacred_utils.runs import train as training
 from tacred_utils.runs.catalog import Missing, elsewhere, load_catalogs
 from tacred_utils.runs.profile import load_profile
@@ -104,7 +104,7 @@ def test_runs_under_another_profile_are_told_with_what_to_set(tmp_path):
 
 
 def test_rows_are_published_beside_runs_on_the_very_data_that_is_at_hand(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(publish, "load_corpus", lambda name, data_dir, labels: CORPUS)
+    monkeypatch.setattr(experiments, "load_corpus", lambda name, data_dir, labels: CORPUS)
     run(tmp_path / "results"), run(tmp_path / "results", halved())
     command = ["runs", "publish", "--results", str(tmp_path / "results"), "--to", str(tmp_path / "to")]
     assert main(command) == 0
@@ -113,7 +113,7 @@ def test_rows_are_published_beside_runs_on_the_very_data_that_is_at_hand(tmp_pat
     [copy] = load_catalogs([(tmp_path / "to", None)], [rows])["tiny"].frame.run
     assert copy.metrics == Run(next(tmp_path.glob(f"results/tiny/{copy.folder.name}"))).metrics
     (tmp_path / "to" / "tiny" / ROWS).unlink()
-    monkeypatch.setattr(publish, "load_corpus", lambda name, data_dir, labels: halved())
+    monkeypatch.setattr(experiments, "load_corpus", lambda name, data_dir, labels: halved())
     capsys.readouterr()
     assert main(command) == 0 and "is not the data of these runs" in capsys.readouterr().out
     assert not (tmp_path / "to" / "tiny" / ROWS).exists()

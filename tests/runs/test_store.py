@@ -28,8 +28,8 @@ from tacred_utils.ground.labels import NO_RELATION, SPLITS, task_classes
 from tacred_utils.models.settings import FitResult
 from tacred_utils.runs import experiments, store
 from tacred_utils.runs import train as training
+from tacred_utils.runs.experiments import publish
 from tacred_utils.runs.profile import load_profile, parse_overrides
-from tacred_utils.runs.publish import publish
 from tacred_utils.runs.store import Run, Spec, find_runs, is_done
 from tacred_utils.runs.train import train
 
