@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 
 from tacred_utils.metrics.counts import all_scores
 from tacred_utils.models import bilstm
-from tacred_utils.models.recipe import class_weights, undersample
+from tacred_utils.models.networks import class_weights, undersample
 from tacred_utils.models.settings import BilstmSettings, FitResult
 from tacred_utils.runs.profile import load_corpus, load_profile
 

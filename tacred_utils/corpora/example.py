@@ -166,20 +166,20 @@ def read_rows(path: Path) -> RowsOnly:
     """The corpus that `write_rows` wrote, without its text. Raises `UserError` if there is none or it is damaged."""
     try:
         table = msgspec.json.decode(gzip.decompress(read_bytes(path)))
-        splits = {split: [_textless_example(*row) for row in table["rows"][split]] for split in SPLITS}
+        splits = {
+            split: [
+                Example(identity, relation, [str(sentence)] * words, *places, document=document, evidence=evidence)
+                for identity, relation, sentence, words, *places, document, evidence in table["rows"][split]
+            ]
+            for split in SPLITS
+        }
         facts = {name: table[name] for name in FACTS}
-    except (*UNDECODABLE, EOFError, OSError, zlib.error, KeyError, TypeError):
+    except (*UNDECODABLE, EOFError, OSError, zlib.error, KeyError, TypeError, ValueError):
         raise UserError(
             f"{path}: is damaged; fetch it again, or get the corpus: python -m tacred_utils data get NAME."
         ) from None
     facts["columns"] = frozenset(facts["columns"])
     return RowsOnly(**facts, **splits).noting(NO_TEXT)
-
-
-def _textless_example(identity: str, relation: str, sentence: int, words: int, *rest: object) -> Example:
-    *places_and_types, document, evidence = rest
-    token = [str(sentence)] * words
-    return Example(identity, relation, token, *places_and_types, document=document, evidence=evidence)
 
 
 def card(corpus: Corpus) -> str:
@@ -189,10 +189,6 @@ def card(corpus: Corpus) -> str:
     negatives, positives, width = counts[NO_RELATION], len(rows) - counts[NO_RELATION], max(map(len, counts))
     imbalance = f"; no_relation to relations {negatives / positives:.2f} : 1" if positives else ""
     texts = {split: {tuple(row.token) for row in corpus.split(split)} for split in SPLITS}
-    shared = [
-        (one, other, len(texts[one] & texts[other]))
-        for one, other in (("dev", "train"), ("test", "train"), ("test", "dev"))
-    ]
     lines = [
         f"corpus {corpus.name}" + (" (SYNTHETIC: it demonstrates, it decides nothing)" if corpus.synthetic else ""),
         f"  licensed text: {'yes, no sentence may be published' if corpus.gated else 'no'}",
@@ -208,7 +204,10 @@ def card(corpus: Corpus) -> str:
         *(f"  {' - '.join(pair)}  {count:,}" for pair, count in pairs.most_common(10)),
         "",
         f"columns that training lacks: {', '.join(name for name in COLUMNS if name not in corpus.columns) or 'none'}",
-        *(f"sentences that {one} shares with {other}: {number:,}" for one, other, number in shared),
+        *(
+            f"sentences that {one} shares with {other}: {len(texts[one] & texts[other]):,}"
+            for one, other in (("dev", "train"), ("test", "train"), ("test", "dev"))
+        ),
         *(_documents(split, corpus.split(split)) for split in SPLITS if rows[0].document is not None),
         *(f"note: {note}" for note in [*corpus.notes, *_oddities(rows)]),
         "",
@@ -234,12 +233,10 @@ def _documents(split: str, rows: list[Example]) -> str:
 
 def _oddities(rows: list[Example]) -> list[str]:
     """What is allowed yet worth knowing."""
-    found = {
-        "records whose subject and object overlap": lambda row: (
-            row.subj_start <= row.obj_end and row.obj_start <= row.subj_end
-        ),
-        f"sentences over {LONG} words": lambda row: len(row.token) > LONG,
-        "records with blank words": lambda row: not all(map(str.strip, row.token)),
-    }
-    counts = {what: sum(map(odd, rows)) for what, odd in found.items()}
-    return [f"{count:,} {what}" for what, count in counts.items() if count]
+    overlap = sum(row.subj_start <= row.obj_end and row.obj_start <= row.subj_end for row in rows)
+    long, blank = (
+        sum(map(odd, rows))
+        for odd in (lambda row: len(row.token) > LONG, lambda row: not all(map(str.strip, row.token)))
+    )
+    found = {"records whose subject and object overlap": overlap, f"sentences over {LONG} words": long}
+    return [f"{count:,} {what}" for what, count in (found | {"records with blank words": blank}).items() if count]

@@ -19,27 +19,10 @@ from tacred_utils.corpora.annotate import with_columns
 from tacred_utils.corpora.example import SYNTHETIC_PREFIX, Corpus, Example
 from tacred_utils.corpora.formats import READERS
 from tacred_utils.corpora.reader import Reading, assemble, read_json, split_records
+from tacred_utils.ground import labels as naming
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import (
-    DATA,
-    PACKAGE,
-    UNDECODABLE,
-    digest,
-    doubled_key,
-    expanded,
-    nfc,
-    read_bytes,
-    read_data,
-)
-from tacred_utils.ground.labels import (
-    NO_RELATION,
-    SPLITS,
-    TACRED_SPLIT_SIZES,
-    as_negative,
-    is_name,
-    likely_negative,
-    undirected,
-)
+from tacred_utils.ground.files import DATA, UNDECODABLE, digest, doubled_key, expanded, nfc, read_bytes, read_data
+from tacred_utils.ground.labels import NO_RELATION, SPLITS, TACRED_SPLIT_SIZES
 
 RETRIES, TIMEOUT = 2, 30  # further attempts, and seconds without an answer before one counts as failed
 
@@ -55,7 +38,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     annotated: bool = False  # whether the columns that it lacks are predicted
 
 
-SOURCES = msgspec.toml.decode((PACKAGE / "corpora" / "sources.toml").read_bytes(), type=dict[str, Source])
+SOURCES = msgspec.toml.decode((Path(__file__).parent / "sources.toml").read_bytes(), type=dict[str, Source])
 SAMPLE = "sample"
 TAKEN = {SAMPLE, *SOURCES, "executed", "figures", "logs", "published", "report", "smoke", "stamps"}  # beside the runs
 _TACRED_ID = re.compile("(?i)(?<![0-9a-f])[0-9a-f]{20}(?![0-9a-f])")  # all ids in TACREV's and Re-TACRED's label files
@@ -212,15 +195,15 @@ def with_negative(corpus: Corpus, name: str | None) -> Corpus:
     Raises `UserError` if no label is called so.
     """
     if name is None:
-        likely = None if NO_RELATION in corpus.labels else likely_negative(corpus.labels)
+        likely = None if NO_RELATION in corpus.labels else naming.likely_negative(corpus.labels)
         told = f"no label is called {NO_RELATION}, and {likely} looks like it: give --negative {quote(likely)}"
         return corpus.noting(told) if likely else corpus
     name = nfc(name)
-    if undirected(name) not in map(undirected, corpus.labels):
+    if naming.undirected(name) not in map(naming.undirected, corpus.labels):
         raise UserError(
             f"--negative {name}: {corpus.name} has no such label, only {', '.join(corpus.labels[:9])}; name one."
         )
-    return corpus.changed(lambda row: msgspec.structs.replace(row, relation=as_negative(row.relation, name)))
+    return corpus.changed(lambda row: msgspec.structs.replace(row, relation=naming.as_negative(row.relation, name)))
 
 
 class _Change(msgspec.Struct):
@@ -244,7 +227,7 @@ def read_patch(path: Path, ids: Collection[str] | None = None) -> dict[str, str]
     patch = dict(pairs)
     if len(patch) < len(pairs) or isinstance(content, dict) and doubled_key(data):
         raise UserError(f"{path}: an id occurs twice among {len(pairs):,} records; fetch the published file again.")
-    odd = next((name for name, label in patch.items() if not is_name(label)), None)
+    odd = next((name for name, label in patch.items() if not naming.is_name(label)), None)
     if odd is not None:
         raise UserError(
             f"{path}: id {odd}: {patch[odd]!r} is no plain name of a label; fetch the published file again."

@@ -22,9 +22,9 @@ from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.files import expanded
 from tacred_utils.ground.labels import SPLITS, task_classes, task_label
 from tacred_utils.inputs.encoding import DISTANCES, MADE, PAD, UNKNOWN, Encoder, glove, minilm, token_column, vocabulary
+from tacred_utils.models.networks import TrainedNetwork, read_facts
 from tacred_utils.models.pooling import inside, largest_over, mean_over
 from tacred_utils.models.processes import isolated
-from tacred_utils.models.scoring import TrainedNetwork, read_facts
 from tacred_utils.models.settings import BilstmSettings, FitResult
 
 SHUT = -1e4  # weight of padding on the input gate: a sigmoid of it is 0 in any precision
@@ -186,7 +186,7 @@ def fit(corpus: Corpus, task: str, settings: BilstmSettings, seed: int, folder: 
     """
     from transformers import set_seed
 
-    from tacred_utils.models.training import cut_notes, fit_network, labelled  # here, as scoring.py says
+    from tacred_utils.models.training import fit_network, labelled  # here, as networks.py says
 
     start = time.perf_counter()
     set_seed(seed)
@@ -196,8 +196,7 @@ def fit(corpus: Corpus, task: str, settings: BilstmSettings, seed: int, folder: 
     facts = {
         "columns_read": sorted({*encoder.columns, *(["types"] if encoder.types else [])}),
         "masked": encoder.masked,
-        "words_known": len(encoder.words),
-        "notes": notes + cut_notes(data, f"{encoder.limit} words"),
+        "notes": notes,
         "seconds": {"encode": round(time.perf_counter() - start, 3)},
     }
     model = BilstmModel(classifier, encoder, data.seen_classes, data.classes)

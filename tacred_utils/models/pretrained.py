@@ -24,7 +24,7 @@ from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.files import digest, expanded
 from tacred_utils.inputs.encoding import minilm_folder
 from tacred_utils.models import processes
-from tacred_utils.models.scoring import compute_dtype
+from tacred_utils.models.networks import compute_dtype
 from tacred_utils.models.settings import LONGEST, OwnModel
 from tacred_utils.models.weights import MODELS, model_folder
 

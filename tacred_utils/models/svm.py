@@ -178,12 +178,17 @@ def _train(
     rows = weighting(counts)
     facts = {"training_rows": len(labels), "fitted_rows": len(targets), "features": len(kept)}
     if settings.smote and task == "detection":
-        rows, targets = _smote(rows, targets, seed)
+        # Chawla et al. 2002: points between neighbours fill the smaller class up; one row has none
+        if neighbours := min(5, int(np.bincount(targets).min()) - 1):
+            rows, targets = SMOTE(k_neighbors=neighbours, random_state=seed).fit_resample(rows, targets)
         facts["rows_after_smote"] = len(targets)
     machine = _machine(rows, targets, settings, seed)
     linear = settings.kernel == "linear"
+    vocabulary: Vocabulary = {block: {} for block in dict.fromkeys(features.blocks)}
+    for place, column in enumerate(kept):
+        vocabulary[features.blocks[column]][features.names[column]] = place
     model = SvmModel(
-        classes, seen, _vocabulary(features, kept), weighting,
+        classes, seen, vocabulary, weighting,
         machine.coef_.T.astype(np.float32) if linear else np.zeros((0, 0), np.float32),
         machine.intercept_.astype(np.float32) if linear else np.zeros(0, np.float32),
         None if linear else machine,
@@ -225,14 +230,6 @@ def _weighting(counts: csr_matrix, blocks: list[str], settings: SvmSettings) -> 
     return Weighting(scale, group, weight, counts=settings.tfidf)
 
 
-def _smote(rows: csr_matrix, targets: np.ndarray, seed: int) -> tuple[csr_matrix, np.ndarray]:
-    """Fill the smaller class up with points between neighbours (Chawla et al. 2002); one row has none."""
-    neighbours = min(5, int(np.bincount(targets).min()) - 1)
-    if not neighbours:
-        return rows, targets
-    return SMOTE(k_neighbors=neighbours, random_state=seed).fit_resample(rows, targets)
-
-
 def _machine(rows: csr_matrix, targets: np.ndarray, settings: SvmSettings, seed: int) -> LinearSVC | SVC:
     sizes = np.bincount(targets)
     weights = dict(enumerate((len(targets) / len(sizes) / sizes) ** settings.balance))
@@ -268,10 +265,3 @@ def _calibrate(model: SvmModel, counts: csr_matrix, labels: list[str]) -> tuple[
 def _calibrated(scores: np.ndarray, slope: float, offset: float) -> np.ndarray:
     """Log-probabilities (rows, K) of decision values."""
     return log_softmax(log_expit(slope * scores + offset), axis=1)
-
-
-def _vocabulary(features: Features, kept: np.ndarray) -> Vocabulary:
-    vocabulary: Vocabulary = {block: {} for block in dict.fromkeys(features.blocks)}
-    for place, column in enumerate(kept):
-        vocabulary[features.blocks[column]][features.names[column]] = place
-    return vocabulary

@@ -32,9 +32,7 @@ from tacred_utils.ground.files import digest, write_text
 from tacred_utils.ground.labels import NO_RELATION, SCORED, SPLITS, task_classes, task_label
 from tacred_utils.inputs.encoding import Encoded
 from tacred_utils.metrics.counts import task_scores
-from tacred_utils.models import processes
-from tacred_utils.models.recipe import LengthGrouped, chosen_rows, loss_of, optimizer_of, scheduler_of
-from tacred_utils.models.scoring import TrainedNetwork, compute_dtype, score, tensors
+from tacred_utils.models import networks, processes
 from tacred_utils.models.settings import FitResult, TrainingSettings
 
 SAVE_EVERY = 500  # steps, if SAVE_AFTER has passed since the last time
@@ -75,25 +73,13 @@ def labelled(corpus: Corpus, task: str, encoded: dict[str, Encoded]) -> TaskData
     return TaskData(task, classes, seen, splits)
 
 
-def cut_notes(data: TaskData, limit: str) -> list[str]:
-    """What run.json should note where sentences were longer than the limit, given with its unit."""
-    windowed = {split: rows.encoded.windowed for split, rows in data.splits.items()}
-    cut = f"sentences beyond {limit} are cut to a window around both entities: {windowed}"
-    return [cut] if any(windowed.values()) else []
-
-
 def fit_network(
-    network: TrainedNetwork,
-    data: TaskData,
-    settings: TrainingSettings,
-    seed: int,
-    folder: Path,
-    facts: dict[str, object],
+    network: networks.TrainedNetwork, data: TaskData, settings: TrainingSettings, seed: int, folder: Path, facts: dict
 ) -> FitResult:
     """Train a network in place on the training split, watch dev, and leave it with the weights that the recipe restores.
 
     Checkpoints go to `folder`; where it has some, training goes on from there. `facts` are what else run.json should
-    keep, with the `seconds` that were spent before.
+    keep, with the `seconds` that were spent before, and `notes`.
     """
     processes.spare_the_collector()
     clock = [time.perf_counter()]
@@ -103,7 +89,9 @@ def fit_network(
     clock.append(time.perf_counter())
     seconds = dict(zip(("fit", "predict"), np.diff(clock).round(3).tolist(), strict=True))
     windowed = {split: rows.encoded.windowed for split, rows in data.splits.items()}
-    details |= {"windowed": windowed} | facts | {"seconds": facts["seconds"] | seconds}
+    cut = f"sentences beyond {network.encoder.limit} tokens are cut to a window around both entities: {windowed}"
+    notes = [*facts["notes"], *[cut] * any(windowed.values())]
+    details |= {"windowed": windowed} | facts | {"notes": notes, "seconds": facts["seconds"] | seconds}
     return FitResult(answers, history, details, network.save)
 
 
@@ -124,7 +112,7 @@ def _fit(
     values = [row[f"dev_{settings.select}"] for row in history]
     return history, {
         "device": str(trainer.args.device),
-        "dtype": str(compute_dtype(settings.precision)).removeprefix("torch."),
+        "dtype": str(networks.compute_dtype(settings.precision)).removeprefix("torch."),
         "threads": torch.get_num_threads(),
         "processes": processes.count(),
         "optimizer": settings.optimizer + " fused" * bool(trainer.optimizer.defaults.get("fused")),
@@ -151,7 +139,7 @@ def _arguments(settings: TrainingSettings, seed: int, folder: Path) -> TrainingA
     return arguments
 
 
-def _check_batches(model: nn.Module, settings: TrainingSettings, batches: LengthGrouped) -> None:
+def _check_batches(model: nn.Module, settings: TrainingSettings, batches: networks.LengthGrouped) -> None:
     """Raise `UserError` where the smallest batch leaves a process without a row, or batch norm with a single one."""
     smallest = len(batches.lengths) // len(batches) // processes.count()  # rows of a process in one step
     if not smallest:
@@ -169,7 +157,7 @@ class _Trainer(Trainer):
     def __init__(self, model: nn.Module, data: TaskData, settings: TrainingSettings, seed: int, folder: Path) -> None:
         self.data, self.train_rows = data, data.splits["train"]
         self.every = np.flatnonzero(self.train_rows.target >= 0)
-        self.rows = chosen_rows(self.train_rows.gold, self.train_rows.target, data.task, settings, seed)
+        self.rows = networks.chosen_rows(self.train_rows.gold, self.train_rows.target, data.task, settings, seed)
         self.watched = {
             "train": self.every[:: max(1, len(self.every) // PROBE)][:PROBE],
             "dev": np.flatnonzero(data.splits["dev"].target >= 0),
@@ -177,16 +165,18 @@ class _Trainer(Trainer):
         self.scoring_seconds = 0.0
         encoded = self.train_rows.encoded
         texts = encoded.texts[self.rows] if settings.whole_texts and encoded.texts is not None else None
-        self.batches = LengthGrouped(encoded.lengths[self.rows], settings.batch_size, seed, texts)
+        self.batches = networks.LengthGrouped(encoded.lengths[self.rows], settings.batch_size, seed, texts)
         _check_batches(model, settings, self.batches)
         epochs = max(settings.epochs, math.ceil(settings.min_steps / len(self.batches)))
         self.recipe = settings = replace(settings, epochs=epochs)
         arguments = _arguments(settings, seed, folder)
-        self.loss = loss_of(self.train_rows.target[self.rows], len(data.seen_classes), settings, arguments.device)
-        optimizer = optimizer_of(model, settings)
+        self.loss = networks.loss_of(
+            self.train_rows.target[self.rows], len(data.seen_classes), settings, arguments.device
+        )
+        optimizer = networks.optimizer_of(model, settings)
         super().__init__(
             model, arguments, train_dataset=range(len(self.rows)),
-            optimizers=(optimizer, scheduler_of(optimizer, settings, len(self.batches))),
+            optimizers=(optimizer, networks.scheduler_of(optimizer, settings, len(self.batches))),
             eval_dataset=self.watched["dev"], compute_loss_func=self.weighted_loss, callbacks=[_Pace(self)],
         )  # fmt: skip
         self.model_accepts_loss_kwargs = False  # ours does the counting
@@ -208,7 +198,7 @@ class _Trainer(Trainer):
     def collate(self, rows: list[int]) -> dict[str, torch.Tensor]:
         chosen = processes.share(self.rows[np.array(rows)])
         columns = self.train_rows.encoded.batch(chosen) | {"labels": self.train_rows.target[chosen]}
-        return tensors(columns, self.args.device)
+        return networks.tensors(columns, self.args.device)
 
     def weighted_loss(
         self, outputs: dict, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None
@@ -243,10 +233,10 @@ class _Trainer(Trainer):
 
     def scores(self, split: str, rows: np.ndarray) -> dict[str, float]:
         data, seen = self.data.splits[split], self.data.seen_classes
-        logits = score(self.model, data.encoded, rows)
+        logits = networks.score(self.model, data.encoded, rows)
         if not np.isfinite(logits).all():
             raise self.lost(f"answers on {split} are no numbers", self.state.global_step)
-        on_device = tensors({"logits": logits, "target": data.target[rows]}, self.args.device)
+        on_device = networks.tensors({"logits": logits, "target": data.target[rows]}, self.args.device)
         loss = self.loss(**on_device).item() / float(self.loss.size(on_device["target"]))
         predicted = [seen[index] for index in logits.argmax(axis=1)]
         found = task_scores(self.data.task, [data.gold[row] for row in rows], predicted, seen)
@@ -277,14 +267,11 @@ class _Pace(TrainerCallback):
     def on_epoch_begin(self, args, state, control, **_):
         self.trainer.batches.epoch = int((state.epoch or 0) + 1e-6)
 
-    def epoch_ends(self, state) -> bool:
-        return state.global_step % len(self.trainer.batches) == 0
-
     def on_step_end(self, args, state, control, **_):
         if time.perf_counter() - self.trimmed > TRIM_AFTER:
             processes.give_back_memory()
             self.trimmed = time.perf_counter()
-        if state.global_step % SAVE_EVERY or self.epoch_ends(state):  # which is saved with its scores
+        if state.global_step % SAVE_EVERY or not state.global_step % len(self.trainer.batches):  # saved with its scores
             return
         waited = time.perf_counter() - self.saved > SAVE_AFTER
         control.should_save |= bool(processes.agreed(int(waited), args.device))
@@ -341,8 +328,7 @@ def last_whole(folder: Path, restore: str) -> Path | None:
 
     Where the best epoch is to be restored, it needs the checkpoint of that one too.
     """
-    steps = {path: path.name.partition("-")[2] for path in folder.glob("checkpoint-*/")}
-    for path in sorted((path for path in steps if steps[path].isdecimal()), key=lambda path: -int(steps[path])):
+    for path in sorted(folder.glob("checkpoint-*[0-9]/"), key=lambda path: -int(path.name.partition("-")[2])):
         damaged = _damaged(path) or _damaged(restored(path, restore))
         if damaged is None:
             return path

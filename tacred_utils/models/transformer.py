@@ -18,10 +18,10 @@ from tacred_utils.ground.files import digest
 from tacred_utils.ground.labels import SPLITS
 from tacred_utils.inputs.encoding import PAD, vocabulary
 from tacred_utils.inputs.subwords import TYPED, SubwordEncoder, new_words
+from tacred_utils.models.networks import TrainedNetwork, compute_dtype, read_facts
 from tacred_utils.models.pooling import FeatureHeads, pooling
 from tacred_utils.models.pretrained import Pretrained, load_pretrained, stripped
 from tacred_utils.models.processes import isolated
-from tacred_utils.models.scoring import TrainedNetwork, compute_dtype, read_facts
 from tacred_utils.models.settings import FitResult, TransformerSettings
 
 FEED_FORWARD = 4  # times as wide as the states, as in BERT and in the paper's added layer
@@ -168,7 +168,7 @@ def fit(corpus: Corpus, task: str, settings: TransformerSettings, seed: int, fol
 
     Models of the study's own are kept beside the runs of the corpus, where all of them find them.
     """
-    from tacred_utils.models.training import cut_notes, fit_network, labelled  # here, as scoring.py says
+    from tacred_utils.models.training import fit_network, labelled  # here, as networks.py says
 
     clock = [time.perf_counter()]
     cache = Path(folder).resolve().parent.parent / ".pretrained"
@@ -183,9 +183,7 @@ def fit(corpus: Corpus, task: str, settings: TransformerSettings, seed: int, fol
     clock.append(time.perf_counter())
     facts = {
         "pretrained": pretrained.facts,
-        "marks_read": encoder.marks,
-        "notes": notes + cut_notes(data, f"{encoder.limit} pieces"),
-        "pieces_a_row": round(float(data.splits["train"].encoded.lengths.mean()), 1),
+        "notes": notes,
         "seconds": dict(zip(("load", "encode"), np.diff(clock).round(3).tolist(), strict=True)),
     }
     model = TransformerModel(classifier, encoder, data.seen_classes, data.classes)

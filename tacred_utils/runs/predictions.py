@@ -13,18 +13,10 @@ import msgspec
 import pandas as pd
 from msgspec import Meta
 
+from tacred_utils.ground import labels as naming
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.files import UNDECODABLE, doubled_key, nfc, read_bytes
-from tacred_utils.ground.labels import (
-    NO_RELATION,
-    RELATION,
-    TASKS,
-    as_negative,
-    is_name,
-    likely_negative,
-    undirected,
-    unnumbered,
-)
+from tacred_utils.ground.labels import NO_RELATION, RELATION, TASKS
 from tacred_utils.metrics.counts import is_detection, task_scores
 
 HEADERS = {"label", "labels", "label_true", "label_pred", "gold", "pred", "prediction", "relation", "y_true", "y_pred"}
@@ -155,7 +147,7 @@ def _require(frame: pd.DataFrame, path: Path, field: str, remedy: str) -> None:
     if lacking.any():
         row = int(lacking.argmax())
         raise UserError(f"{path}, row {row + 1}: field {field} is missing; {remedy}.")
-    if odd := {label for label in frame[field].unique() if not is_name(label)}:
+    if odd := {label for label in frame[field].unique() if not naming.is_name(label)}:
         row = int(frame[field].isin(odd).argmax())
         what = f"{frame[field][row]!r} has spaces around it or control characters; give a plain name"
         raise UserError(f"{path}, row {row + 1}: field {field}: {what}.")
@@ -203,7 +195,7 @@ def score_file(path: Path, gold: Path | None = None, negative: str | None = None
 def _with_negative(frame: pd.DataFrame, path: Path, negative: str | None) -> pd.DataFrame:
     """The rows with the negative label as `no_relation`; without one, all rows would silently count as relations."""
     names = {*frame.label_true, *frame.label_pred}
-    if negative not in (None, NO_RELATION) and undirected(negative) not in map(undirected, names):
+    if negative not in (None, NO_RELATION) and naming.undirected(negative) not in map(naming.undirected, names):
         raise UserError(
             f"{path}: --negative {negative}: is none of its labels, such as {min(names)}; check the spelling."
         )
@@ -211,13 +203,13 @@ def _with_negative(frame: pd.DataFrame, path: Path, negative: str | None) -> pd.
         raise UserError(f"{path}: its labels are numbers; write names, or say which is no relation by --negative N.")
     if negative is None:
         _check_negative(names, str(path))
-    renamed = {name: [as_negative(label, negative or NO_RELATION) for label in frame[name]] for name in LABELS}
+    renamed = {name: [naming.as_negative(label, negative or NO_RELATION) for label in frame[name]] for name in LABELS}
     return frame.assign(**renamed)
 
 
 def _check_negative(names: set[str], where: str) -> None:
     """Refuse labels that lack `no_relation` and have another one that looks like it."""
-    if NO_RELATION not in names and (likely := likely_negative(names)) is not None:
+    if NO_RELATION not in names and (likely := naming.likely_negative(names)) is not None:
         raise UserError(
             f"{where}: has no label {NO_RELATION}, and {likely} looks like it; give --negative {quote(likely)}, or "
             f"--negative {NO_RELATION} if every label is a relation."
@@ -230,7 +222,7 @@ def _check_overlap(frame: pd.DataFrame, path: Path) -> None:
     if not true or not pred or true & pred:
         return
     negative = all((frame[name] == NO_RELATION).any() for name in LABELS)
-    other_form = {unnumbered(name) for name in true} & {unnumbered(name) for name in pred}
+    other_form = {naming.unnumbered(name) for name in true} & {naming.unnumbered(name) for name in pred}
     numbers = all(name.isdigit() for name in true) != all(name.isdigit() for name in pred)
     if other_form or numbers or not negative:
         raise UserError(

@@ -59,7 +59,7 @@ def train(spec: Spec, corpus: Corpus, results: Path, profile: str, *, keep_model
                     _train(spec, corpus, folder, profile, keep_model)
             processes.wait()
         elif spec.family != "svm":  # helps process 0, which writes
-            _fit(spec, corpus, folder)
+            family(spec.family).fit(corpus, spec.task, spec.settings, spec.seed, folder / CHECKPOINTS)
             processes.wait()
     except Timeout:
         busy = f"{folder}: another process is training this run; wait for it, or choose another --results."
@@ -124,9 +124,10 @@ def _train(spec: Spec, corpus: Corpus, folder: Path, profile: str, keep_model: b
     info = _describe(spec, corpus, profile)
     _write_json(folder / "run.json", info | {"status": "running"})
     start, busy, work = time.perf_counter(), time.process_time(), folder / CHECKPOINTS
-    _forget_peak_memory()
+    with suppress(OSError):  # measure the peak from here on: no run is charged with those before it (Linux only)
+        Path("/proc/self/clear_refs").write_text("5")
     try:
-        outcome = _fit(spec, corpus, folder)
+        outcome = family(spec.family).fit(corpus, spec.task, spec.settings, spec.seed, work)
     except BaseException as error:
         mistake = isinstance(error, UserError) or exhausted(error)
         if new and mistake and not any(work.glob("checkpoint-*")):  # there is nothing to keep
@@ -151,10 +152,6 @@ def _train(spec: Spec, corpus: Corpus, folder: Path, profile: str, keep_model: b
     }
     _write_json(folder / "run.json", info | outcome.details | cost | {"status": "done"})
     shutil.rmtree(work, ignore_errors=True)
-
-
-def _fit(spec: Spec, corpus: Corpus, folder: Path) -> FitResult:
-    return family(spec.family).fit(corpus, spec.task, spec.settings, spec.seed, folder / CHECKPOINTS)
 
 
 def _describe(spec: Spec, corpus: Corpus, profile: str) -> dict[str, object]:
@@ -183,12 +180,6 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-def _forget_peak_memory() -> None:
-    """Measure the peak from here on, so that a run is not charged with those before it (Linux only)."""
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
 
 
 def _write_predictions(

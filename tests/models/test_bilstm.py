@@ -21,7 +21,7 @@ from tacred_utils.ground.labels import NO_RELATION, SPLITS, TASKS, task_classes,
 from tacred_utils.inputs.encoding import Encoded, Encoder
 from tacred_utils.models import training
 from tacred_utils.models.bilstm import BilstmClassifier, PaddedLstm, fit, load
-from tacred_utils.models.recipe import LengthGrouped, chosen_rows, class_weights, undersample
+from tacred_utils.models.networks import LengthGrouped, chosen_rows, class_weights, undersample
 from tacred_utils.runs.profile import load_profile
 from tacred_utils.runs.store import Run, Spec, load_model
 from tacred_utils.runs.train import train

@@ -24,10 +24,9 @@ from tacred_utils.ground.files import ROOT
 from tacred_utils.ground.labels import NO_RELATION, TASKS, task_classes, task_label
 from tacred_utils.metrics.counts import class_shares
 from tacred_utils.models import pretrained, training
+from tacred_utils.models.networks import SCORED_AT_ONCE, LengthGrouped, Loss, compute_dtype, score, upsample
 from tacred_utils.models.pooling import POOLINGS, FeatureHeads, largest_over, pooling
 from tacred_utils.models.pretrained import load_pretrained
-from tacred_utils.models.recipe import LengthGrouped, Loss, upsample
-from tacred_utils.models.scoring import SCORED_AT_ONCE, compute_dtype, score
 from tacred_utils.models.settings import OwnModel, TransformerSettings
 from tacred_utils.models.transformer import Classifier, compile_layers, fit, load, make_encoder
 from tacred_utils.runs.profile import load_profile

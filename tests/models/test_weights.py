@@ -19,8 +19,8 @@ from tacred_utils.corpora.example import Example
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.files import DATA
 from tacred_utils.models import weights
+from tacred_utils.models.networks import compute_dtype, score
 from tacred_utils.models.pretrained import byte_pairs, load_pretrained
-from tacred_utils.models.scoring import compute_dtype, score
 from tacred_utils.models.transformer import Classifier, make_encoder
 from tacred_utils.runs.profile import load_profile
 from tacred_utils.runs.store import Spec

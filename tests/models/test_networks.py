@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from torch import nn
 
-from tacred_utils.models.recipe import optimizer_of
+from tacred_utils.models.networks import optimizer_of
 from tacred_utils.runs.profile import load_profile
 
 
