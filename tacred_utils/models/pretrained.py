@@ -26,9 +26,8 @@ from tacred_utils.inputs.encoding import minilm_folder
 from tacred_utils.models import processes
 from tacred_utils.models.networks import compute_dtype
 from tacred_utils.models.settings import LONGEST, OwnModel
-from tacred_utils.models.weights import MODELS, model_folder
+from tacred_utils.models.weights import HUB_SECONDS, MODELS, model_folder
 
-HUB_SECONDS = 10  # to wait for a hub's answer
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 REVISIONS = {  # commits on the hub
     MINILM: "c9745ed1d9f207416be6d2e6f8de32d1f16199bf",

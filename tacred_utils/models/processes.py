@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 TOLD = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # what a launcher tells each process
 GROUPED = re.compile("(LOCAL_)?(RANK|WORLD_SIZE)|(OMPI|PMI|PMIX|MV2)_.*|MPI_LOCAL.*")  # variables that speak of a group
+_OTHER_WAYS = re.compile("ACCELERATE_USE_(DEEPSPEED|FSDP|MEGATRON_LM|PARALLELISM_CONFIG|SAGEMAKER|TP)$")  # of training
 _CONFIGURED = re.compile("(ACCELERATE|FSDP|DEEPSPEED|MEGATRON_LM|PARALLELISM_CONFIG)_")
 
 
@@ -120,8 +121,14 @@ def launch(arguments: list[str], processes: int, log: Path) -> None:
 def isolated() -> Iterator[None]:
     """Train without the variables that Accelerate would take settings from, and without those of a group that is none.
 
-    They are back when the block ends.
+    They are back when the block ends. Raises `UserError` for variables that ask for a way to train that is not here.
     """
+    for name, value in os.environ.items():
+        if _OTHER_WAYS.match(name) and value.lower() in ("1", "true", "yes", "on"):
+            raise UserError(
+                f"{name}={value}: models are trained whole in each process, not so; unset it, or launch with "
+                "`accelerate launch --multi_gpu` or torchrun."
+            )
     alone = count() == 1
     hidden = {
         name: value for name, value in os.environ.items()

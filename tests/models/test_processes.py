@@ -106,6 +106,13 @@ def test_a_configuration_of_accelerate_changes_no_answer(tmp_path, monkeypatch) 
     assert given.items() <= os.environ.items()  # they are the user's, and back
 
 
+@pytest.mark.parametrize("name", ["ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_FSDP", "ACCELERATE_USE_MEGATRON_LM"])
+def test_a_way_to_train_that_is_not_here_is_refused_in_a_sentence(name: str, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv(name, "true")
+    with pytest.raises(UserError, match=f"^{name}=true: .*; unset it, or launch with .*torchrun.$"):
+        fit(corpus(40), "joint", SETTINGS, 13, tmp_path)
+
+
 @pytest.mark.parametrize("left", LEFT_OVER, ids=lambda left: ",".join(left))
 def test_ranks_without_a_group_count_for_nothing(left: dict[str, str], tmp_path, monkeypatch) -> None:
     for name, value in left.items():

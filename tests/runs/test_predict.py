@@ -426,9 +426,8 @@ def test_a_split_without_labels_is_answered_as_the_run_answered_it(trained, tmp_
     run = trained("svm")
     asked_as_record(run, CORPUS.test, tmp_path)
     rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "folder" / "test.json").write_text(json.dumps(rows))
-    for place in ("folder", "folder/test.json", "rows.jsonl"):
+    (tmp_path / "test.json").write_text(json.dumps(rows))
+    for place in ("test.json", "rows.jsonl"):
         assert main(["predict", "--run", str(run.folder), "--file", str(tmp_path / place), "--top", "1"]) == 0
         answered, expected = lines_of(capsys), run.predictions("test")
         assert [line["id"] for line in answered] == expected.id.tolist()
