@@ -111,9 +111,8 @@ def _labelled(documents: dict[str, list[list[_Pair]]], notes: list[str]) -> Read
     rare = {row.relation for split in SPLITS for row in rows[split]} - kept
     lost = " / ".join(f"{sum(row.relation in rare for row in rows[split]):,}" for split in SPLITS)
     if rare:
-        notes.append(
-            f"{len(rare)} relations with fewer than {FEWEST} training rows are left out with their {lost} rows"
-        )
+        few = f"{len(rare)} relations with fewer than {FEWEST} training rows"
+        notes.append(f"{few} are left out with their {lost} rows")
     return Reading({split: [row for row in rows[split] if row.relation in kept] for split in SPLITS}, notes, {})
 
 
@@ -142,9 +141,7 @@ def _read_file(path: Path) -> tuple[list[list[_Pair]], str]:
             "or another split's; fetch it again."
         )
     left_out, name = Counter(), path.name.partition("_")[0]
-    pairs = [
-        [*_document_pairs(f"redocred-{name}-{index}", document, left_out)] for index, document in enumerate(documents)
-    ]
+    pairs = [[*_document_pairs(f"redocred-{name}-{n}", document, left_out)] for n, document in enumerate(documents)]
     blank = sum(not word.strip() for document in documents for sentence in document.sents for word in sentence)
     overlapping, elsewhere, several = (left_out[what] for what in ("overlapping", "elsewhere", "several"))
     return (
@@ -165,9 +162,7 @@ def _document_pairs(name: str, document: _Document, left_out: Counter[str]) -> I
         first = [next((m for m in mentions if m.sent_id == number), None) for mentions in document.vertexSet]
         for head, tail in permutations([entity for entity, mention in enumerate(first) if mention], 2):
             subj, obj, about = first[head], first[tail], facts.get((head, tail), [])
-            stated = {
-                fact.r: True if fact.evidence else None for fact in about if number in (fact.evidence or [number])
-            }
+            stated = {one.r: True if one.evidence else None for one in about if number in (one.evidence or [number])}
             if subj.type not in ROLES:
                 continue
             if subj.pos[0] < obj.pos[1] and obj.pos[0] < subj.pos[1]:

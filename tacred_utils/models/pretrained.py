@@ -212,9 +212,7 @@ def byte_pairs(sentences: list[list[str]], pieces: int) -> PreTrainedTokenizerBa
     )  # fmt: skip
     tokenizer.train_from_iterator(map(_text, sentences), trainer)
     ends = [(SPECIAL[end], tokenizer.token_to_id(SPECIAL[end])) for end in ("cls_token", "sep_token")]
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{ends[0][0]} $A {ends[1][0]}", special_tokens=ends
-    )
+    tokenizer.post_processor = processors.TemplateProcessing(f"{ends[0][0]} $A {ends[1][0]}", special_tokens=ends)
     return transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=LONGEST, **SPECIAL)
 
 

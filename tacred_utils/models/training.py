@@ -146,9 +146,7 @@ def _check_batches(model: nn.Module, settings: TrainingSettings, batches: networ
         raise UserError(f"{processes.count()} processes cannot share batches of {settings.batch_size}; start fewer.")
     if smallest < 2 and any(isinstance(part, nn.BatchNorm1d) for part in model.modules()):
         what = "leaves a batch of one row, which the head's batch norm cannot take"
-        raise UserError(
-            f"--set batch_size={settings.batch_size}: {what}; raise it, or drop that layer with head_dim=0."
-        )
+        raise UserError(f"--set batch_size={settings.batch_size}: {what}; raise it, or drop it with head_dim=0.")
 
 
 class _Trainer(Trainer):

@@ -270,9 +270,7 @@ class _Reader:
     def __init__(self, run: Run | Path) -> None:
         self.run = run if isinstance(run, Run) else Run(Path(run))
         if not (self.run.folder / "run.json").is_file():
-            raise UserError(
-                f"--run {self.run.folder}: is no folder of a run (it has no run.json); `runs list` names them."
-            )
+            raise UserError(f"--run {self.run.folder}: is no folder of a run (no run.json); `runs list` names them.")
         self.facts = self.run.facts
         if not is_done(self.run.folder):
             raise UserError(f"{self.run.folder}: files of the run are missing or damaged; train it again with --force.")
@@ -348,9 +346,7 @@ class _Reader:
         if not wanted:
             return []
         names = ", ".join(sorted(wanted))
-        return [
-            f"the model also reads {names}, not given here: it answers without, less well than its scores say; {remedy}"
-        ]
+        return [f"the model also reads {names}, not given here: it answers without, less well than scored; {remedy}"]
 
     def _found(self, tags: Sequence[str] | None) -> Iterator[tuple[tuple[int, int, int, int], tuple]]:
         """Spans and types of all pairs of entities, neighbours of one type being one entity."""

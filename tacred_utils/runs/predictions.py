@@ -196,9 +196,7 @@ def _with_negative(frame: pd.DataFrame, path: Path, negative: str | None) -> pd.
     """The rows with the negative label as `no_relation`; without one, all rows would silently count as relations."""
     names = {*frame.label_true, *frame.label_pred}
     if negative not in (None, NO_RELATION) and naming.undirected(negative) not in map(naming.undirected, names):
-        raise UserError(
-            f"{path}: --negative {negative}: is none of its labels, such as {min(names)}; check the spelling."
-        )
+        raise UserError(f"{path}: --negative {negative}: is none of its labels, such as {min(names)}; correct it.")
     if negative is None and all(name.isdigit() for name in names):
         raise UserError(f"{path}: its labels are numbers; write names, or say which is no relation by --negative N.")
     if negative is None:

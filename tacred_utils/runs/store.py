@@ -257,9 +257,7 @@ def find_runs(results: Path, corpus: str | None = None) -> list[Run]:
     if not Path(results).is_dir():
         raise UserError(f"{results}: is no folder, so it holds no runs; train some, or name another with --results.")
     folders = sorted(path.parent for path in Path(results).glob("*/*/run.json"))
-    return [
-        Run(folder) for folder in folders if folder.parent.name == (corpus or folder.parent.name) and is_done(folder)
-    ]
+    return [Run(path) for path in folders if path.parent.name == (corpus or path.parent.name) and is_done(path)]
 
 
 @cache
