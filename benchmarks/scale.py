@@ -40,8 +40,8 @@ def bilstm(corpus: Corpus) -> None:
 
 def scoring(corpus: Corpus) -> None:
     """Encode and score the test split with an untrained MiniLM that reads spans."""
-    from tacred_utils.models.pretrained import load_pretrained
     from tacred_utils.models.networks import score
+    from tacred_utils.models.pretrained import load_pretrained
     from tacred_utils.models.transformer import Classifier, make_encoder
 
     settings = PROFILE.settings("bert", "spans")

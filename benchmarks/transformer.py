@@ -34,8 +34,8 @@ from transformers import AutoTokenizer, BertConfig, BertModel, set_seed
 from tacred_utils.corpora.example import Corpus
 from tacred_utils.inputs.encoding import Encoded
 from tacred_utils.models import transformer
-from tacred_utils.models.pretrained import load_pretrained
 from tacred_utils.models.networks import compute_dtype, tensors
+from tacred_utils.models.pretrained import load_pretrained
 from tacred_utils.models.settings import TransformerSettings
 from tacred_utils.models.training import labelled
 from tacred_utils.runs.profile import load_corpus, load_profile

@@ -21,7 +21,7 @@ from tacred_utils.ground.labels import NO_RELATION, SPLITS, TASKS, task_classes,
 from tacred_utils.inputs.encoding import Encoded, Encoder
 from tacred_utils.models import training
 from tacred_utils.models.bilstm import BilstmClassifier, PaddedLstm, fit, load
-from tacred_utils.models.networks import LengthGrouped, chosen_rows, class_weights, undersample
+from tacred_utils.models.networks import LengthGrouped, chosen_rows, class_weights, score, undersample
 from tacred_utils.runs.profile import load_profile
 from tacred_utils.runs.store import Run, Spec, load_model
 from tacred_utils.runs.train import train
@@ -379,10 +379,10 @@ def test_scoring_keeps_the_order_of_rows() -> None:
     flat = np.append(np.repeat(np.arange(700), lengths), 0)
     encoded = Encoded(np.append(0, np.cumsum(lengths)), {"words": flat})
     rows = np.array([5, 3, 699, 0])
-    assert training.score(Lengths(), encoded, rows).tolist() == [
+    assert score(Lengths(), encoded, rows).tolist() == [
         [float(row * lengths[row]), float(lengths[row])] for row in rows
     ]
-    assert len(training.score(Lengths(), encoded)) == 700
+    assert len(score(Lengths(), encoded)) == 700
 
 
 def test_few_rows_are_trained_on_until_there_are_enough_steps(tmp_path) -> None:
