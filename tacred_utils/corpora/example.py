@@ -175,7 +175,8 @@ def read_rows(path: Path) -> RowsOnly:
         }
         facts = {name: table[name] for name in FACTS}
     except (*UNDECODABLE, EOFError, OSError, zlib.error, KeyError, TypeError, ValueError):
-        raise UserError(f"{path}: is damaged; fetch it, or the corpus: python -m tacred_utils data get NAME.") from None
+        again = "fetch it again, or get the corpus: python -m tacred_utils data get NAME"
+        raise UserError(f"{path}: is damaged; {again}.") from None
     facts["columns"] = frozenset(facts["columns"])
     return RowsOnly(**facts, **splits).noting(NO_TEXT)
 

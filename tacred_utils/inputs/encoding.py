@@ -211,12 +211,12 @@ def glove(path: Path, words: Iterable[str]) -> dict[str, np.ndarray]:
     """
     if not path.name:
         raise UserError("--set words=glove: needs a GloVe text file; name it with --set glove=FILE.")
-    wanted, found, width, number = set(words), {}, 0, -1
+    wanted, found, width, number = set(words), {}, 0, 0
     try:
         with path.open(encoding="utf-8-sig") as file:
-            for number, line in enumerate(file):
+            for number, line in enumerate(file, 1):
                 line = line.rstrip(" \t\r\n")  # fastText ends a line with a blank
-                if not line or number == 0 and line.count(" ") == 1:
+                if not line or number == 1 and line.count(" ") == 1:
                     continue  # word2vec's header: rows and columns
                 width = width or line.count(" ")
                 word, *values = line.rsplit(" ", width)
@@ -228,8 +228,10 @@ def glove(path: Path, words: Iterable[str]) -> dict[str, np.ndarray]:
                         raise ValueError("holds a number that is not finite")
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); name a text file with --set glove=FILE.") from None
-    except ValueError as error:  # bytes that are no UTF-8, too
-        raise UserError(f"{path}, line {number + 1}: {error}; fetch or unpack the file again.") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not UTF-8 text ({error.reason}); unpack it, or name the .txt file.") from None
+    except ValueError as error:
+        raise UserError(f"{path}, line {number}: {error}; fetch the file again.") from None
     if not found:
         raise UserError(f"{path}: has a vector for no word of the corpus; is it a GloVe text file of this language?")
     return found

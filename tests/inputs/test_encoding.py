@@ -147,7 +147,7 @@ def test_glove_gives_the_words_that_are_asked_for(tmp_path) -> None:
         (b"of\nthe\n", "line 1: has 0 numbers"),
         (b"the 1 2 3\n", "no word of the corpus"),
         (b"", "no word of the corpus"),
-        (b"PK\x03\x04\xff\xfe", "can't decode byte"),
+        (b"PK\x03\x04\xff\xfe", "not UTF-8 text"),
     ],
 )
 def test_a_damaged_glove_file_is_one_sentence(tmp_path, content: bytes, expected: str) -> None:
