@@ -130,7 +130,7 @@ NETWORK = (
 )
 SHOW = (
     "import pandas\nframe = pandas.DataFrame([run.metrics['test'] for run in runs])[['micro_f1', 'macro_f1']]",
-    "study.save_table(frame, 'scores', 'Scores')",
+    "study.table('scores', frame, 'Scores')",
     "study.figure('scores', lambda rows: rows.plot().figure, frame)",
 )
 MADE = (

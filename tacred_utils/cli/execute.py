@@ -1,23 +1,20 @@
 """One notebook in a kernel of its own: it counts only if every cell completed, and its file tells nothing of the machine."""
 
-import ast
 import json
 import logging
 import os
 import re
 import sys
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import ROOT, read_bytes
+from tacred_utils.ground.files import read_bytes
+from tacred_utils.ground.paths import ROOT
 
 ERROR_NOTE = "papermill-error-cell-tag"  # of cells that papermill adds above one that failed
-VOLATILE = {"papermill", "execution", "widgets", "language_info"}  # parts of a notebook that are not kept
 WIDGET = "application/vnd.jupyter.widget-view+json"
-EPOCH = re.compile(r"\S+: epoch \d+ of \d+, ")  # a line of models/progress.py
+VOLATILE = {"papermill", "execution", "widgets", "language_info", WIDGET}  # parts of a notebook that are not kept
 HINTS = {  # where the error itself says little
     "SystemExit": "sys.exit leaves the cells below undone; raise an error instead",
     "DeadKernelError": "the kernel died, most often because memory ran out; lower batch_size in the profile",
@@ -42,10 +39,6 @@ def read_notebook(path: Path) -> dict:
     return notebook
 
 
-def tagged(notebook: dict, tag: str) -> list[dict]:
-    return [cell for cell in notebook["cells"] if tag in cell["metadata"]["tags"]]
-
-
 def execute(source: Path, parameters: Mapping[str, object], logs: Path, bar: str) -> dict:
     """Run a notebook and return it with its outputs; `bar` is tqdm's format of progress on a terminal.
 
@@ -54,8 +47,9 @@ def execute(source: Path, parameters: Mapping[str, object], logs: Path, bar: str
     logs.mkdir(parents=True, exist_ok=True)
     failed, log = logs / f"{source.name[:2]}_failed.ipynb", logs / f"{source.name[:2]}.log"
     notebook = read_notebook(source)
-    for cell in tagged(notebook, "parameters"):
-        cell["source"] = with_values(cell["source"], parameters)
+    for cell in notebook["cells"]:
+        if "parameters" in cell["metadata"]["tags"]:
+            cell["source"] = with_values(cell["source"], parameters)
     failed.write_text(json.dumps(notebook), encoding="utf-8")
     cause = _papermill(failed, log, bar)
     done = json.loads(failed.read_text(encoding="utf-8"))
@@ -65,17 +59,13 @@ def execute(source: Path, parameters: Mapping[str, object], logs: Path, bar: str
 
 
 def with_values(code: str, parameters: Mapping[str, object]) -> str:
-    """The code of a parameters cell with these values in place of its own; one that is None stays as it is."""
-    from papermill.translators import PythonTranslator  # takes a second
-
-    for line in ast.parse(code).body:
-        if isinstance(line, ast.Assign | ast.AnnAssign):
-            target = line.target if isinstance(line, ast.AnnAssign) else line.targets[0]
-            value = parameters.get(ast.unparse(target))
-            if value is not None:
-                old = ast.get_source_segment(code, line)
-                before = old.removesuffix(ast.get_source_segment(code, line.value))
-                code = code.replace(old, before + PythonTranslator.translate(value), 1)
+    """A parameters cell, a line each, with these values in place of its own; one that is None stays as it is."""
+    for name, value in parameters.items():
+        if value is not None:
+            text = json.dumps(value, ensure_ascii=False)
+            code = re.sub(
+                rf"^({name}\b[^=\n]*= ).*?(?=  #|$)", lambda found, text=text: found[1] + text, code, flags=re.M
+            )
     return code
 
 
@@ -85,17 +75,17 @@ def _papermill(notebook: Path, log: Path, bar: str) -> Exception | None:
     from papermill.exceptions import PapermillExecutionError
 
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # after Ctrl-C nobody asks how the cell's task ended
+    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # this environment's kernel, not another that the user installed
     os.environ["IPYTHONDIR"] = str(log.parent / "ipython")  # the user's own start-up files stay out
     progress = {"bar_format": bar, "leave": False, "file": sys.stdout} if sys.stdout.isatty() else False
     path = str(notebook).replace("{", "{{").replace("}", "}}")  # papermill fills in templates
     terminal = os.dup(2)
-    with log.open("w", encoding="utf-8", buffering=1) as stream, _epochs_told(log):
+    with log.open("w", encoding="utf-8", buffering=1) as stream:
         os.dup2(stream.fileno(), 2)  # what the kernel itself says: it inherits the file descriptor
         try:
             papermill.execute_notebook(
                 path, path, kernel_name="python3", language="python", cwd=ROOT, progress_bar=progress,
                 start_timeout=180, stdout_file=stream, stderr_file=stream, coalesce_streams=True,
-                kernel_manager_class=_own_kernel(),
             )  # fmt: skip
         except (PapermillExecutionError, RuntimeError, TimeoutError) as error:
             print(error, file=stream)
@@ -104,42 +94,6 @@ def _papermill(notebook: Path, log: Path, bar: str) -> Exception | None:
             os.dup2(terminal, 2)
             os.close(terminal)
     return None
-
-
-@contextmanager
-def _epochs_told(log: Path) -> Iterator[None]:
-    """Say each epoch that a log tells of meanwhile, where output is no terminal with a bar."""
-    over = threading.Event()
-
-    def follow() -> None:
-        with log.open(encoding="utf-8", errors="replace") as stream:
-            ends = False
-            while not ends:
-                ends = over.wait(1.0)
-                for line in filter(EPOCH.match, stream.readlines()):
-                    print(f"  {line}", end="", flush=True)
-
-    follower = threading.Thread(target=follow, daemon=True)
-    if not sys.stdout.isatty():
-        follower.start()
-    try:
-        yield
-    finally:
-        over.set()
-        if follower.is_alive():
-            follower.join()
-
-
-def _own_kernel() -> type:
-    """The kernel of this very interpreter, whatever kernels the user has installed under the name `python3`."""
-    from ipykernel.kernelspec import get_kernel_dict
-    from jupyter_client.kernelspec import KernelSpec
-    from jupyter_client.manager import AsyncKernelManager
-
-    class OwnKernel(AsyncKernelManager):
-        kernel_spec = KernelSpec(**get_kernel_dict())
-
-    return OwnKernel
 
 
 def _check(notebook: dict, cause: Exception | None, name: str, log: Path) -> None:
@@ -174,7 +128,7 @@ def clean(notebook: dict, names: Mapping[str, str]) -> str:
         if key.startswith(("image/", "application/")):
             return value
         if isinstance(value, dict):
-            return {key: scrub(item, key) for key, item in value.items() if key not in VOLATILE | {WIDGET}}
+            return {key: scrub(item, key) for key, item in value.items() if key not in VOLATILE}
         if isinstance(value, list):
             return [scrub(item) for item in value]
         for pattern, name in rules if isinstance(value, str) else ():

@@ -12,50 +12,36 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 from filelock import FileLock, Timeout
 
-from tacred_utils.cli.execute import NotebookFailed, clean, execute, read_notebook, tagged
+from tacred_utils.cli.execute import NotebookFailed, clean, execute, read_notebook
 from tacred_utils.corpora.example import NO_TEXT, ROWS
 from tacred_utils.corpora.registry import SOURCES, corpora, corpus_files, corpus_name
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import (
-    DATA,
-    NOTEBOOKS,
-    PACKAGE,
-    PUBLISHED_RUNS,
-    ROOT,
-    UNDECODABLE,
-    digest,
-    expanded,
-    portable,
-    write_text,
-)
+from tacred_utils.ground.files import UNDECODABLE, digest, expanded, portable, write_text
+from tacred_utils.ground.paths import DATA, NOTEBOOKS, PACKAGE, PUBLISHED_RUNS, ROOT
 from tacred_utils.models.settings import FAMILIES
-from tacred_utils.notebook.manifest import PUBLISHED, STUDY, entries, forget, hand_over, held_back, places
+from tacred_utils.notebook.manifest import PUBLISHED, STUDY, entries, hand_over, held_back, places, replace_entries
 from tacred_utils.runs.profile import checked_seeds, load_profile
 
-ALWAYS = ("corpora", "ground", "notebook")  # rooms that every notebook reads: the study object and what it stands on
-ROOMS = ("inputs", "metrics", "models", "paper", "runs", "sample")  # those that one may read or not
 DATASETS = ("authors", "evidence", "retacred", "tacrev")  # beside the corpus, in the same data folder or in data/
-FAMILY_NAMES = tuple(FAMILIES)
 STATUS = {UserError: 2, NotebookFailed: 1, KeyboardInterrupt: 130}
 
 
 class Reads(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a notebook reads: an entry of reads.toml, which says what each field means."""
 
-    rooms: tuple[Literal[ROOMS], ...] = ()
-    families: tuple[Literal[FAMILY_NAMES], ...] = ()
+    text: bool = False
+    families: tuple[str, ...] = ()
     ablations: bool = False
     published: bool = False
-    data: tuple[Literal[DATASETS], ...] = ()
+    data: tuple[str, ...] = ()
     once: bool = False
 
 
-EVERYTHING = Reads(ROOMS, FAMILY_NAMES, True, True, DATASETS)  # a notebook that is not listed
+EVERYTHING = Reads(True, tuple(FAMILIES), True, True, DATASETS)  # a notebook that is not listed
 
 
 class Stamp(msgspec.Struct):
@@ -119,7 +105,7 @@ class Job:
 def run_notebooks(options: argparse.Namespace) -> int:
     """Run the notebooks that are asked for and are not up to date; one run at a time in a results folder."""
     options.results = _folder(options.results) / ("smoke" if options.profile == "smoke" else "")
-    os.environ["TACRED_STUDY_PROCESSES"] = str(options.processes)  # for `Study.run`
+    os.environ["TACRED_STUDY_PROCESSES"] = str(options.processes)  # for `Study.train`
     work = places(options.results, "").logs
     try:
         jobs = plan(options)
@@ -130,6 +116,9 @@ def run_notebooks(options: argparse.Namespace) -> int:
         raise UserError(f"{options.results}: another run works here; choose other --results.") from None
     except OSError as error:
         raise _unwritten(error, options.results) from error
+
+
+# What is to be run
 
 
 def plan(options: argparse.Namespace) -> list[Job]:
@@ -153,31 +142,24 @@ def plan(options: argparse.Namespace) -> list[Job]:
 def _jobs(sources: list[Path], corpus: str, data: Path, options: argparse.Namespace) -> Iterator[Job]:
     if corpus not in corpora():
         corpus = str(_folder(corpus))  # notebooks do not work in the caller's folder
-    name = corpus_name(corpus, options.labels)
+    name, table = corpus_name(corpus, options.labels), (PACKAGE / "cli" / "reads.toml").read_text(encoding="utf-8")
     parameters = {
         "profile": options.profile, "corpus": corpus, "data_dir": portable(data) if options.data_dir else None,
         "labels": options.labels, "seeds": options.seeds and checked_seeds(options.seeds),
         "results": portable(options.results),
     }  # fmt: skip
     parameters |= {"negative": options.negative} if options.negative else {}
-    declared = load_reads()
+    declared = msgspec.convert(tomllib.loads(table), dict[str, Reads])
     reads = {source: declared.get(source.name[:2], EVERYTHING) for source in sources}
-    if any("inputs" in each.rooms for each in reads.values()) or not (options.results / name / ROWS).exists():
+    if any(each.text for each in reads.values()) or not (options.results / name / ROWS).exists():
         _fetch(corpus, data)  # what is inside the sentences is read, or there are no rows to do without them
     files = [ROOT / "requirements.txt", options.results / name / ROWS, *corpus_files(corpus, data)]
-    shared = [parameters, sys.version_info[:2], *map(_file_digest, files)]
+    rooms = [folder for folder in sorted(PACKAGE.glob("*/")) if folder.name != "cli"]
+    shared = [parameters, sys.version_info[:2], *map(_file_digest, files), *map(_folder_digest, rooms)]
     for source in sources:
-        rooms = sorted({*ALWAYS, *reads[source].rooms, *(["sample"] if corpus == "sample" else [])})
-        folders = [PACKAGE / room for room in rooms]
-        folders += [place / each for each in reads[source].data for place in (data, DATA)]
+        folders = [place / each for each in reads[source].data for place in (data, DATA)]
         given = _digest([sources_of(source, parameters), *shared, *map(_folder_digest, folders)])
         yield Job(source, name, options.results, parameters, given, reads[source])
-
-
-def load_reads() -> dict[str, Reads]:
-    """What each notebook reads, by its number: the entries of reads.toml."""
-    table = tomllib.loads((PACKAGE / "cli" / "reads.toml").read_text(encoding="utf-8"))
-    return msgspec.convert(table, dict[str, Reads])
 
 
 def _chosen(options: argparse.Namespace) -> list[Path]:
@@ -194,7 +176,7 @@ def _fetch(corpus: str, data: Path) -> None:
     """Download a corpus that is open and not complete below `data`."""
     is_open = corpus in SOURCES and SOURCES[corpus].url
     if is_open and not all(path.exists() for path in corpus_files(corpus, data)):
-        from tacred_utils.corpora.registry import fetch_source  # most runs do without
+        from tacred_utils.corpora.registry import fetch_source  # a test puts another in its place
 
         print(f"Downloading {corpus} into {data / corpus}", flush=True)
         fetch_source(corpus, data)
@@ -203,21 +185,24 @@ def _fetch(corpus: str, data: Path) -> None:
 def sources_of(source: Path, parameters: dict[str, object]) -> list[str]:
     """The cells of a notebook without outputs. Raises `UserError` if it is damaged or does not take all parameters."""
     notebook = read_notebook(source)
-    code = "\n".join(cell["source"] for cell in tagged(notebook, "parameters"))
+    code = "\n".join(cell["source"] for cell in notebook["cells"] if "parameters" in cell["metadata"]["tags"])
     missing = [name for name in parameters if not re.search(rf"^{name}\b.*=", code, re.MULTILINE)]
     if missing:
         raise UserError(f"{source}: its parameters cell does not set {', '.join(missing)}; set each there.")
     return [f"{cell['cell_type']} {cell['source']}" for cell in notebook["cells"]]
 
 
+# Running it
+
+
 def run_jobs(jobs: list[Job], force: bool, arguments: list[str]) -> int:
     """Run the jobs in order; the exit status. What stops it is told with the command that resumes."""
     if force:
-        os.environ["TACRED_STUDY_SINCE"] = str(time.time())  # `Study.run` trains again what was finished before
+        os.environ["TACRED_STUDY_SINCE"] = str(time.time())  # `Study.train` trains again what was finished before
     stale = [job for job in jobs if force or not job.is_current()]
     expected = {job.stamp: stamp.seconds if (stamp := job.last()) else 60.0 for job in stale}
     start, several = time.monotonic(), len({job.corpus for job in jobs}) > 1
-    said: set[str] = set()
+    said: dict[str, None] = {}
     for place, job in enumerate(jobs, start=1):
         head = f"[{place}/{len(jobs)}] {f'{job.corpus}: ' if several else ''}{job.source.stem:<24}"
         try:
@@ -233,10 +218,9 @@ def run_jobs(jobs: list[Job], force: bool, arguments: list[str]) -> int:
             return STATUS[type(stop)]
         expected.pop(job.stamp, None)
         left = f"about {_clock(sum(expected.values()))} left" if expected else "finished"
-        elapsed = _clock(time.monotonic() - start)
-        print(f"{head} done in {_clock(seconds)} (elapsed {elapsed}, {left})", flush=True)
+        print(f"{head} done in {_clock(seconds)} (elapsed {_clock(time.monotonic() - start)}, {left})", flush=True)
         print(*(f"  {note}\n" for note in notes if note not in said), sep="", end="", flush=True)
-        said.update(notes)
+        said |= dict.fromkeys(notes)
     return 0
 
 
@@ -245,7 +229,7 @@ def do(job: Job, bar: str) -> tuple[float, list[str]]:
     start = time.monotonic()
     job.stamp.unlink(missing_ok=True)
     for folder in job.drafts.values():
-        forget(job.number, folder)
+        replace_entries(job.number, folder, {})
     notebook = execute(job.source, job.parameters, places(job.results, job.corpus).logs, bar)
     shown, notes = _hand_over(job)
     complete = job.drafts.keys() == shown.keys() or job.corpus != STUDY and job.corpus in shown

@@ -72,26 +72,11 @@ def sentence_lengths(lengths: pd.DataFrame) -> Figure:
 def stacked(frame: pd.DataFrame, xlabel: str) -> Figure:
     """Horizontal bars of parts: a bar for each row (its index), a part for each column."""
     figure, (axis,) = canvas(1, PAGE, 0.75 + 0.24 * len(frame))
-    rows, left = name_rows(axis, frame.index), 0.0
-    for part, colour in zip(frame, [PALE, SKY, NEUTRAL, "#F0E442", "white"], strict=False):
-        axis.barh(rows, frame[part], 0.72, left, color=colour, edgecolor=NEUTRAL, label=plain(part))
-        left = left + frame[part]
-    axis.set(xlabel=xlabel, xlim=(0, frame.sum(axis=1).max()))
+    colours = [PALE, SKY, NEUTRAL, "#F0E442", "white"][: len(frame.columns)]
+    frame.rename(columns=plain).plot.barh(stacked=True, ax=axis, width=0.72, color=colours, ec=NEUTRAL, legend=False)
+    name_rows(axis, frame.index)
+    axis.set(xlabel=xlabel, ylabel="", xlim=(0, frame.sum(axis=1).max()))
     figure.legend(loc="outside lower left", ncols=len(frame.columns))
-    return figure
-
-
-def difficulty(rows: pd.Series, shares: pd.DataFrame) -> Figure:
-    """Above: rows by the number of systems that are right (index); below: a line a column of `shares`."""
-    figure, (above, below) = canvas(2, COLUMN, 3, sharex=True)
-    above.plot(rows.index, rows, "o-", color=NEUTRAL)
-    above.set(yscale="log", ylabel="rows (log scale)")
-    count_ticks(above.yaxis)
-    for name, (line, colour, mark) in zip(shares, LINES, strict=False):
-        below.plot(shares.index, shares[name], mark, linestyle=line, color=colour, label=plain(name))
-    below.set(xlabel="systems that agree with TACRED's label", ylabel="share relabelled", ylim=(-0.02, 1))
-    below.set_xticks(rows.index)
-    below.legend()
     return figure
 
 
@@ -116,14 +101,14 @@ def intervals(frame: pd.DataFrame, families: Families, xlabel: str = INTERVAL, s
 def by_bin(
     panels: Mapping[str, pd.DataFrame], families: Families, xlabel: str = "", ylabel: str = "", columns: int = 1
 ) -> Figure:
-    """A score by groups of rows, a line a system with intervals, panels in rows of `columns`, which share their scale.
+    """A score by groups of rows, a line a system with intervals, panels of one scale in rows of `columns`.
 
     A panel's frame has columns bin (in order), system, value, low, high; a group without a value leaves a gap.
     Systems stand a little beside the place of their group, so that intervals do not cover each other.
     """
-    height = 1.1 + 1.75 * -(-len(panels) // columns)
     drawn = looks(pd.concat(panels)["system"].unique(), families)  # the same in all panels, as the legend is
-    figure, axes = canvas(len(panels), PAGE, height, columns=columns, sharey="row")
+    columns = min(columns, len(panels))
+    figure, axes = canvas(len(panels), PAGE, 1.1 + 1.75 * -(-len(panels) // columns), columns=columns, sharey=True)
     for axis, (name, frame) in zip(axes, panels.items(), strict=True):
         bins, systems = frame["bin"].unique(), frame["system"].unique()
         reach = min(0.3, 0.06 * (len(systems) - 1))
@@ -132,43 +117,18 @@ def by_bin(
             look, places = drawn[system], np.arange(len(bins)) + shift
             axis.vlines(places, part["low"], part["high"], color=look["color"], alpha=0.45, linewidth=1.5)
             axis.plot(places, part["value"], **look, ms=3.5, lw=0.8, label=plain(system))
-        axis.set_xticks(range(len(bins)), [plain(group) for group in bins])
+        narrow = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if columns > 2 else {}
+        axis.set_xticks(range(len(bins)), [plain(group) for group in bins], **narrow)
         if frame["value"].max() <= 1:  # a score, not a loss
             axis.set_ylim(top=min(axis.get_ylim()[1], 1.02))
         axis.set(xlim=(-0.5, len(bins) - 0.5), title=plain(name) if len(panels) > 1 else "")
         axis.grid(axis="y")
     for axis in axes[::columns]:
         axis.set_ylabel(ylabel)
-    axes[-columns].set_xlabel(xlabel, loc="left")
+    axes[::columns][-1].set_xlabel(xlabel, loc="left")
     handles = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles.values(), handles.keys(), loc="outside lower left", ncols=min(3, len(handles)))
-    return figure
-
-
-def paths(frame: pd.DataFrame, families: Families, ylabel: str) -> Figure:
-    """A score on its way through several steps, a panel a system: columns system, step (in order), value, low, high.
-
-    A dotted line keeps the height of the first step; a step without a value is passed over.
-    """
-    systems, steps = frame["system"].unique(), list(frame["step"].unique())
-    columns = -(-len(systems) // -(-len(systems) // 8))  # at most eight beside each other, in rows of like length
-    height = 0.6 + 1.75 * -(-len(systems) // columns)
-    figure, axes = canvas(len(systems), PAGE, height, columns=columns, sharey=True, sharex=True)
-    for axis, system in zip(axes, systems, strict=True):
-        part = frame[(frame["system"] == system) & frame["value"].notna()]
-        places, colour = [steps.index(step) for step in part["step"]], colour_of(system, families)
-        axis.axhline(part["value"].iloc[0], color=NEUTRAL, linewidth=0.6, linestyle=":")
-        axis.vlines(places, part["low"], part["high"], color=colour, alpha=0.45, linewidth=3)
-        axis.plot(places, part["value"], "o-", color=colour, linewidth=0.8)
-        axis.set_title(plain(system), fontsize=7)
-        axis.set_xticks(
-            range(len(steps)), [plain(step) for step in steps], rotation=35, ha="right", rotation_mode="anchor"
-        )
-        axis.set_xlim(-0.4, len(steps) - 0.6)
-        axis.tick_params(labelbottom=True)  # where the row below has no panel, too
-        axis.grid(axis="y")
-    for axis in axes[::columns]:
-        axis.set_ylabel(ylabel)
+    if [*handles] != [plain(name) for name in panels]:  # else the titles name them
+        figure.legend(handles.values(), handles.keys(), loc="outside lower left", ncols=min(3, len(handles)))
     return figure
 
 
@@ -189,27 +149,22 @@ def evidence(frame: pd.DataFrame, claims: pd.DataFrame, marks: Mapping[str, str]
 
     `frame` has claim, verdict, value, low, high, the last three 0 at the edge of the needed range and positive within;
     `claims` has claim, name and verdict (written at the right), in the order of the rows; `marks` maps the verdicts of
-    tests to Matplotlib's marks, in the order of the legend.
+    tests to Matplotlib's marks, in the order of the legend. What lies beyond the axis is drawn at its edge, as an arrow.
     """
-    edge = 4  # what lies beyond is drawn there as an arrow
+    edge, shades = 4, dict(zip(marks, (SKY, NEUTRAL, "black"), strict=True))
     figure, (axis,) = canvas(1, PAGE, 1.1 + 0.27 * len(claims))
     places = dict(zip(claims.claim, name_rows(axis, claims.claim + " " + claims.name), strict=True))
-    part = frame.assign(row=frame.claim.map(places).astype(float))
-    beside = part.groupby("claim").claim
-    part["row"] += 0.76 * (beside.cumcount() + 0.5) / beside.transform("size") - 0.38
-    shades = dict(zip(marks, (SKY, NEUTRAL, "black", "black"), strict=False))
-    for kind, tests in part.groupby("verdict"):
-        ends = (tests[end].clip(-edge, edge) for end in ("low", "high"))
-        axis.hlines(tests.row, *ends, color=shades[kind], linewidth=0.8)
+    beside = frame.groupby("claim").claim
+    rows = frame.claim.map(places) + 0.76 * (beside.cumcount() + 0.5) / beside.transform("size") - 0.38
+    shown = frame[["value", "low", "high"]].clip(-edge, edge).assign(row=rows, verdict=frame.verdict)
     for kind, mark in marks.items():
-        tests, filled = part[part.verdict == kind], "none" if mark == "o" else shades[kind]
-        axis.scatter(
-            tests.value.clip(-edge, edge), tests.row, s=16, marker=mark, facecolors=filled, edgecolors=shades[kind],
-            linewidths=0.8, zorder=3, label=plain(kind),
-        )  # fmt: skip
-    for side, far in ((-1, part.value < -edge), (1, part.value > edge)):
-        arrow = "<" if side < 0 else ">"
-        axis.plot(np.full(far.sum(), side * edge * 1.04), part.row[far], arrow, color=NEUTRAL, ms=2.5, clip_on=False)
+        tests, colour = shown[shown.verdict == kind], shades[kind]
+        axis.hlines(tests.row, tests.low, tests.high, color=colour, linewidth=0.8)
+        face = "none" if mark == "o" else colour
+        axis.plot(tests.value, tests.row, mark, color=colour, mfc=face, mew=0.8, ms=4, label=plain(kind))
+    for side, arrow in ((-1, "<"), (1, ">")):
+        far = rows[side * frame.value > edge]
+        axis.plot(np.full(len(far), side * edge * 1.04), far, arrow, color=NEUTRAL, ms=2.5, clip_on=False)
     for place, answer in zip(places.values(), claims.verdict, strict=True):
         axis.text(edge * 1.12, place, answer.partition(" by ")[0], va="center", fontsize=7, color=NEUTRAL)
         axis.axhline(place + 0.5, color="#DDDDDD", linewidth=0.4, zorder=0)
@@ -221,30 +176,22 @@ def evidence(frame: pd.DataFrame, claims: pd.DataFrame, marks: Mapping[str, str]
     return figure
 
 
-def f1_by_count(panels: Mapping[str, pd.DataFrame], families: Families, xlabel: str, named: int = 5) -> Figure:
-    """F1 of each class against a count of its rows (log scale), a panel a system.
+def f1_by_rows(frame: pd.DataFrame, family: str, named: int = 5) -> Figure:
+    """F1 of each class (label, train, f1, low, high) against its training rows, on a log scale.
 
-    A panel's frame has columns label, count, f1 and, optionally, low and high (95 % interval). Its title
-    gives Spearman's rho; the `named` classes with the greatest distance between the two ranks, which lower
-    rho most, are named.
+    The title gives Spearman's rho; the `named` classes that lower it most, by the distance of the two ranks, are named.
     """
-    number, width = len(panels), COLUMN if len(panels) == 1 else PAGE
-    figure, axes = canvas(number, width, 2.6, columns=number, sharey=True, sharex=True)
-    counts = pd.concat(panels)["count"]
-    for axis, (system, frame) in zip(axes, panels.items(), strict=True):
-        frame, colour = frame[frame["count"] > 0], colour_of(system, families)
-        f1, count = frame["f1"].rank(), frame["count"].rank()
-        axis.scatter(frame["count"], frame["f1"], color=colour, s=14, alpha=0.75, linewidths=0)
-        if "low" in frame:
-            axis.vlines(frame["count"], frame["low"], frame["high"], color=colour, alpha=0.35, linewidth=0.8)
-        gap = ": " if number == 1 else "\n"  # side by side, long titles would run into each other
-        rho = f"{gap}Spearman's rho {f1.corr(count):.2f}" if f1.nunique() > 1 < count.nunique() else ""
-        axis.set(xscale="log", xlabel=xlabel, title=plain(system) + rho, ylim=(-0.03, 1.03))
-        axis.set_xlim(counts[counts > 0].min() / 1.3, counts.max() * 4)  # room for names
-        count_ticks(axis.xaxis)
-        farthest = (f1 - count).abs().nlargest(named).index
-        name_points(axis, frame["count"], frame["f1"], frame["label"].where(frame.index.isin(farthest), ""))
-    axes[0].set_ylabel("F1 (bars: 95 % interval)" if "low" in frame else "F1 of the relation")
+    figure, (axis,) = canvas(1, COLUMN, 2.6)
+    frame = frame[frame["train"] > 0]
+    f1, rows = frame["f1"].rank(), frame["train"].rank()
+    axis.scatter(frame["train"], frame["f1"], color=COLOURS[family], s=14, alpha=0.75, linewidths=0)
+    axis.vlines(frame["train"], frame["low"], frame["high"], color=COLOURS[family], alpha=0.35, linewidth=0.8)
+    rho = f"Spearman's rho {f1.corr(rows):.2f}" if f1.nunique() > 1 < rows.nunique() else ""
+    axis.set(xscale="log", xlabel="training rows (log scale)", ylabel="F1 (bars: 95 % interval)", title=rho)
+    axis.set(ylim=(-0.03, 1.03), xlim=(frame["train"].min() / 1.3, frame["train"].max() * 4))  # room for names
+    count_ticks(axis.xaxis)
+    farthest = (f1 - rows).abs().nlargest(named).index
+    name_points(axis, frame["train"], frame["f1"], frame["label"].where(frame.index.isin(farthest), ""))
     return figure
 
 
@@ -255,18 +202,16 @@ def detection_classification(frame: pd.DataFrame, families: Families) -> Figure:
     """
     figure, (axis,) = canvas(1, PAGE, 3.6)
     x, y = "detection_f1", "classification_accuracy"
-    low, high = frame[f"{x}_low"].min() - 0.01, frame[f"{x}_high"].max() + 0.01
-    bottom = frame[f"{y}_low"].min() - 0.02
+    low, high, bottom = frame[f"{x}_low"].min() - 0.01, frame[f"{x}_high"].max() + 0.01, frame[f"{y}_low"].min() - 0.02
     axis.set(xlim=(low, high), ylim=(bottom, 1), xlabel="detection F1", ylabel="share rightly named, if detected")
     detection = np.linspace(low, high, 400)
     for level in np.arange(0.05, 1, 0.05):
         shown = detection[(level / detection > bottom) & (level / detection < 1)]
         if len(shown) > 40:  # room for its name
             axis.plot(shown, level / shown, color="#BBBBBB", linewidth=0.6, zorder=0)
-            at, box = shown[-8], {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
-            axis.text(
-                at, level / at, f"micro F1 {level:.2f}", color=NEUTRAL, fontsize=6, bbox=box, ha="right", zorder=1
-            )
+            box = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+            name = {"color": NEUTRAL, "fontsize": 6, "bbox": box, "ha": "right", "zorder": 1}
+            axis.text(shown[-8], level / shown[-8], f"micro F1 {level:.2f}", **name)
     colours = [colour_of(name, families) for name in frame.system]
     axis.hlines(frame[y], frame[f"{x}_low"], frame[f"{x}_high"], color=colours, alpha=0.4, linewidth=1)
     axis.vlines(frame[x], frame[f"{y}_low"], frame[f"{y}_high"], color=colours, alpha=0.4, linewidth=1)
@@ -322,11 +267,11 @@ def heatmap(frame: pd.DataFrame, label: str) -> Figure:
     names = (0.035 if small else 0.05) * max(len(plain(name)) for name in frame)  # inches that they take below, turned
     rows = max(len(frame), 0.3 * len(frame.index.name or ""))  # its name stands along them
     figure, (axis,) = canvas(1, PAGE, 0.7 + names + (0.22 if small else ROW) * rows)
+    drawn = frame.rename(index=plain, columns=plain)
+    written = {"annot": small, "fmt": ".2f", "annot_kws": {"size": 6}}
     sns.heatmap(
-        frame, ax=axis, cmap="cividis", annot=small, fmt=".2f", annot_kws={"size": 6},
-        cbar_kws={"label": label}, xticklabels=[plain(name) for name in frame],
-        yticklabels=[plain(name) for name in frame.index],
-    )  # fmt: skip
+        drawn, ax=axis, cmap="cividis", cbar_kws={"label": label}, xticklabels=True, yticklabels=True, **written
+    )
     axis.tick_params(length=0, labelsize=7 if small else 5)
     axis.tick_params(axis="y", labelrotation=0)
     upright = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if small else {"rotation": 90}

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from tacred_utils.ground.files import PACKAGE, atomic_path
 
@@ -89,15 +89,11 @@ def looks(systems: Sequence[str], families: Families) -> dict[str, dict[str, obj
 def count_ticks(axis: Axis) -> None:
     """Plain numbers on a log axis: at powers of ten; between, if the data span less than a decade."""
     low, high = axis.get_data_interval()
-
-    def number(value: float, _: int) -> str:
-        return "" if value < 1 else f"{value / 1000:g}k" if value >= 10_000 else f"{value:,.0f}"
-
-    def between(value: float, _: int) -> str:
-        return number(value, 0) if high < 10 * low and f"{value:e}"[0] in "2357" else ""  # more would collide
-
-    axis.set_major_formatter(FuncFormatter(number))
-    axis.set_minor_formatter(FuncFormatter(between))
+    axis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7) if high < 10 * low else (1,)))
+    axis.set_major_formatter(
+        lambda value, _: "" if value < 1 else f"{value / 1000:g}k" if value >= 10_000 else f"{value:,.0f}"
+    )
+    axis.set_minor_formatter(NullFormatter())
 
 
 def name_rows(axis: Axes, names: Sequence[object]) -> np.ndarray:
@@ -128,28 +124,23 @@ def name_points(axis: Axes, x: pd.Series, y: pd.Series, names: pd.Series) -> Non
     for the figure as it is then.
     """
     axis.figure.draw_without_rendering()  # places the axes
-    size = 6  # of the type, in points
-    scale = 72 / axis.figure.dpi  # from pixels to points of type
+    size, scale = 6, 72 / axis.figure.dpi  # of the type, in points; from pixels to points
     points = axis.transData.transform(np.column_stack([x, y])) * scale
     taken = np.column_stack([points - 2, points + 2])  # boxes: left, low, right, high
     frame = axis.bbox.extents * scale
-    places = [(side, up) for up in sorted(range(-90, 92, 2), key=abs) for side in ("left", "right")]
+    places = [(side, up) for up in sorted(range(-90, 92, 2), key=abs) for side in ("left", "right")]  # of the text
     for (right, middle), position, name in zip(points, zip(x, y, strict=True), names, strict=True):
-        if not name:
-            continue
         width, height = 0.6 * size * len(name), 1.25 * size
-        for side, up in places:  # the side of the text at the point
+        for side, up in places if name else ():
             left, low = right + 5 if side == "left" else right - 5 - width, middle - height / 2 + up
             box = np.array([left, low, left + width, low + height])
             inside = (frame[:2] <= box[:2]).all() and (box[2:] <= frame[2:]).all()
             if inside and not ((box[:2] < taken[:, 2:]) & (taken[:, :2] < box[2:])).all(axis=1).any():
+                taken = np.vstack([taken, box])
+                ends = (0 if side == "left" else 1, 0.5)  # where the line leaves the text
+                line = {"arrowstyle": "-", "color": NEUTRAL, "linewidth": 0.4, "shrinkA": 0, "relpos": ends}
+                axis.annotate(
+                    plain(name), position, (5 if side == "left" else -5, up), textcoords="offset points",
+                    fontsize=size, ha=side, va="center", arrowprops=line if abs(up) > 4 else None,
+                )  # fmt: skip
                 break
-        else:
-            continue  # no room: better no name than one that covers another
-        taken = np.vstack([taken, box])
-        ends = (0 if side == "left" else 1, 0.5)  # where the line leaves the text
-        line = {"arrowstyle": "-", "color": NEUTRAL, "linewidth": 0.4, "shrinkA": 0, "relpos": ends}
-        axis.annotate(
-            plain(name), position, (5 if side == "left" else -5, up), textcoords="offset points",
-            fontsize=size, ha=side, va="center", arrowprops=line if abs(up) > 4 else None,
-        )  # fmt: skip

@@ -13,16 +13,8 @@ from pathlib import Path
 import msgspec
 
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import (
-    FIGURES,
-    NOTEBOOKS,
-    PUBLISHED_RUNS,
-    RESULTS,
-    UNDECODABLE,
-    read_bytes,
-    write_bytes,
-    write_text,
-)
+from tacred_utils.ground.files import UNDECODABLE, read_bytes, write_bytes, write_text
+from tacred_utils.ground.paths import FIGURES, NOTEBOOKS, PUBLISHED_RUNS, RESULTS
 
 STUDY = "redocred_small"  # the corpus on which people read the study: its executed notebooks are committed
 SHOWN_PROFILE = "open"  # what is committed was made under it
@@ -63,13 +55,12 @@ def held_back(corpus: str, maker: str, profile: str, new: Mapping[str, dict], ol
         return f"is made on {STUDY if corpus == PUBLISHED else corpus} under profile {SHOWN_PROFILE}"
     if lost := sorted(set(old) - set(new)):
         return f"holds {lost[0]}, which was not made now"
-    fewer = [name for name in old if _systems(old[name]) - _systems(new[name])]
+    # How many runs a file rests on by corpus, family, variant, task and seed: a run's name without its hash.
+    runs = [
+        {name: Counter(run.rpartition("-")[0] for run in each[name]["runs"]) for name in old} for each in (old, new)
+    ]
+    fewer = [name for name in old if runs[0][name] - runs[1][name]]
     return f"holds {fewer[0]} of more runs" if fewer else ""
-
-
-def _systems(entry: Mapping[str, object]) -> Counter[str]:
-    """How many runs an entry rests on by corpus, family, variant, task and seed: a run's name without its hash."""
-    return Counter(str(run).rpartition("-")[0] for run in entry["runs"])
 
 
 def entries(notebook: str, figures: Path) -> dict[str, dict]:
@@ -91,28 +82,23 @@ def hand_over(notebook: str, made: Path, read: Path) -> None:
             new[name] = old[name]
         else:
             write_bytes(read / name, content)
-    forget(notebook, made)
-    for name in old.keys() - new.keys():
-        (read / name).unlink()
-    _replace_entries(notebook, read, new)
+    replace_entries(notebook, made, {})
+    replace_entries(notebook, read, new)
 
 
-def forget(notebook: str, figures: Path) -> None:
-    """Delete a notebook's files in a figures folder, and their entries; files that it did not make stay."""
-    for name in entries(notebook, figures):
+def replace_entries(notebook: str, figures: Path, new: Mapping[str, dict]) -> None:
+    """Put entries in place of a notebook's own, and delete its files that have none; those of others stay."""
+    for name in entries(notebook, figures).keys() - new.keys():
         (figures / name).unlink()
-    _replace_entries(notebook, figures, {})
+    others = {name: entry for name, entry in read_manifest(figures).items() if entry.get("notebook") != notebook}
+    _write_manifest(figures, others | new)
 
 
-def record(
-    figures: Path, files: Iterable[Path], notebook: str, runs: Iterable[str], settings: Mapping[str, object],
-    commit: str | None,
-) -> None:  # fmt: skip
-    """Enter files below `figures` into its manifest: who made them, from which runs, under which settings and commit.
+def record(figures: Path, files: Iterable[Path], entry: Mapping[str, object]) -> None:
+    """Enter files below `figures` into its manifest: notebook, runs, settings and commit that made them.
 
     What a run was trained with stands in its run.json, below data/runs or the results folder.
     """
-    entry = {"notebook": notebook, "runs": sorted(set(runs)), **settings, "commit": commit}
     made = {file.relative_to(figures).as_posix(): entry for file in files}
     _write_manifest(figures, read_manifest(figures) | made)
 
@@ -132,11 +118,6 @@ def read_manifest(figures: Path) -> dict[str, dict]:
         raise UserError(f"{path}: is damaged ({error}); {remedy}.") from None
 
 
-def _replace_entries(notebook: str, figures: Path, new: Mapping[str, dict]) -> None:
-    others = {name: entry for name, entry in read_manifest(figures).items() if entry.get("notebook") != notebook}
-    _write_manifest(figures, others | new)
-
-
-def _write_manifest(figures: Path, manifest: dict[str, dict]) -> None:
+def _write_manifest(figures: Path, manifest: Mapping[str, dict]) -> None:
     if manifest != read_manifest(figures):
         write_text(figures / "manifest.json", json.dumps(manifest, indent=1, sort_keys=True) + "\n")

@@ -9,13 +9,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
-from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from IPython import get_ipython
-from IPython.display import HTML, Image, Markdown, display
+from IPython.display import Image, Markdown, display
 from matplotlib.figure import Figure
 from msgspec.structs import asdict
 
@@ -31,7 +30,7 @@ from tacred_utils.notebook import figures, manifest, tables
 from tacred_utils.notebook.findings import LEGEND, Lead, finding
 from tacred_utils.paper import measures
 from tacred_utils.runs.catalog import Missing, RunCatalog, SystemAnswers, elsewhere, load_catalogs
-from tacred_utils.runs.experiments import arguments, experiment_of, load_experiments
+from tacred_utils.runs.experiments import arguments, experiment_of, load_experiments, planned
 from tacred_utils.runs.profile import checked_seeds, load_corpus, load_profile
 from tacred_utils.runs.store import Run, Spec, git_commit, is_done
 from tacred_utils.runs.train import train
@@ -114,9 +113,19 @@ class Study:
         self, family: str, task: str, variant: str | None = None, seed: int | None = None, **overrides: object
     ) -> Run:
         """Train or re-use one run under the profile, with settings overridden by name; ablations keep no model."""
-        spec = self._spec(family, task, variant, seed, overrides)
+        settings = self.profile.settings(family, variant, overrides)
+        return self._run(Spec(family, task, self.seeds[0] if seed is None else seed, settings, variant))
+
+    @property
+    def _since(self) -> float:
+        """When the command started that is to train anew: what is older is trained again, once; not what is published."""
+        return 0 if self.results == PUBLISHED_RUNS else float(os.environ.get("TACRED_STUDY_SINCE", 0))
+
+    def _run(self, spec: Spec) -> Run:
         folder = spec.folder(self.corpus, self.results)
-        if not is_done(folder, _since()):
+        if not is_done(folder, self._since):
+            if self.results == PUBLISHED_RUNS:  # nothing is trained there
+                raise UserError(self.lacking)
             shown = display(Markdown(f"Training {spec.title} …"), display_id=True) if get_ipython() else None
             self._train(spec, folder)
             if shown:
@@ -125,20 +134,28 @@ class Study:
         return run
 
     def _train(self, spec: Spec, folder: Path) -> None:
-        """Here, or in as many processes as the runner was told to start; nothing is trained among published runs."""
-        if self.results == PUBLISHED_RUNS:
-            raise UserError(self.lacking)
+        """Here, or in as many processes as the runner was told to start."""
         experiment = experiment_of(spec, self.profile.name, self.corpus.name)
         keep_model = not (experiment and experiment.ablation) or (folder / "model").is_dir()
         together = int(os.environ.get("TACRED_STUDY_PROCESSES", "1"))
         if together == 1 or spec.family == "svm":
-            train(spec, self.corpus, self.results, self.profile.name, keep_model=keep_model, since=_since())
+            train(spec, self.corpus, self.results, self.profile.name, keep_model=keep_model, since=self._since)
             return
-        options = self._options | {"force": True if _since() else None}
         log = folder.parent / ".locks" / f"{folder.name}.log"
-        processes.launch(arguments(spec, self.profile, options), together, log)
+        given = arguments(spec, self.profile, self._options | {"force": True if self._since else None})
+        processes.launch(given, together, log)
         if not keep_model:
             shutil.rmtree(folder / "model", ignore_errors=True)
+
+    def train(self) -> None:
+        """Train the runs that experiments.toml declares for this notebook, or re-use them; published ones are only read."""
+        specs, published = planned(self.profile, self.corpus, self.seeds, self.number), self.results == PUBLISHED_RUNS
+        done = [is_done(spec.folder(self.corpus, self.results), self._since) for spec in specs]
+        for spec, there in zip(specs, done, strict=True):
+            if there or not published:
+                self._run(spec)
+        self.__dict__.pop("catalog", None)  # read again, with what was made
+        self.say(f"Runs: {sum(done)} re-used, {0 if published else len(done) - sum(done)} trained.")
 
     @property
     def lacking(self) -> str:
@@ -159,11 +176,10 @@ class Study:
         options = {"profile": self.profile.name, "corpus": self._name, "negative": self.negative}
         return options | {name: None if value == default else value for name, (value, default) in usual.items()}
 
-    def _spec(
-        self, family: str, task: str, variant: str | None, seed: int | None, overrides: dict[str, object]
-    ) -> Spec:
-        settings = self.profile.settings(family, variant, overrides)
-        return Spec(family, task, self.seeds[0] if seed is None else seed, settings, variant)
+    @cached_property
+    def gold(self) -> np.ndarray:
+        """(test rows,) their labels."""
+        return np.array([row.relation for row in self.corpus.test], dtype=object)
 
     @cached_property
     def clusters(self) -> Clusters:
@@ -207,8 +223,8 @@ class Study:
 
     def scored_rows(self, system: SystemAnswers) -> np.ndarray:
         """(test rows,) bool: all, or those with a relation where the system answers no others."""
-        gold = np.array([row.relation for row in self.corpus.test], dtype=object)
-        return np.ones(len(gold), bool) if len(system.gold) == len(gold) else gold != NO_RELATION
+        every = len(system.gold) == len(self.gold)
+        return np.ones(len(self.gold), bool) if every else self.gold != NO_RELATION
 
     def answering(self, task: str = "joint") -> dict[str, SystemAnswers]:
         """The study's systems that are here, ablations left out, by name; trained on this task, or put together for it."""
@@ -224,23 +240,6 @@ class Study:
         if not here:
             self._miss(f"any system with answers of the kind {task.replace('_', ' ')}")
         return here
-
-    def train(self) -> None:
-        """Train the runs that experiments.toml declares for this notebook, or re-use them; published ones are only read."""
-        there, made, published = 0, 0, self.results == PUBLISHED_RUNS
-        for entry in (entry for entry in load_experiments() if entry.notebook == self.number):
-            seeds = self.seeds if entry.every_seed else self.seeds[:1]
-            for task, seed in product(entry.tasks_on(self.corpus, self.profile), seeds):
-                spec = self._spec(entry.family, task, entry.variant, seed, entry.set)
-                folder = spec.folder(self.corpus, self.results)
-                if is_done(folder, 0 if published else _since()):
-                    self._used.add(_run_name(Run(folder)))
-                    there += 1
-                elif not published:
-                    self.run(entry.family, task, entry.variant, seed, **entry.set)
-                    made += 1
-        self.__dict__.pop("catalog", None)  # read again, with what was made
-        self.say(f"Runs: {there} re-used, {made} trained.")
 
     def finding(self, text: str, *, holds: bool, lead: bool = False, **numbers: object) -> None:
         """Say one thing that was found, with its numbers and the test that makes it true (see `findings.finding`).
@@ -272,12 +271,19 @@ class Study:
         image = Image(filename=str(files[1]), width=round(SCREEN * figure.get_figwidth()), alt=title)
         self._lead.show(image) if lead and self._lead else display(image)
 
-    def table(self, name: str, frame: pd.DataFrame, caption: str, published: bool = False, decimals: int = 3) -> None:
-        """Save a table as CSV, Markdown and LaTeX and show it; one sentence where it has no rows."""
+    def table(
+        self, name: str, frame: pd.DataFrame, caption: str, published: bool = False, decimals: int = 3,
+        shown: bool = True,
+    ) -> None:  # fmt: skip
+        """Save a table as CSV, Markdown and LaTeX, and show it; one sentence where it has no rows."""
         if frame.empty:
             self.say(LEFT_OUT.format(caption))
             return
-        display(self.save_table(frame, name, caption, published, decimals))
+        folder, full = self._folder(published), caption if published else self.title(caption)
+        files = tables.save_table(frame, folder / "tables", f"{self.number}_{name}", full, decimals=decimals)
+        self._record(folder, files, published)
+        if shown:
+            display(tables.show(frame, full, decimals))
 
     def _miss(self, what: str) -> None:
         """Say once what is not here."""
@@ -289,16 +295,6 @@ class Study:
         """Say that what is `published` from here on rests on these runs, of whatever corpora."""
         self._gathered |= set(map(_run_name, runs))
 
-    def save_table(
-        self, frame: pd.DataFrame, name: str, caption: str, published: bool = False, decimals: int = 3
-    ) -> HTML:
-        """Write a table as CSV, Markdown and LaTeX under the notebook's number; returns it for display, with its caption."""
-        folder = self._folder(published)
-        full = caption if published else self.title(caption)
-        files = tables.save_table(frame, folder / "tables", f"{self.number}_{name}", full, decimals=decimals)
-        self._record(folder, files, published)
-        return tables.show(frame, full, decimals)
-
     def say(self, text: str) -> None:
         """Show a sentence of prose whose numbers were computed, as Markdown."""
         display(Markdown(_no_markup(text)))
@@ -307,31 +303,24 @@ class Study:
         """A sentence with its [S: subject] and [O: object], cut to `SHOWN` words; nothing of a licensed text."""
         if self.corpus.gated or not self.corpus.has_text:
             return "(licensed)" if self.corpus.gated else "(not at hand)"
-        spans = {"S": example.subject, "O": example.object}
-        words, before = [], -1
-        for place in window(len(example.token), list(spans.values()), SHOWN).tolist():
-            opened = "".join(f"[{name}: " for name, (start, _) in spans.items() if place == start)
-            closed = "]" * sum(place == end for _, end in spans.values())
-            words += ["…"] * (place > before + 1)
-            words.append(f"{opened}{example.token[place]}{closed}")
-            before = place
-        return " ".join(words + ["…"] * (before + 1 < len(example.token)))
+        words, spans = list(example.token), {"O": example.object, "S": example.subject}
+        for name, (start, end) in spans.items():
+            words[start] = f"[{name}: {words[start]}"
+            words[end] += "]"
+        kept = window(len(words), list(spans.values()), SHOWN).tolist()
+        shown = [words[place] if place - 1 in (-1, *kept) else f"… {words[place]}" for place in kept]
+        return " ".join(shown + ["…"] * (kept[-1] + 1 < len(words)))
 
     def _folder(self, published: bool) -> Path:
         name = manifest.PUBLISHED if published else self.corpus.name
         return manifest.places(self.results, name).figures
 
     def _record(self, folder: Path, files: list[Path], published: bool) -> None:
-        runs = self._gathered if published else self._used
-        corpus = Path(self._name).name  # a folder's path is the machine's own
-        given = {"profile": self.profile.name, "corpus": corpus, "labels": self.labels, "seeds": self.seeds}
-        manifest.record(folder, files, self.number, runs, given, git_commit())
+        made = {"notebook": self.number, "runs": sorted(self._gathered if published else self._used)}
+        made |= {"profile": self.profile.name, "corpus": Path(self._name).name}  # a folder's path is the machine's own
+        made |= {"labels": self.labels, "seeds": self.seeds, "commit": git_commit()}
+        manifest.record(folder, files, made)
         print(f"{portable(files[0].with_suffix(''))}: {', '.join(file.suffix[1:] for file in files)}")
-
-
-def _since() -> float:
-    """When the command that runs the notebooks started, if it is to train anew: what is older is trained again, once."""
-    return float(os.environ.get("TACRED_STUDY_SINCE", 0))
 
 
 def same_seeds(*systems: SystemAnswers) -> list[SystemAnswers]:

@@ -70,10 +70,12 @@ def load_experiments() -> list[Experiment]:
     return msgspec.convert(table["experiment"], list[Experiment])
 
 
-def planned(profile: Profile, corpus: Corpus, seeds: list[int] | None = None) -> list[Spec]:
-    """Every run of the study on this corpus under this profile, in the notebooks' order."""
+def planned(profile: Profile, corpus: Corpus, seeds: list[int] | None = None, notebook: str = "") -> list[Spec]:
+    """Every run of the study, or of one notebook, on this corpus under this profile, in the notebooks' order."""
     profile, specs = profile.for_corpus(corpus.name), []
     for experiment in load_experiments():
+        if notebook not in ("", experiment.notebook):
+            continue
         settings = profile.settings(experiment.family, experiment.variant, experiment.set)
         for seed in (seeds or profile.seeds)[: None if experiment.every_seed else 1]:
             for task in experiment.tasks_on(corpus, profile):

@@ -21,7 +21,7 @@ SYSTEMS = ["ours", "theirs", "always no_relation"]
 
 
 def classes(count: list[int], f1: list[float]) -> pd.DataFrame:
-    frame = pd.DataFrame({"label": LABELS, "count": count, "f1": f1})
+    frame = pd.DataFrame({"label": LABELS, "train": count, "f1": f1})
     return frame.assign(low=frame.f1 - 0.1, high=frame.f1 + 0.1)
 
 
@@ -46,19 +46,14 @@ def drawn() -> dict[str, Figure]:
     history = history.assign(train_macro_f1=[0.1, 0.4, 0.8], dev_macro_f1=[0.1, 0.3, 0.2])
     groups = pd.DataFrame({"bin": ["1: 3–9", "2: 10–40"] * 2, "system": ["ours"] * 2 + ["SVM"] * 2})
     groups = groups.assign(value=[0.5, np.nan, 0.4, 0.3], low=[0.4, np.nan, 0.3, 0.2], high=[0.6, np.nan, 0.5, 0.4])
-    steps = pd.DataFrame({"system": ["ours"] * 3 + ["SVM"] * 3, "step": ["a", "d", "b"] * 2})
-    steps = steps.assign(value=[0.4, 0.7, 0.75, 0.5, np.nan, 0.8])
-    steps = steps.assign(low=steps.value - 0.1, high=steps.value + 0.1)
     return {
         "by_bin": charts.by_bin({"joint": groups, "relations": groups}, FAMILIES, "words", "macro F1"),
-        "paths": charts.paths(steps, FAMILIES, "macro F1"),
         "class_frequencies": charts.class_frequencies(counts),
         "sentence_lengths": charts.sentence_lengths(lengths),
         "stacked": charts.stacked(parts, "share"),
-        "difficulty": charts.difficulty(pd.Series([5, 900]), pd.DataFrame({"x": [0.7, 0], "y": [0.5, 0]})),
         "intervals": charts.intervals(scores, FAMILIES, sharex=True),
         "against_others": charts.against_others(ranges, "ours", FAMILIES, "F1"),
-        "f1_by_count": charts.f1_by_count({"SVM": found}, FAMILIES, "rows"),
+        "f1_by_rows": charts.f1_by_rows(found, "svm"),
         "detection_classification": charts.detection_classification(points, FAMILIES),
         "curves": charts.curves(curve.assign(dot=[False, True, False]), "recall", "precision", FAMILIES, "chosen"),
         "reliability": charts.reliability(bins, FAMILIES),
@@ -109,13 +104,13 @@ def test_intervals_have_a_panel_a_score_and_a_row_a_system():
 
 
 def test_a_class_without_rows_has_no_f1_and_intervals_are_named():
-    axis = drawn()["f1_by_count"].axes[0]
+    axis = drawn()["f1_by_rows"].axes[0]
     assert len(axis.collections[0].get_offsets()) == 3 and "interval" in axis.get_ylabel()
 
 
-def test_f1_by_count_names_the_classes_whose_ranks_differ_most():
+def test_f1_by_rows_names_the_classes_whose_ranks_differ_most():
     frame = classes([10, 100, 1000, 5000], [0.2, 0.4, 0.6, 0.1])
-    axis = charts.f1_by_count({"ours": frame}, FAMILIES, "rows", named=1).axes[0]
+    axis = charts.f1_by_rows(frame, "bert", named=1).axes[0]
     assert names(axis.texts) == [r"per:cause_of_\$death\$"] and "-0.20" in axis.get_title(loc="left")
 
 
@@ -127,7 +122,7 @@ def test_f1_by_count_names_the_classes_whose_ranks_differ_most():
     ],
 )  # fmt: skip
 def test_ticks_of_counts_are_plain_numbers(count, shown):
-    figure = charts.f1_by_count({"ours": classes(count, [0.1, 0.2, 0.3, 0.4])}, FAMILIES, "rows")
+    figure = charts.f1_by_rows(classes(count, [0.1, 0.2, 0.3, 0.4]), "bert")
     figure.draw_without_rendering()
     axis = figure.axes[0].xaxis
     places = [*axis.get_majorticklocs(), *axis.get_minorticklocs()]
@@ -182,11 +177,9 @@ def test_missing_cells_of_a_heatmap_are_empty():
     assert names(drawn()["heatmap"].axes[0].texts) == ["0.50", "0.30"]
 
 
-def test_the_highlighted_system_and_both_panels_show_their_data():
+def test_the_highlighted_system_shows_its_data():
     points = drawn()["against_others"].axes[0].lines[1]
     assert set(points.get_xdata()) == {0.3} and points.get_color() == figures.COLOURS["bert"]
-    above, below = drawn()["difficulty"].axes
-    assert not above.patches and above.lines[0].get_ydata().tolist() == [5, 900] and len(below.lines) == 2
 
 
 def test_groups_stand_in_order_with_a_point_a_system_and_a_gap_where_there_is_no_value():
@@ -198,10 +191,12 @@ def test_groups_stand_in_order_with_a_point_a_system_and_a_gap_where_there_is_no
     assert places[0] < 0 < places[1], "systems stand beside each other"
 
 
-def test_a_path_goes_through_the_steps_that_have_a_value_above_the_height_of_the_first():
-    ours, svm = drawn()["paths"].axes
-    assert [line.get_xydata().tolist() for line in svm.lines[1:]] == [[[0, 0.5], [2, 0.8]]]
-    assert set(ours.lines[0].get_ydata()) == {0.4} and names(ours.get_xticklabels()) == ["a", "d", "b"]
+def test_panels_of_one_system_each_are_named_by_their_titles_and_narrow_ones_turn_the_names_of_groups():
+    panels = {name: pd.DataFrame({"bin": ["a joint", "d joint"], "system": name, "value": 0.5, "low": 0.4, "high": 0.6})
+              for name in SYSTEMS}  # fmt: skip
+    figure = charts.by_bin(panels, FAMILIES, columns=4)
+    assert not figure.legends and [axis.get_title(loc="left") for axis in figure.axes] == SYSTEMS
+    assert figure.axes[0].get_xticklabels()[0].get_rotation() == 35 and drawn()["by_bin"].legends
 
 
 def test_a_difference_shows_where_it_is_none_and_a_score_does_not():

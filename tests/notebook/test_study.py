@@ -92,9 +92,9 @@ def test_systems_are_those_that_are_here_over_their_seeds_without_ablations(smok
 
 def test_a_notebook_trains_what_is_declared_for_it_and_reads_what_is_published(smoke, tmp_path, monkeypatch):
     said = []
-    monkeypatch.setattr(
-        study, "load_experiments", lambda: [e for e in experiments.load_experiments() if e.family == "svm"]
-    )
+    declared = [each for each in experiments.load_experiments() if each.family == "svm"]
+    monkeypatch.setattr(experiments, "load_experiments", lambda: declared)
+    monkeypatch.setattr(study, "load_experiments", lambda: declared)
     monkeypatch.setattr(Study, "say", lambda _, text: said.append(text))
     smoke.train()
     smoke.train()
