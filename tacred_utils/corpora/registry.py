@@ -13,7 +13,6 @@ from pathlib import Path
 from shlex import quote
 
 import msgspec
-import pooch
 
 from tacred_utils.corpora.annotate import with_columns
 from tacred_utils.corpora.example import SYNTHETIC_PREFIX, Corpus, Example
@@ -256,6 +255,8 @@ def fetch_source(name: str, data: Path) -> list[Path]:
 
     Raises `UserError` for an unknown or licensed source, when a file cannot be had, or when its checksum is wrong.
     """
+    import pooch  # here: it warns of widgets that a notebook does not need
+
     if name not in SOURCES:
         raise UserError(f"data get {name}: unknown; choose one of {', '.join(n for n, s in SOURCES.items() if s.url)}.")
     source = SOURCES[name]
@@ -272,7 +273,9 @@ def fetch_source(name: str, data: Path) -> list[Path]:
     return [_downloaded(store, file, urls[file]) for file in source.files]
 
 
-def _downloaded(store: pooch.Pooch, file: str, url: str) -> Path:
+def _downloaded(store, file: str, url: str) -> Path:
+    import pooch
+
     download = pooch.HTTPDownloader(
         progressbar=True, timeout=TIMEOUT, allow_redirects=False, hooks={"response": _refuse_redirect}
     )
