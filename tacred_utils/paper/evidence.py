@@ -9,7 +9,6 @@ became of the labels: no id and no sentence. Pages and verdicts read the tables;
 from itertools import combinations
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pandas as pd
 from scipy.stats import mode
@@ -17,13 +16,12 @@ from sklearn.metrics import cohen_kappa_score
 
 from tacred_utils.corpora.registry import read_patch
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import DATA, digest, write_text
+from tacred_utils.ground.files import DATA, write_text
 from tacred_utils.ground.labels import NO_RELATION, order_labels
 from tacred_utils.metrics import counts
 from tacred_utils.metrics.estimates import ROWS, Estimate, resample
 from tacred_utils.paper import measures, published
 from tacred_utils.paper.published import PAPER_BERT
-from tacred_utils.runs.store import git_commit
 
 FOLDER = DATA / "evidence"
 TRIVIAL, OTHERS = "always no_relation", "mean of the eight others"
@@ -31,11 +29,6 @@ LABELS = ("TACRED", "TACREV", "Re-TACRED, matched", "Re-TACRED, as it stands")
 PAIRED = ("micro_p", "micro_r", "micro_f1", "macro_f1", "weighted_f1", "detection_f1", "classification_accuracy")
 NEW = "per:identity"  # Re-TACRED's own relation
 DIGITS = 6
-SOURCES = {
-    "tacrev": "https://github.com/DFKI-NLP/tacrev (Alt et al. 2020; MIT)",
-    "retacred": "https://github.com/gstoica27/Re-TACRED (Stoica et al. 2021)",
-    "authors": "https://github.com/analystuom/Relation-Extraction-on-TACRED-Dataset, notebooks/BERT.ipynb",
-}
 
 
 def kept_table(name: str, folder: Path = FOLDER) -> pd.DataFrame:
@@ -86,15 +79,9 @@ def computed_tables(data_dir: Path) -> dict[str, pd.DataFrame]:
 
 
 def write_tables(data_dir: Path, folder: Path = FOLDER) -> None:
-    """Write all tables, and sources.json with the digest of each file that they come from and the study's commit.
-
-    All files have to be there (else `UserError`), so that no table is ever replaced by one that knows less.
-    """
+    """Write all tables. All files have to be there (else `UserError`), so that none is replaced by one that knows less."""
     for name, frame in computed_tables(data_dir).items():
         write_text(folder / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n"))
-    here = [file for file in sorted({*published.FILES, published.NOTEBOOK}) if (data_dir / file).is_file()]
-    facts = {"commit": git_commit(), "sources": SOURCES, "sha256": {file: digest(data_dir / file) for file in here}}
-    write_text(folder / "sources.json", msgspec.json.format(msgspec.json.encode(facts), indent=1).decode() + "\n")
 
 
 def changed_tables(data_dir: Path, folder: Path = FOLDER) -> list[str]:
@@ -151,9 +138,8 @@ def _all_scores(systems: pd.DataFrame, truth: pd.DataFrame, renamed: dict[str, s
         answers = {name: systems[name][gold.index].replace(new) for name in published.SYSTEMS}
         answers[TRIVIAL] = pd.Series(counts.always_no_relation(gold), index=gold.index)
         for (one, other, score), found in _scored(gold, answers, whole=labels == "TACRED").items():
-            numbers = (found.value, found.low, found.high, found.n, found.unit)
-            rows.append((labels, one, other, score, *numbers))
-    return pd.DataFrame(rows, columns=["labels", "system", "minus", "score", "value", "low", "high", "n", "unit"])
+            rows.append({"labels": labels, "system": one, "minus": other, "score": score} | found.row)
+    return pd.DataFrame(rows).drop(columns="p_value")
 
 
 def _scored(gold: pd.Series, answers: dict[str, pd.Series], whole: bool) -> dict[tuple[str, str, str], Estimate]:
@@ -168,27 +154,23 @@ def _scored(gold: pd.Series, answers: dict[str, pd.Series], whole: bool) -> dict
             found[name, "", score] = Estimate.from_draws(value[score], draws[score], len(gold), ROWS)
         for one, other in combinations(published.SYSTEMS if whole and score in PAIRED else (), 2):
             found[one, other, score] = found[one, "", score] - found[other, "", score]
-    return found | (_by_support({name: exact[name] for name in published.SYSTEMS}, drawn) if whole else {})
+    if not whole:
+        return found
+    # How F1 goes with the rows that a class has in train and dev: the paper prints no counts of train alone.
+    labels, relation = exact[PAPER_BERT].labels, exact[PAPER_BERT].relation
+    trained = published.relation_counts()[labels] - exact[PAPER_BERT].gold
+    gap, f1 = measures.frequency_gap(trained), {name: exact[name].f1[relation] for name in published.SYSTEMS}
+    f1[OTHERS] = np.mean([each for name, each in f1.items() if name != PAPER_BERT], axis=0)
+    for name, each in f1.items():
+        if name != OTHERS:
+            ends = gap(exact[name]), gap(drawn[name])
+            found[name, "", "frequent_minus_rare"] = Estimate.from_draws(*ends, len(gold), ROWS)
+        found[name, "", "rank_correlation"] = measures.rank_correlation(each, trained[relation])
+    return found
 
 
 def _values(counted: counts.ConfusionCounts) -> dict[str, np.ndarray]:
     return counted.scores() | {name: function(counted) for name, function in measures.COUNTED.items()}
-
-
-def _by_support(exact: dict, drawn: dict) -> dict[tuple[str, str, str], Estimate]:
-    """How F1 goes with the rows that a class has in train and dev: the paper prints no counts of train alone."""
-    of_test = pd.Series(next(iter(exact.values())).gold, index=next(iter(exact.values())).labels)
-    trained = (published.relation_counts() - of_test).reindex(of_test.index)
-    found: dict[tuple[str, str, str], Estimate] = {}
-    for name, each in exact.items():
-        gap = measures.frequency_gap(trained)
-        found[name, "", "frequent_minus_rare"] = Estimate.from_draws(
-            gap(each), gap(drawn[name]), int(each.gold.sum()), ROWS
-        )
-        found[name, "", "rank_correlation"] = measures.rank_correlation(each.f1[each.relation], trained[each.relation])
-    others = np.mean([each.f1[each.relation] for name, each in exact.items() if name != PAPER_BERT], axis=0)
-    found[OTHERS, "", "rank_correlation"] = measures.rank_correlation(others, trained.drop(NO_RELATION))
-    return found
 
 
 def _confusion(systems: pd.DataFrame) -> pd.DataFrame:
@@ -232,31 +214,27 @@ def _agreement(systems: pd.DataFrame) -> pd.DataFrame:
     """Cohen's kappa of every two systems, and of each with the gold label."""
     places = {label: place for place, label in enumerate(sorted(set(systems.gold)))}
     answers = systems[[*published.SYSTEMS, "gold"]].apply(lambda column: column.map(places))
-    rows = {one: {other: cohen_kappa_score(answers[one], answers[other]) for other in answers} for one in answers}
-    return pd.DataFrame(rows).rename_axis("system").reset_index()
+    return answers.corr(cohen_kappa_score).rename_axis("system").reset_index()
 
 
 def _facts(systems: pd.DataFrame, truth: pd.DataFrame, right: pd.DataFrame, alone: pd.Series) -> pd.DataFrame:
     """Single numbers: columns fact, value."""
     gold, others = systems.gold, right.drop(columns=PAPER_BERT)
+    names = np.unique(systems[others.columns])  # a majority vote: of equals the first by name
+    vote = names[mode(np.searchsorted(names, systems[others.columns].to_numpy(str)), axis=1).mode]
+    mended = systems[PAPER_BERT].where(~alone, gold)
+
+    def micro(true: pd.Series, answers: pd.Series) -> float:
+        return counts.all_scores(true, answers)["micro_f1"]
+
     facts = {
         "rows": len(systems),
         "rows that all eight others get right": others.all(axis=1).sum(),
         "of these, errors of the paper's BERT": alone.sum(),
         "of these errors, false alarms": (alone & (gold == NO_RELATION)).sum(),
         "rows that only the paper's BERT gets right": (right[PAPER_BERT] & ~others.any(axis=1)).sum(),
-        "micro F1 of the paper's BERT with these errors mended": _micro(gold, systems[PAPER_BERT].where(~alone, gold)),
-        "micro F1 of the majority vote of the eight": _micro(gold, _vote(systems[others.columns])),
-        "micro F1 of TACRED's labels under TACREV's": _micro(truth.TACREV, gold),
+        "micro F1 of the paper's BERT with these errors mended": micro(gold, mended),
+        "micro F1 of the majority vote of the eight": micro(gold, vote),
+        "micro F1 of TACRED's labels under TACREV's": micro(truth.TACREV, gold),
     }
     return pd.DataFrame(facts.items(), columns=["fact", "value"])
-
-
-def _vote(answers: pd.DataFrame) -> np.ndarray:
-    """The most frequent answer of each row; of equals the first by name."""
-    names = np.unique(answers)
-    return names[mode(np.searchsorted(names, answers.to_numpy(str)), axis=1).mode]
-
-
-def _micro(gold: pd.Series, answers: pd.Series) -> float:
-    return counts.all_scores(gold, answers)["micro_f1"]
