@@ -30,10 +30,14 @@ SHOWN = ["claim", "source", "origin", "measured", "estimate", "rests on", "neede
 
 
 class ClaimTest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A test of a claim by published answers (`score`) or by finished runs (`measure`); claims.toml says how."""
+    """A test of a claim by what is `printed`, by published answers (`score`) or by finished runs (`measure`).
+
+    claims.toml says how.
+    """
 
     what: str
     of: list[str]
+    printed: str = ""
     score: str = ""
     measure: str = ""
     imbalance: bool = False
@@ -78,10 +82,14 @@ class Evidence(msgspec.Struct, frozen=True):
         return not self.reasons and not self.missing
 
     @property
+    def edges(self) -> list[float]:
+        """The ends of the range: one, or two of a count, which are none of ours to move."""
+        return [edge for edge in (self.above, self.below) if math.isfinite(edge)]
+
+    @property
     def p_value(self) -> float:
         """Against the nearer edge: how easily the estimate would lie on the other side of it."""
-        edges = [edge for edge in (self.above, self.below) if math.isfinite(edge)]
-        return max((self.estimate.p_value(edge) for edge in edges), default=0.0)
+        return max((self.estimate.p_value(edge) for edge in self.edges), default=0.0)
 
     @property
     def exact(self) -> bool:
@@ -92,12 +100,6 @@ class Evidence(msgspec.Struct, frozen=True):
         """How far a value lies inside the range; below 0 outside."""
         return min(value - self.above, self.below - value)
 
-    def edged(self, factor: float) -> "Evidence":
-        """The same with its edge times a factor; a range with two ends is a count, and none of ours to move."""
-        if math.isfinite(self.above) and math.isfinite(self.below):
-            return self
-        return msgspec.structs.replace(self, above=self.above * factor, below=self.below * factor)
-
     @property
     def shown(self) -> str:
         found = self.estimate
@@ -107,11 +109,8 @@ class Evidence(msgspec.Struct, frozen=True):
     def needed(self) -> str:
         """`above 0.2`, `below −0.05`, `106,264`: the range that the claim needs."""
         least, most = self.above, self.below
-        if math.isinf(most):
-            text = f"above {least:.4g}"
-        elif math.isinf(least):
-            text = f"below {most:.4g}"
-        else:
+        text = f"above {least:.4g}" if math.isinf(most) else f"below {most:.4g}"
+        if len(self.edges) == 2:
             text = f"{(least + most) / 2:,.6g}" if most - least < 1e-4 else f"{least:.4g} to {most:.4g}"
         return text.replace("-", "−")
 
@@ -146,10 +145,8 @@ def _each(declared: dict[str, object]) -> Iterator[dict[str, object]]:
     """A declared test as often as it has items in `each`, with these filled in."""
     for item in declared.pop("each", [[]]):
         words = [item] if isinstance(item, str) else item
-        yield declared | {
-            "what": declared["what"].format(*words),
-            "of": [text.format(*words) for text in declared["of"]],
-        }
+        filled = {name: declared.get(name, "").format(*words) for name in ("what", "printed")}
+        yield declared | filled | {"of": [text.format(*words) for text in declared["of"]]}
 
 
 # The rules
@@ -250,14 +247,12 @@ def outcome_table(evidence: Iterable[Evidence]) -> pd.DataFrame:
     for test in evidence:
         found = test.estimate
         width = max((found.high - found.low) / 2, 1e-9)
-        margins = {f"{end}_margin": test.inside(getattr(found, end)) / width for end in ("value", "low", "high")}
+        margins = [test.inside(each) / width for each in (found.value, found.low, found.high)]
         units = found.unit if test.exact else f"{found.n:,} {found.unit}"
         needed = test.needed if test.missing or not test.reasons else ""
-        told = (test.claim, test.source, test.origin, test.measured, test.shown, units, needed, said.get(id(test), ""))
-        rows.append(
-            dict(zip(SHOWN, told, strict=True)) | {"why": "; ".join(test.reasons), "missing": test.missing} | margins
-        )
-    return pd.DataFrame(rows)
+        told = [test.claim, test.source, test.origin, test.measured, test.shown, units, needed, said.get(id(test), "")]
+        rows.append([*told, "; ".join(test.reasons), test.missing, *margins])
+    return pd.DataFrame(rows, columns=[*SHOWN, "why", "missing", "value_margin", "low_margin", "high_margin"])
 
 
 def view(frame: pd.DataFrame, *names: str) -> pd.DataFrame:
@@ -275,14 +270,8 @@ def verdicts(evidence: Iterable[Evidence]) -> pd.DataFrame:
     """The claims: columns claim, short, section, says, population, edge, changes, notebooks, verdict, kind and reason."""
     rows = []
     for claim in load_claims().values():
-        found = judge(claim, evidence)
-        said = {
-            "notebooks": ", ".join(claim.notebooks),
-            "verdict": found.verdict,
-            "kind": found.kind,
-            "reason": found.reason,
-        }
-        rows.append(msgspec.structs.asdict(claim) | said)
+        found, said = judge(claim, evidence), msgspec.structs.asdict(claim) | {"notebooks": ", ".join(claim.notebooks)}
+        rows.append(said | {"verdict": found.verdict, "kind": found.kind, "reason": found.reason})
     return pd.DataFrame(rows).drop(columns=["tests", "general"])
 
 
@@ -291,7 +280,10 @@ def sensitivity(evidence: Sequence[Evidence], resampled: dict[str, Sequence[Evid
 
     Edges are halved and doubled, each source but the paper is left out, and `resampled` brings the evidence with other units.
     """
-    ways = {name: [test.edged(by) for test in evidence] for name, by in (("edge halved", 0.5), ("edge doubled", 2))}
+    ways = {}
+    for name, by in (("edge halved", 0.5), ("edge doubled", 2)):
+        moved = [msgspec.structs.replace(test, above=test.above * by, below=test.below * by) for test in evidence]
+        ways[name] = [test if len(test.edges) == 2 else new for test, new in zip(evidence, moved, strict=True)]
     ways |= {f"{unit} resampled": part for unit, part in resampled.items()}
     for source in dict.fromkeys(test.source for test in evidence if test.decides and test.source != PAPER):
         ways[f"without {source}"] = [test for test in evidence if test.source != source]

@@ -271,16 +271,6 @@ def f1_and_rows(*tables: str) -> tuple[np.ndarray, np.ndarray]:
     return f1.to_numpy(), (relation_counts()[f1.index] - support).to_numpy()
 
 
-def gains() -> dict[tuple[str, str], float]:
-    """(family, macro or weighted) → F1 of Table 3 minus that of Table 2, as the paper's text subtracts them."""
-    found = {}
-    for family in ("bilstm", "bert", "gpt2"):
-        before = paper_scores(family, "joint", "Table 2")
-        after = paper_scores(family, "relation_only", "Table 3")
-        found |= {(family, name): after[f"{name}_f1"] - before[f"{name}_f1"] for name in ("macro", "weighted")}
-    return found
-
-
 def labels_in_a_batch() -> float:
     """Expected number of the 42 labels that a batch of 50 holds, at TACRED's training prevalence.
 
