@@ -10,6 +10,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import NoReturn
@@ -63,11 +64,10 @@ def _wait_for(module: str, *arguments: str, folder: Path) -> int:
     try:
         return int(process.wait() != 0)
     except KeyboardInterrupt:
-        try:
+        with suppress(subprocess.TimeoutExpired):
             process.wait(5)  # a terminal tells all processes in it
-        except subprocess.TimeoutExpired:
-            process.terminate()
-            process.wait()
+        process.terminate()
+        process.wait()
         return 130
 
 
@@ -135,20 +135,17 @@ def print_answers(options: argparse.Namespace) -> None:
             notes |= dict.fromkeys(answer.notes)
         _print_notes(notes, sys.stderr)
         return
-    named = {"subject": (options.subject, options.subject_at), "object": (options.object, options.object_at)}
-    places = [at if text is None else text for text, at in named.values()]
+    places = [options.subject or options.subject_at, options.object or options.object_at]
     if places == [None, None]:
         answers = ask.predict_pairs(options.run, options.sentence)
-        report = {
-            name: value for name, value in answers[0].report(options.top).items() if name not in (*named, "relations")
-        }
-        report["pairs"] = [answer.pair(options.top) for answer in answers]
+        report = answers[0].report(options.top) | {"pairs": [answer.pair(options.top) for answer in answers]}
+        for name in ("subject", "object", "relations"):  # of the first pair alone
+            del report[name]
         lines = [_line_of_pair(**answer.pair(1)) for answer in answers]
     else:
         kinds = options.subject_type, options.object_type
-        answer = ask.predict(options.run, options.sentence, *places, *kinds)
-        report = answer.report(options.top)
-        found = [(role, report[role]) for role in named]
+        report = ask.predict(options.run, options.sentence, *places, *kinds).report(options.top)
+        found = [(role, report[role]) for role in ("subject", "object")]
         lines = [f"{role:<8} {e['text']}   ({e['type']}, words {e['start']}:{e['end']})" for role, e in found]
         lines += [f"  {relation['label']:<36} {relation['p']:.4f}" for relation in report["relations"]]
     if options.json:

@@ -106,7 +106,10 @@ def by_bin(
     A panel's frame has columns bin (in order), system, value, low, high; a group without a value leaves a gap.
     Systems stand a little beside the place of their group, so that intervals do not cover each other.
     """
-    drawn = looks(pd.concat(panels)["system"].unique(), families)  # the same in all panels, as the legend is
+    every = pd.concat(panels)
+    drawn = looks(every["system"].unique(), families)  # the same in all panels, as the legend is
+    if apart := [*drawn] == [*panels]:  # a panel a system: titles name them
+        drawn = {name: looks([name], families)[name] for name in panels}
     columns = min(columns, len(panels))
     figure, axes = canvas(len(panels), PAGE, 1.1 + 1.75 * -(-len(panels) // columns), columns=columns, sharey=True)
     for axis, (name, frame) in zip(axes, panels.items(), strict=True):
@@ -119,15 +122,15 @@ def by_bin(
             axis.plot(places, part["value"], **look, ms=3.5, lw=0.8, label=plain(system))
         narrow = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if columns > 2 else {}
         axis.set_xticks(range(len(bins)), [plain(group) for group in bins], **narrow)
-        if frame["value"].max() <= 1:  # a score, not a loss
-            axis.set_ylim(top=min(axis.get_ylim()[1], 1.02))
         axis.set(xlim=(-0.5, len(bins) - 0.5), title=plain(name) if len(panels) > 1 else "")
         axis.grid(axis="y")
     for axis in axes[::columns]:
         axis.set_ylabel(ylabel)
     axes[::columns][-1].set_xlabel(xlabel, loc="left")
     handles = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
-    if [*handles] != [plain(name) for name in panels]:  # else the titles name them
+    if every["value"].max() <= 1:  # a score, not a loss
+        axes[0].set_ylim(top=min(axes[0].get_ylim()[1], 1.02))
+    if not apart:
         figure.legend(handles.values(), handles.keys(), loc="outside lower left", ncols=min(3, len(handles)))
     return figure
 

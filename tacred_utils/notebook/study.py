@@ -52,11 +52,8 @@ class Study:
         labels: str = "tacred", seeds: Sequence[int] | None = None, results: str | None = None, negative: str = "",
     ) -> None:  # fmt: skip
         warnings.filterwarnings("ignore", message="IProgress not found")  # tqdm, for want of widgets that none needs
-        given = {
-            "profile": profile, "corpus": corpus, "data_dir": data_dir, "labels": labels, "results": results,
-            "negative": negative,
-        }  # fmt: skip
-        for name, value in given.items():
+        given = {"profile": profile, "corpus": corpus, "data_dir": data_dir, "labels": labels, "results": results}
+        for name, value in (given | {"negative": negative}).items():
             if value and not isinstance(value, str | Path):
                 raise UserError(f"{name} = {value!r}: is no text; write it in quotes.")
         self.number = number
@@ -130,8 +127,8 @@ class Study:
             self._train(spec, folder)
             if shown:
                 shown.update(Markdown(""))
-        self._used.add(_run_name(run := Run(folder)))
-        return run
+        self._used |= _names([Run(folder)])
+        return Run(folder)
 
     def _train(self, spec: Spec, folder: Path) -> None:
         """Here, or in as many processes as the runner was told to start."""
@@ -198,15 +195,12 @@ class Study:
         One that is not there, or cannot be put together on this corpus, is None, and said so once.
         """
         try:
-            return self._find(spec)
+            found = self.catalog.system(spec)
+            self._used |= _names(found.runs)
+            return found
         except (Missing, UserError) as error:
             self._miss(str(error))
             return None
-
-    def _find(self, spec: str) -> SystemAnswers:
-        found = self.catalog.system(spec)
-        self._used |= set(map(_run_name, found.runs))
-        return found
 
     def estimate(self, score: str, *specs: str | SystemAnswers, rows: np.ndarray | None = None) -> Estimate:
         """A score of a system, or of the first less the second, over seeds and test texts; NaN without one or any row.
@@ -217,7 +211,7 @@ class Study:
         systems = [self.system(spec) if isinstance(spec, str) else spec for spec in specs]
         if None in systems or (rows is not None and not np.any(rows)):
             return Estimate(np.nan, np.nan, np.nan)
-        clusters, score = self.clusters[self.scored_rows(systems[0])], measures.COUNTED.get(score, score)
+        clusters = self.clusters[self.scored_rows(systems[0])]
         first, *other = measures.score_systems(same_seeds(*systems), score, rows, self.draws, clusters=clusters)
         return first - other[0] if other else first
 
@@ -236,7 +230,8 @@ class Study:
             self.families[name] = entry.family
             settings = [f"{key}={json.dumps(value, separators=(',', ':'))}" for key, value in entry.set.items()]
             with suppress(Missing, UserError):
-                here[name] = self._find(" ".join([entry.family, task, *filter(None, [entry.variant]), *settings]))
+                here[name] = self.catalog.system(" ".join([entry.family, task, entry.variant or "", *settings]))
+                self._used |= _names(here[name].runs)
         if not here:
             self._miss(f"any system with answers of the kind {task.replace('_', ' ')}")
         return here
@@ -293,7 +288,7 @@ class Study:
 
     def gathers(self, runs: Iterable[Run]) -> None:
         """Say that what is `published` from here on rests on these runs, of whatever corpora."""
-        self._gathered |= set(map(_run_name, runs))
+        self._gathered |= _names(runs)
 
     def say(self, text: str) -> None:
         """Show a sentence of prose whose numbers were computed, as Markdown."""
@@ -337,8 +332,8 @@ def same_seeds(*systems: SystemAnswers) -> list[SystemAnswers]:
     ]
 
 
-def _run_name(run: Run) -> str:
-    return f"{run.folder.parent.name}/{run.folder.name}"
+def _names(runs: Iterable[Run]) -> set[str]:
+    return {f"{run.folder.parent.name}/{run.folder.name}" for run in runs}
 
 
 def _place(path: str | Path) -> Path:

@@ -56,7 +56,7 @@ def score_systems(
     """A score of each system, as `metrics.estimates` has it, on the same rows, or on a part of them (`rows`, bool)."""
     gold, labels = systems[0].gold, systems[0].labels
     assert all([np.array_equal(system.gold, gold) for system in systems]), "systems must answer the same rows"
-    rows = np.ones(len(gold), bool) if rows is None else rows
+    rows, score = np.ones(len(gold), bool) if rows is None else rows, COUNTED.get(score, score)
     answers = [[np.asarray(answer)[rows] for answer in system.answers] for system in systems]
     return score_estimates(gold[rows], answers, score, labels, clusters[rows] if clusters else None, draws, seed)
 
@@ -102,7 +102,7 @@ class Measures:
         """One of counts.SCORES or `COUNTED` of a system, or of it less another; `imbalance`: needs a corpus that has it."""
         systems = self._systems(of, minus)
         over_relations = score.startswith("macro") or score == "unevenness"
-        found = self._estimate(systems, COUNTED.get(score, score))
+        found = self._estimate(systems, score)
         if score in COUNTED:
             found = replace(found, parts=())  # no F1: it has neither floor nor ceiling
         against = self._against(systems, self.gold, over_relations)
@@ -317,12 +317,9 @@ def system_table(catalog: RunCatalog, scores: Sequence[str]) -> pd.DataFrame:
 
 def score_texts(results: Sequence[Mapping[str, float]], scores: Iterable[str]) -> dict[str, str]:
     """Scores of a system's seeds as text: the mean, with its range where there are several."""
-    table = over_seeds(results)
-    shown = table.loc[[score for score in scores if score in table.index]]
-    return {
-        row.Index: f"{row.value:.3f}" + (f" ({row.low:.3f}–{row.high:.3f})" if row.n > 1 else "")
-        for row in shown.itertuples()
-    }
+    shown = over_seeds(results).reindex(scores).dropna(subset="value")
+    ranges = [f" ({row.low:.3f}–{row.high:.3f})" if row.n > 1 else "" for row in shown.itertuples()]
+    return {score: f"{value:.3f}{text}" for score, value, text in zip(shown.index, shown.value, ranges, strict=True)}
 
 
 def _trivial(catalog: RunCatalog, task: str, scores: Sequence[str]) -> list[dict[str, object]]:
