@@ -35,10 +35,10 @@ def save_table(frame: pd.DataFrame, folder: Path, name: str, caption: str, decim
 def show(frame: pd.DataFrame, caption: str = "", decimals: int = 3) -> HTML:
     """The table for a notebook; its text is escaped, so that no markup from a corpus is rendered."""
     header, rows, right = _cells(frame, decimals)
-    forms = [f'<{{0}} style="text-align: {"right" if number else "left"}">{{1}}</{{0}}>' for number in right]
+    styles = [f'style="text-align: {"right" if number else "left"}"' for number in right]
 
     def line(tag: str, cells: Sequence[str]) -> str:
-        parts = (form.format(tag, html.escape(cell)) for form, cell in zip(forms, cells, strict=True))
+        parts = [f"<{tag} {style}>{html.escape(cell)}</{tag}>" for style, cell in zip(styles, cells, strict=True)]
         return f"<tr>{''.join(parts)}</tr>"
 
     title = f"<caption>{html.escape(_one_line(caption))}</caption>" if caption else ""

@@ -6,7 +6,6 @@ disagree, both values stand there, under the tables that print them.
 
 import re
 from collections.abc import Iterator, Sequence
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -93,8 +92,8 @@ def literature(corpus: str, labels: Sequence[str] | None = None) -> pd.DataFrame
     return (rows if labels is None else rows[rows.labels.isin(labels)]).reset_index(drop=True)
 
 
-def _printed(name: str) -> pd.DataFrame:
-    return pd.read_csv(PACKAGE / "paper" / "data" / f"{name}.csv")
+def _printed(name: str, **options: object) -> pd.DataFrame:
+    return pd.read_csv(PACKAGE / "paper" / "data" / f"{name}.csv", **options)
 
 
 def missing_files(data_dir: Path) -> str:
@@ -157,24 +156,16 @@ def recipe(family: str, profile: Profile) -> pd.DataFrame:
     paper says nothing. `profile` is that of the corpus (`Profile.for_corpus`).
     """
     settings = msgspec.to_builtins(profile.settings(family, PAPERS_VARIANT.get(family)))
-    rows = []
-    for row in _rows().query("family == @family").to_dict("records"):
-        stated = row["paper"] or row["code"]
+    rows = _printed("recipes", dtype=str, keep_default_na=False).query("family == @family").to_dict("records")
+    for row in rows:
         if row["setting"]:
-            ours = settings[row["setting"]]
-            same = bool(stated) and parse_overrides([f"value={stated}"])["value"] == ours
-            told = {
-                source: _shown(parse_overrides([f"value={row[source]}"])["value"]) if row[source] else ""
-                for source in ("paper", "code")
-            }
-            row |= told | {"ours": _shown(ours), "reason": "" if same else row["reason"]}
-        rows.append({shown: row[column] for column, shown in COLUMNS.items()})
-    return pd.DataFrame(rows)
-
-
-@cache
-def _rows() -> pd.DataFrame:
-    return pd.read_csv(PACKAGE / "paper" / "data" / "recipes.csv", dtype=str, keep_default_na=False)
+            told = [source for source in ("paper", "code") if row[source]]
+            values = {source: parse_overrides([f"value={row[source]}"])["value"] for source in told}
+            values["ours"] = settings[row["setting"]]
+            if told and values[told[0]] == values["ours"]:
+                row["reason"] = ""
+            row |= {source: _shown(value) for source, value in values.items()}
+    return pd.DataFrame(rows)[[*COLUMNS]].rename(columns=COLUMNS)
 
 
 def _shown(value: object) -> str:
