@@ -5,7 +5,9 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from tacred_utils.ground.errors import UserError
@@ -15,6 +17,7 @@ from tacred_utils.ground.paths import ROOT
 ERROR_NOTE = "papermill-error-cell-tag"  # of cells that papermill adds above one that failed
 WIDGET = "application/vnd.jupyter.widget-view+json"
 VOLATILE = {"papermill", "execution", "widgets", "language_info", WIDGET}  # parts of a notebook that are not kept
+EPOCH = re.compile(r"\S+: epoch \d+ of \d+, ")  # a line of training where there is no terminal
 HINTS = {  # where the error itself says little
     "SystemExit": "sys.exit leaves the cells below undone; raise an error instead",
     "DeadKernelError": "the kernel died, most often because memory ran out; lower batch_size in the profile",
@@ -75,17 +78,17 @@ def _papermill(notebook: Path, log: Path, bar: str) -> Exception | None:
     from papermill.exceptions import PapermillExecutionError
 
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # after Ctrl-C nobody asks how the cell's task ended
-    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # this environment's kernel, not another that the user installed
     os.environ["IPYTHONDIR"] = str(log.parent / "ipython")  # the user's own start-up files stay out
     progress = {"bar_format": bar, "leave": False, "file": sys.stdout} if sys.stdout.isatty() else False
     path = str(notebook).replace("{", "{{").replace("}", "}}")  # papermill fills in templates
     terminal = os.dup(2)
-    with log.open("w", encoding="utf-8", buffering=1) as stream:
+    with log.open("w", encoding="utf-8", buffering=1) as stream, _epochs_told(log):
         os.dup2(stream.fileno(), 2)  # what the kernel itself says: it inherits the file descriptor
         try:
             papermill.execute_notebook(
                 path, path, kernel_name="python3", language="python", cwd=ROOT, progress_bar=progress,
                 start_timeout=180, stdout_file=stream, stderr_file=stream, coalesce_streams=True,
+                kernel_manager_class=_own_kernel(),
             )  # fmt: skip
         except (PapermillExecutionError, RuntimeError, TimeoutError) as error:
             print(error, file=stream)
@@ -94,6 +97,39 @@ def _papermill(notebook: Path, log: Path, bar: str) -> Exception | None:
             os.dup2(terminal, 2)
             os.close(terminal)
     return None
+
+
+@contextmanager
+def _epochs_told(log: Path) -> Iterator[None]:
+    """Say each epoch that a log tells of meanwhile, where output is no terminal with a bar."""
+    over = threading.Event()
+
+    def follow() -> None:
+        with log.open(encoding="utf-8", errors="replace") as stream:
+            ends = sys.stdout.isatty()
+            while not ends:
+                ends = over.wait(1.0)
+                print(*(f"  {line}" for line in stream if EPOCH.match(line)), sep="", end="", flush=True)
+
+    follower = threading.Thread(target=follow, daemon=True)
+    follower.start()
+    try:
+        yield
+    finally:
+        over.set()
+        follower.join()
+
+
+def _own_kernel() -> type:
+    """The kernel of this very interpreter, whatever kernels the user has installed under the name `python3`."""
+    from ipykernel.kernelspec import get_kernel_dict
+    from jupyter_client.kernelspec import KernelSpec
+    from jupyter_client.manager import AsyncKernelManager
+
+    class OwnKernel(AsyncKernelManager):
+        kernel_spec = KernelSpec(**get_kernel_dict())
+
+    return OwnKernel
 
 
 def _check(notebook: dict, cause: Exception | None, name: str, log: Path) -> None:

@@ -26,6 +26,8 @@ from tacred_utils.models.settings import FAMILIES
 from tacred_utils.notebook.manifest import PUBLISHED, STUDY, entries, hand_over, held_back, places, replace_entries
 from tacred_utils.runs.profile import checked_seeds, load_profile
 
+ALWAYS = ("corpora", "ground", "notebook")  # rooms that every notebook reads: the study object and what it stands on
+ROOMS = ("inputs", "metrics", "models", "paper", "runs", "sample")  # those that one may read or not
 DATASETS = ("authors", "evidence", "retacred", "tacrev")  # beside the corpus, in the same data folder or in data/
 STATUS = {UserError: 2, NotebookFailed: 1, KeyboardInterrupt: 130}
 
@@ -33,7 +35,7 @@ STATUS = {UserError: 2, NotebookFailed: 1, KeyboardInterrupt: 130}
 class Reads(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a notebook reads: an entry of reads.toml, which says what each field means."""
 
-    text: bool = False
+    rooms: tuple[str, ...] = ()
     families: tuple[str, ...] = ()
     ablations: bool = False
     published: bool = False
@@ -41,7 +43,7 @@ class Reads(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     once: bool = False
 
 
-EVERYTHING = Reads(True, tuple(FAMILIES), True, True, DATASETS)  # a notebook that is not listed
+EVERYTHING = Reads(ROOMS, tuple(FAMILIES), True, True, DATASETS)  # a notebook that is not listed
 
 
 class Stamp(msgspec.Struct):
@@ -142,24 +144,31 @@ def plan(options: argparse.Namespace) -> list[Job]:
 def _jobs(sources: list[Path], corpus: str, data: Path, options: argparse.Namespace) -> Iterator[Job]:
     if corpus not in corpora():
         corpus = str(_folder(corpus))  # notebooks do not work in the caller's folder
-    name, table = corpus_name(corpus, options.labels), (PACKAGE / "cli" / "reads.toml").read_text(encoding="utf-8")
+    name = corpus_name(corpus, options.labels)
     parameters = {
         "profile": options.profile, "corpus": corpus, "data_dir": portable(data) if options.data_dir else None,
         "labels": options.labels, "seeds": options.seeds and checked_seeds(options.seeds),
         "results": portable(options.results),
     }  # fmt: skip
     parameters |= {"negative": options.negative} if options.negative else {}
-    declared = msgspec.convert(tomllib.loads(table), dict[str, Reads])
+    declared = load_reads()
     reads = {source: declared.get(source.name[:2], EVERYTHING) for source in sources}
-    if any(each.text for each in reads.values()) or not (options.results / name / ROWS).exists():
+    if any("inputs" in each.rooms for each in reads.values()) or not (options.results / name / ROWS).exists():
         _fetch(corpus, data)  # what is inside the sentences is read, or there are no rows to do without them
     files = [ROOT / "requirements.txt", options.results / name / ROWS, *corpus_files(corpus, data)]
-    rooms = [folder for folder in sorted(PACKAGE.glob("*/")) if folder.name != "cli"]
-    shared = [parameters, sys.version_info[:2], *map(_file_digest, files), *map(_folder_digest, rooms)]
+    shared = [parameters, sys.version_info[:2], *map(_file_digest, files)]
     for source in sources:
-        folders = [place / each for each in reads[source].data for place in (data, DATA)]
+        rooms = sorted({*ALWAYS, *reads[source].rooms, *(["sample"] if corpus == "sample" else [])})
+        folders = [PACKAGE / room for room in rooms]
+        folders += [place / each for each in reads[source].data for place in (data, DATA)]
         given = _digest([sources_of(source, parameters), *shared, *map(_folder_digest, folders)])
         yield Job(source, name, options.results, parameters, given, reads[source])
+
+
+def load_reads() -> dict[str, Reads]:
+    """What each notebook reads, by its number: the entries of reads.toml."""
+    table = tomllib.loads((PACKAGE / "cli" / "reads.toml").read_text(encoding="utf-8"))
+    return msgspec.convert(table, dict[str, Reads])
 
 
 def _chosen(options: argparse.Namespace) -> list[Path]:

@@ -1,6 +1,7 @@
 """The runner on tiny notebooks, in a copy of the study whose path holds a space."""
 
 import json
+import re
 import signal
 import subprocess
 import time
@@ -87,16 +88,38 @@ def planning(study: Copy, monkeypatch) -> Copy:
 
 @pytest.mark.parametrize(
     ("changed", "again"),
-    [("metrics/counts.py", True), ("notebook/study.mplstyle", True), ("cli/site/style.css", False)],
-)
-def test_a_notebook_is_run_again_when_the_package_below_the_command_line_changes(planning: Copy, changed, again):
+    [("metrics/counts.py", True), ("notebook/study.mplstyle", True), ("cli/site/style.css", False),
+     ("models/svm.py", False), ("sample/sentence.py", False)],
+)  # fmt: skip
+def test_a_notebook_is_run_again_when_a_room_that_it_reads_changes(planning: Copy, changed, again):
     planning.notebook("01_one.ipynb", "x = 1")
+    (planning.root / "tacred_utils" / "cli" / "reads.toml").write_text('[01]\nrooms = ["metrics"]\n')
     given = []
     for text in ("", "# changed"):
         (planning.root / "tacred_utils" / changed).write_text(text)
         runner._folder_digest.cache_clear()
         given += [job.given for job in plan(parse(["run", "--corpus", "kbp37"]))]
     assert len(given) == 2 and (given[0] != given[1]) == again
+
+
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("[0-9]*.ipynb")), ids=lambda path: path.stem)
+def test_a_notebook_declares_every_room_that_it_imports(path: Path):
+    code = "\n".join(runner.sources_of(path, {}))
+    imported = set(re.findall(r"^(?:code )?(?:from|import) tacred_utils\.(\w+)", code, re.MULTILINE))
+    assert imported <= {*runner.ALWAYS, *runner.load_reads()[path.name[:2]].rooms}
+
+
+def test_epochs_of_a_training_are_told_where_no_terminal_is_and_stand_in_no_notebook(study: Copy):
+    line = "bilstm-joint-s13: epoch 1 of 2, loss 0.5000, dev macro_f1 0.2500, 0:01:00 so far, 0:01:00 left"
+    study.notebook(
+        "01_one.ipynb", f"import os, sys\nos.write(sys.stderr.fileno(), b'{line}\\n')  # as models/progress.py"
+    )
+    given = study.command()
+    given["env"].pop("PYTEST_CURRENT_TEST")  # ipykernel looks whether it is tested itself
+    result = subprocess.run(**given, capture_output=True, timeout=600)
+    assert result.returncode == 0 and f"  {line}\n" in result.stdout, result
+    [executed] = (study.smoke / "executed" / "sample").iterdir()
+    assert not any("so far" in str(cell.outputs) for cell in nbformat.read(executed, 4).cells if "outputs" in cell)
 
 
 def test_what_a_profile_covers_is_run_corpus_by_corpus_and_what_is_said_of_all_once_at_the_end(planning: Copy):
@@ -135,11 +158,11 @@ def test_outputs_that_a_notebook_no_longer_makes_go(study: Copy):
 
 def test_the_kernel_is_this_interpreters_own_and_braces_are_part_of_a_path(study: Copy, tmp_path: Path):
     """Beside a foreign `python3`, which does not start, and with results in a folder that looks like a template."""
-    kernel = tmp_path / ".local" / "share" / "jupyter" / "kernels" / "python3" / "kernel.json"
+    kernel = tmp_path / "kernels" / "python3" / "kernel.json"
     kernel.parent.mkdir(parents=True)
     kernel.write_text(json.dumps({"argv": ["/nowhere/python"], "display_name": "Python 3", "language": "python"}))
     study.notebook("01_one.ipynb", "import sys\nprint(sys.executable)")
-    result = study.run("--results=res{labels} {x}", HOME=str(tmp_path))
+    result = study.run("--results=res{labels} {x}", JUPYTER_PATH=str(tmp_path))
     assert result.returncode == 0, result.stderr
     assert (study.root / "res{labels} {x}" / "smoke" / "executed" / "sample" / "01_one.ipynb").exists()
 
