@@ -93,9 +93,12 @@ class Study:
         return f"{text}; tags predicted by {self.corpus.annotator}" if self.corpus.annotator else text
 
     def _ipython_display_(self) -> None:
-        """Shown below the set-up: the place that is kept for the answer, and what the page rests on."""
+        self.rests_on(self._repr_markdown_())
+
+    def rests_on(self, text: str) -> None:
+        """Show below the set-up the place that is kept for the answer, and what the page rests on."""
         self._lead = Lead()
-        self.say(self._repr_markdown_())
+        self.say(text)
 
     @property
     def stamp(self) -> str:
