@@ -1,4 +1,6 @@
-"""What each command does. What is heavy to import is imported where it is used: `--help` and `score` start fast."""
+"""What each command does, and its options, which need the standard library alone: a mistake is told before anything is
+installed. What is heavy to import is imported where it is used: `--help` and `score` start fast.
+"""
 
 import argparse
 import json
@@ -267,7 +269,7 @@ def _asked_for(name: str, options: argparse.Namespace, profile=None):
     return load_corpus(name, options.data_dir, options.labels, scales, options.negative)
 
 
-# The options of every command (options.toml). Needs the standard library alone: a mistake is told before anything is installed."""
+# The options of every command (options.toml)
 
 ABOUT = "Relation extraction on TACRED: run the study, train, score, predict, check data."
 GROUPS = {"data": "Check, make or get a corpus.", "runs": "List or publish runs."}

@@ -1,4 +1,5 @@
-"""The study as a static site that needs no network: executed notebooks, pages of errors, and a search over all of it.
+"""The study as a static site that needs no network: executed notebooks, pages of errors, and a search over all of it; and
+the results of the README.
 
 Pages, style, scripts and the search's index are files beside each other (templates and scripts: site/). What stems from
 a corpus is escaped here or written as text by the scripts, and no sentence of a licensed corpus is shown.
@@ -100,11 +101,11 @@ def text_of(catalog: RunCatalog, data: Path) -> Corpus | None:
 def errors_page(catalog: RunCatalog) -> Page:
     """The page of errors of one corpus."""
     title = f"Where do the systems err? ({', '.join(filter(None, [catalog.corpus, catalog.stamp]))})"
-    note = (
-        "" if catalog.text else "The sentences are not at hand (--data-dir names their place): rows are named by ids."
-    )
+    note = "The sentences are not at hand (--data-dir names their place): rows are named by ids."
     if catalog.facts["gated"]:
         note = "The text is licensed, so rows are named by their ids."
+    elif catalog.text:
+        note = ""
     found = errors(catalog, catalog.text)
     return Page(f"{catalog.corpus}/errors.html", "Errors", title, sections=[("", title, note)], note=note, errors=found)
 
@@ -127,7 +128,11 @@ def errors(catalog: RunCatalog, corpus: Corpus | None) -> dict[str, object]:
         scored, true = as_scored(task, gold)
         wrong[scored, place_of] = answer.label_pred[scored] != true
     columns = [zip(answer.label_pred.map(place), answer.p.round(2), strict=True) for answer in answers]
-    texts = _texts(corpus, catalog.facts["gated"]) if corpus else {}
+    texts: dict[str, dict[str, object]] = {}
+    for row in corpus.test if corpus else ():  # a licensed corpus gives types and lengths alone
+        texts[row.id] = {"types": type_pair(row), "length": len(row.token)}
+        if not (catalog.facts["gated"] or corpus.gated):
+            texts[row.id] |= {"words": row.token, "subject": row.subject, "object": row.object}
     rows = [
         {"id": name, "gold": place[gold[name]], "answers": given, **texts.get(name, {})}
         for name, given, missed in zip(gold.index, zip(*columns, strict=True), wrong.any(axis=1), strict=True)
@@ -135,16 +140,6 @@ def errors(catalog: RunCatalog, corpus: Corpus | None) -> dict[str, object]:
     ]
     systems = [{"name": row.system, "family": row.family, "task": row.task} for row in frame.itertuples()]
     return {"labels": labels, "systems": systems, "rows": rows, "total": len(gold)}
-
-
-def _texts(corpus: Corpus, gated: bool) -> dict[str, dict[str, object]]:
-    """What may be shown of each test row: a licensed corpus gives types and lengths alone."""
-    texts = {}
-    for row in corpus.test:
-        texts[row.id] = {"types": type_pair(row), "length": len(row.token)}
-        if not (gated or corpus.gated):
-            texts[row.id] |= {"words": row.token, "subject": row.subject, "object": row.object}
-    return texts
 
 
 def notebook_page(path: Path, corpus: str) -> Page:
@@ -200,7 +195,7 @@ def _write_script(path: Path, name: str, content: object) -> None:
     write_text(path, f"window.{name} = {json.dumps(content, separators=(',', ':'))};\n")
 
 
-# The results of the README: findings of the executed notebooks, and tables from published runs; never typed."""
+# The results of the README: findings of the executed notebooks, and tables from published runs; never typed.
 
 START, END = "<!-- results:start -->", "<!-- results:end -->"
 PUBLISHED_SCORES = {
@@ -211,7 +206,6 @@ SCORES = {  # the official score of a corpus with directions comes first, where 
     "directional_macro_f1": "official macro F1", "micro_f1": "micro F1", "macro_f1_relations": "macro F1",
 }  # fmt: skip
 CLAIMS = "10_claims"
-ORDER = ("redocred_small", "conll04", "kbp37")  # the main corpus first; any other published corpus comes last
 
 
 def refresh(readme: Path = ROOT / "README.md") -> None:
@@ -242,12 +236,10 @@ def results() -> str:
     if published.exists():
         frame = pd.read_csv(published)[["system", *PUBLISHED_SCORES]].sort_values("micro_f1", ascending=False)
         frame = pd.concat([frame.head(3), frame.tail(3)]).rename(columns=PUBLISHED_SCORES)
-        parts.append(
-            "**TACRED, test split** (the three best and the three last of notebook 09's, recomputed from published"
-            f" predictions)\n\n{markdown(frame)}"
-        )
+        which = "the three best and the three last of notebook 09's, recomputed from published predictions"
+        parts.append(f"**TACRED, test split** ({which})\n\n{markdown(frame)}")
     if corpora := load_catalogs([(PUBLISHED_RUNS, None)]):
-        parts.append(_ours({name: corpora[name] for name in sorted(corpora, key=[*ORDER, *corpora].index)}))
+        parts.append(_ours({name: corpora[name] for name in sorted(corpora, key=lambda name: (name != STUDY, name))}))
     return "\n".join(parts)
 
 
@@ -256,15 +248,13 @@ def _ours(corpora: dict[str, RunCatalog]) -> str:
     table: dict[tuple[int, bool, str], dict[str, str]] = defaultdict(dict)
     for corpus, catalog in corpora.items():
         directed = any("directional_macro_f1" in run.metrics["test"] for run in catalog.frame.run)
-        scores = [score for score in SCORES if score in (("directional_macro_f1", "micro_f1") if directed else SCORES)]
+        scores = list(SCORES)[:2] if directed else SCORES
         for row, runs in _shown_systems(catalog).items():
             texts = score_texts([run.metrics["test"] for run in runs], scores)
             table[row] |= {f"{corpus}: {SCORES[score]}": text for score, text in texts.items()}
     text = markdown(pd.DataFrame([{"system": row[-1]} | table[row] for row in sorted(table)]).fillna(""))
-    return (
-        f"**Ours, test splits, joint** (macro F1 over relations)\n\n{text}\nOf each family the paper's recipe, and the "
-        "system of ours that is best by dev micro F1.\n"
-    )
+    which = "Of each family the paper's recipe, and the system of ours that is best by dev micro F1."
+    return f"**Ours, test splits, joint** (macro F1 over relations)\n\n{text}\n{which}\n"
 
 
 def _shown_systems(catalog: RunCatalog) -> dict[tuple[int, bool, str], list[Run]]:

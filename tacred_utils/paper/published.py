@@ -1,4 +1,5 @@
-"""What others have published: every table of the paper, other systems' figures, and predictions on TACRED's test split.
+"""What is published: every table of the paper and its recipes, whether its print agrees with itself, other systems' figures,
+and predictions on TACRED's test split.
 
 The numbers lie in `data/*.csv`, as printed and each with its place or source. Where the paper's tables and its appendix
 disagree, both values stand there, under the tables that print them.

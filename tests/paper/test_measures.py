@@ -211,7 +211,7 @@ def test_coverage_keeps_only_answers_that_dev_says_are_precise_enough():
     assert set(measures.at_precision(Run("three", wrong, test), 0.9)) == {"no_relation"}
 
 
-# Summary tables: every task, its scores, the trivial systems and the paper beside them."""
+# Summary tables: every task, its scores, the trivial systems and the paper beside them.
 
 
 @pytest.fixture(scope="module")

@@ -113,7 +113,7 @@ def test_absent_files_are_said_in_one_sentence(tmp_path):
         published.system_predictions(tmp_path)
 
 
-# The paper's recipes beside ours: every row is a setting that there is, and whatever differs has its reason."""
+# The paper's recipes beside ours: every row is a setting that there is, and whatever differs has its reason.
 
 REASON = COLUMNS["reason"]
 
@@ -147,7 +147,7 @@ def test_profile_paper_differs_in_mended_defects_alone() -> None:
     assert table[REASON].str.contains(r"D\d").sum() == 4
 
 
-# The paper held against itself: its tables against hand-worked numbers, and what its figures add up to."""
+# The paper held against itself: its tables against hand-worked numbers, and what its figures add up to.
 
 
 @pytest.fixture(scope="module")
