@@ -282,21 +282,6 @@ def heatmap(frame: pd.DataFrame, label: str) -> Figure:
     return figure
 
 
-def feature_weights(weights: pd.DataFrame, family: str) -> Figure:
-    """Bars of the features that weigh most, a panel a `group`. `weights`: group, feature, weight."""
-    groups = weights.groupby("group", sort=False)
-    number, (columns, width) = groups.ngroups, (1, COLUMN) if groups.ngroups == 1 else (2, PAGE)
-    height = 0.45 + -(-number // columns) * (0.3 + ROW * groups.size().max())
-    figure, axes = canvas(number, width, height, columns=columns)
-    for axis, (name, part) in zip(axes, groups, strict=True):
-        part = part.sort_values("weight", kind="stable", ascending=False)
-        axis.barh(name_rows(axis, part["feature"]), part["weight"], color=COLOURS[family], height=0.75)
-        axis.axvline(0, color=NEUTRAL, linewidth=0.5)
-        axis.set(xlabel="weight")
-        axis.set_title(plain(name), loc="right")  # grows to the left, over the room that the names take
-    return figure
-
-
 def learning_curves(histories: Mapping[str, pd.DataFrame], family: str) -> Figure:
     """Loss and macro F1 by epoch, train (dashed) against dev (solid), a column of panels for each run by name.
 

@@ -38,7 +38,6 @@ def drawn() -> dict[str, Figure]:
     ranges = pd.DataFrame({"label": LABELS, "rows": 9, "lowest": 0.1, "median": 0.2, "highest": 0.4, "ours": 0.3})
     curve = pd.DataFrame({"system": "SVM", "recall": [0, 0.5, 1], "precision": [1, 0.8, 0.2]})
     bins = pd.DataFrame({"system": "SVM", "confidence": [0.2, 0.9], "right": [0.1, 0.8], "low": 0.0, "high": 1.0})
-    weights = {"group": ["a", "a", "b"], "feature": ["$", "of", "née"], "weight": [1.0, -2.0, 0.5]}
     square = pd.DataFrame([[np.nan, 0.5], [0.3, np.nan]], index=["a", "b"], columns=["a", "b"])
     parts = pd.DataFrame({"kept": [0.75, 0.5], "changed": [0.25, 0.5]}, index=["one", "two"])
     found = classes([20, 3, 0, 1], [0.9, 0.5, 0.2, 0])
@@ -59,7 +58,6 @@ def drawn() -> dict[str, Figure]:
         "reliability": charts.reliability(bins, FAMILIES),
         "learning_curves": charts.learning_curves({"joint": history, "relations": history}, "bilstm"),
         "heatmap": charts.heatmap(square, "kappa"),
-        "feature_weights": charts.feature_weights(pd.DataFrame(weights), "svm"),
     }  # fmt: skip
 
 
@@ -207,7 +205,6 @@ def test_a_difference_shows_where_it_is_none_and_a_score_does_not():
 
 
 def test_dollar_signs_of_a_corpus_are_no_formula():
-    assert names(drawn()["feature_weights"].axes[0].get_yticklabels()) == [r"\$", "of"]
     for name, rows in (("class_frequencies", ""), ("against_others", " (9)")):
         assert rf"per:cause_of_\$death\${rows}" in names(drawn()[name].axes[0].get_yticklabels())
 
