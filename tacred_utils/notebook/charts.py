@@ -93,6 +93,7 @@ def intervals(frame: pd.DataFrame, families: Families, xlabel: str = INTERVAL, s
         interval_rows(axis, systems, part.value, part.low, part.high, colours)
         if part.low.min() < 0:  # a difference: where it is none
             axis.axvline(0, color=NEUTRAL, linewidth=0.6)
+        axis.xaxis.set_major_locator(MaxNLocator(max(3, 10 // len(scores))))  # more numbers would run into each other
         axis.set_title(plain(score))
     figure.supxlabel(xlabel, size=8)
     return figure

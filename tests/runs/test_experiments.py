@@ -19,7 +19,7 @@ def test_a_name_says_model_and_recipe() -> None:
     assert name("bert", "typed_marker_punct") == "MiniLM, typed marks"
     assert name("bert", "spans", model="mpnet-base", learning_rate=5e-5) == "MPNet-base, spans"
     assert name("bert", profile="sample") == "MiniLM, 2 layers, paper's head"
-    assert name("gpt2") == "SmolLM2-135M (4-bit weights, dequantised), paper's recipe"
+    assert name("gpt2") == "SmolLM2-135M (4-bit, dequantised), paper's recipe"
     assert name("bilstm", "pa_lstm", words="minilm", tune_words=False) == "PA-LSTM, MiniLM's vectors"
     assert name("bert", extra_layer=False, upsample=0.5) == "MiniLM, paper's head, extra_layer=False, upsample=0.5"
     assert name("bert", defects=["batch_as_time"]) == "MiniLM, paper's head, defects=batch_as_time"
