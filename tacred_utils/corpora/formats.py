@@ -216,17 +216,19 @@ def read_conll04(folder: Path) -> Reading:
     found = Reading({}, [], {})
     for split in SPLITS:
         text = nfc(read_data(folder / f"{split}.txt").decode())
-        examples, lost = [], 0
+        examples, stray, lost = [], 0, 0
         for document in re.split("^#doc", text, flags=re.MULTILINE)[1:]:
             name, *lines = document.splitlines()
             rows = [line.split("\t") for line in lines if line.strip()]  # number, word, tag, relations, their places
             entities = _bio_entities([row[2] for row in rows])
             relations, without = _conll04_relations(rows, entities)
             lost += without
+            stray += sum(row[2].startswith("I-") for row in rows) - sum(end - start for start, end, _ in entities)
             examples += _conll04_examples(f"conll04-{split}-{name.strip()}", rows, entities, relations)
         found.splits[split] = examples
-        if lost:
-            found.notes.append(f"{split}.txt: {lost} relations point to no entity and are left out")
+        told = {"words tagged I- outside an entity are no entity": stray}
+        told["relations point to no entity and are left out"] = lost
+        found.notes.extend(f"{split}.txt: {count} {what}" for what, count in told.items() if count)
     return found
 
 

@@ -53,7 +53,8 @@ def test_conll04_pairs_and_what_is_left_out(tmp_path):
     assert labels == {
         (0, 3): "Live_In", (0, 5): "Work_For", (3, 0): NO_RELATION, (3, 5): NO_RELATION, (5, 0): NO_RELATION, (5, 3): NO_RELATION,
     }  # fmt: skip
-    assert notes[1:2] == [
+    assert notes[2:4] == [
+        "dev.txt: 1 words tagged I- outside an entity are no entity",
         "dev.txt: 1 relations point to no entity and are left out",
     ]
     assert examples[0].stanford_ner == ["Peop", "Peop", "O", "Loc", "O", "Org", "O", "O"], (
