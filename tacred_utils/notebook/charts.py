@@ -123,7 +123,7 @@ def by_bin(
             axis.plot(places, part["value"], **look, ms=3.5, lw=0.8, label=plain(system))
         narrow = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if columns > 2 else {}
         axis.set_xticks(range(len(bins)), [plain(group) for group in bins], **narrow)
-        axis.set(xlim=(-0.5, len(bins) - 0.5), title=plain(name) if len(panels) > 1 else "")
+        axis.set(xlim=(-0.5, len(bins) - 0.5), title=fill(plain(name), 100 // columns) if len(panels) > 1 else "")
         axis.grid(axis="y")
     for axis in axes[::columns]:
         axis.set_ylabel(ylabel)
