@@ -244,7 +244,7 @@ def results() -> str:
 
 
 def _ours(corpora: dict[str, RunCatalog]) -> str:
-    """One table: of each family the paper's recipe and the best of ours, by corpus."""
+    """One table: of each family the paper's recipe and of each model the best of ours, by corpus."""
     table: dict[tuple[int, bool, str], dict[str, str]] = defaultdict(dict)
     for corpus, catalog in corpora.items():
         directed = any("directional_macro_f1" in run.metrics["test"] for run in catalog.frame.run)
@@ -253,18 +253,20 @@ def _ours(corpora: dict[str, RunCatalog]) -> str:
             texts = score_texts([run.metrics["test"] for run in runs], scores)
             table[row] |= {f"{corpus}: {SCORES[score]}": text for score, text in texts.items()}
     text = markdown(pd.DataFrame([{"system": row[-1]} | table[row] for row in sorted(table)]).fillna(""))
-    which = "Of each family the paper's recipe, and the system of ours that is best by dev micro F1."
+    which = "Of each family the paper's recipe, and of each model the system of ours that is best by dev micro F1."
     return f"**Ours, test splits, joint** (macro F1 over relations)\n\n{text}\n{which}\n"
 
 
 def _shown_systems(catalog: RunCatalog) -> dict[tuple[int, bool, str], list[Run]]:
-    """Joint runs of each family's recipe of the paper and of ours with the best dev micro F1, by the family's place,
-    whether it is ours, and name.
+    """Joint runs of each family's recipe of the paper and, of each model, of ours with the best dev micro F1: by the
+    family's place, whether it is ours, and name.
     """
     shown, frame = {}, catalog.frame[(catalog.frame.system != "") & (catalog.frame.task == "joint")]
     papers = (frame.changed == "{}") & (frame.variant == frame.family.map({"svm": "paper"}).fillna(""))
     for place, family in enumerate(FAMILIES):
-        for ours, part in frame[frame.family == family].groupby(~papers):
+        own = frame[frame.family == family]
+        models = own.run.map(lambda run: getattr(run.settings, "model", run.family))
+        for (ours, _), part in own.groupby([~papers[own.index], models]):
             systems = {name: runs.tolist() for name, runs in part.groupby("system").run}
             best = max(systems, key=lambda name: np.mean([run.metrics["dev"]["micro_f1"] for run in systems[name]]))
             shown[place, ours, best] = systems[best]

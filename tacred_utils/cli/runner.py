@@ -187,7 +187,7 @@ def _fetch(corpus: str, data: Path) -> None:
     if is_open and not all(path.exists() for path in corpus_files(corpus, data)):
         from tacred_utils.corpora.registry import fetch_source  # a test puts another in its place
 
-        print(f"Downloading {corpus} into {data / corpus}", flush=True)
+        print(f"Downloading {corpus} into {data / (SOURCES[corpus].folder or corpus)}", flush=True)
         fetch_source(corpus, data)
 
 

@@ -8,6 +8,7 @@ import random
 import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from shlex import quote
@@ -270,7 +271,11 @@ def fetch_source(name: str, data: Path) -> list[Path]:
     known = {file: f"md5:{md5}" if md5 else None for file, md5 in source.files.items()}
     target = data / (source.folder or name)
     store = pooch.create(target, source.url, registry=known, urls=urls, retry_if_failed=RETRIES)
-    return [_downloaded(store, file, urls[file]) for file in source.files]
+    try:
+        return [_downloaded(store, file, urls[file]) for file in source.files]
+    finally:
+        with suppress(OSError):  # there are files in it, or it was never made
+            target.rmdir()
 
 
 def _downloaded(store, file: str, url: str) -> Path:

@@ -337,13 +337,16 @@ def _trivial(catalog: RunCatalog, task: str, scores: Sequence[str]) -> list[dict
 
 
 def stricter(catalog: RunCatalog, score: str) -> pd.DataFrame:
-    """A score of every joint system, mean over seeds, as it is and by two stricter counts.
+    """A score of every joint system, mean over seeds, as it is and by other counts. Needs the corpus' rows.
 
     Columns system, seeds, score; `unread wrong`, where rows that the reader had to leave out count as gold relations that
-    were not found; `new sentences`, on the test rows whose sentence does not stand in training. Needs the corpus' rows.
+    were not found; `new sentences`, on the test rows whose sentence does not stand in training; and where relations have
+    evidence, `evidence here`, without those whose evidence is not known to be in the sentence.
     """
     text, rows = catalog.text, []
-    new = ~np.array(text.in_training("test"))
+    kept = {"new sentences": ~np.array(text.in_training("test"))}
+    if any(row.evidence for row in text.test):
+        kept["evidence here"] = np.array([bool(row.evidence) or row.relation == NO_RELATION for row in text.test])
     unread = pd.Series(text.left_out.get("test", []), dtype=object).value_counts()
     frame = catalog.frame[(catalog.frame.system != "") & (catalog.frame.task == "joint")]
     for name, part in frame.groupby("system"):
@@ -352,9 +355,9 @@ def stricter(catalog: RunCatalog, score: str) -> pd.DataFrame:
             answers = predictions_of(run)
             counted = counts.confusion_counts(answers.label_true, answers.label_pred, run.classes)
             missed = unread.reindex(counted.labels).fillna(0).to_numpy()
-            only_new = counts.confusion_counts(answers.label_true[new], answers.label_pred[new], run.classes)
-            ways = counted, replace(counted, gold=counted.gold + missed), only_new
-            found.append([float(each.scores()[score]) for each in ways])
-        row = dict(zip((score, "unread wrong", "new sentences"), np.mean(found, axis=0), strict=True))
-        rows.append({"system": name, "seeds": len(part)} | row)
+            ways = {score: counted, "unread wrong": replace(counted, gold=counted.gold + missed)}
+            for way, mask in kept.items():
+                ways[way] = counts.confusion_counts(answers.label_true[mask], answers.label_pred[mask], run.classes)
+            found.append({way: float(each.scores()[score]) for way, each in ways.items()})
+        rows.append({"system": name, "seeds": len(part)} | pd.DataFrame(found).mean().to_dict())
     return pd.DataFrame(rows).sort_values(score, ascending=False, ignore_index=True)

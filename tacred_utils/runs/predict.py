@@ -32,7 +32,7 @@ BATCH = 64  # pairs that are answered at a time
 _OTHER = ("MISC", "Other")
 _NUMBER = ("NUMBER", *_OTHER)
 KINDS = {  # spaCy's entity types, as the corpora name what they hold
-    "PERSON": ("PERSON", "Peop"), "ORG": ("ORGANIZATION", "Org"), "NORP": ("NATIONALITY", *_OTHER),
+    "PERSON": ("PERSON", "Peop"), "ORG": ("ORGANIZATION", "Org"), "NORP": ("NATIONALITY", "LOCATION", *_OTHER),
     "GPE": ("COUNTRY", "LOCATION", "Loc"), "LOC": ("LOCATION", "Loc"), "FAC": ("LOCATION", "Loc"),
     "DATE": ("DATE", *_OTHER), "TIME": ("DATE", *_OTHER),
     **dict.fromkeys(("CARDINAL", "MONEY", "ORDINAL", "PERCENT", "QUANTITY"), _NUMBER),
