@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from tacred_utils.ground.files import ROOT
+from tacred_utils.ground.paths import ROOT
 from tacred_utils.notebook.tables import markdown
 from tacred_utils.runs.store import Run, find_runs
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from tacred_utils.ground.files import PUBLISHED_RUNS
+from tacred_utils.ground.paths import PUBLISHED_RUNS
 from tacred_utils.notebook.figures import COLOURS, COLUMN, canvas
 from tacred_utils.notebook.tables import markdown
 from tacred_utils.runs.experiments import is_headline, name_of

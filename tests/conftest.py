@@ -1,5 +1,6 @@
 """Where tests find the open data, and small helpers that many of them share."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -10,7 +11,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from tacred_utils.ground.files import DATA, PACKAGE, ROOT
+from tacred_utils.ground.paths import DATA, PACKAGE, ROOT
 
 PARAMETERS = "\n".join(f"{name} = None" for name in ("profile", "corpus", "data_dir", "labels", "seeds", "results"))
 
@@ -29,6 +30,35 @@ def data_dir() -> Path:
         if _has_data(folder):
             return folder
     pytest.skip("the open data is not here: python -m tacred_utils data get kbp37 (conll04, tacrev, …)")
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """SVMs of all tasks on `sample` under smoke: the folder of results and published runs, and the corpus."""
+    from tacred_utils.notebook.study import Study  # most tests do without
+    from tacred_utils.runs.experiments import publish
+
+    root = tmp_path_factory.mktemp("runs")
+    study = Study("10", "smoke", results=str(root / "results"))
+    tasks = ("joint", "detection", "relation_only")
+    publish([study.run("svm", task) for task in tasks], root / "published")
+    return root, study.corpus
+
+
+def as_if(folder, corpus, **facts):
+    """Give out the runs of sample below `folder` as those of another corpus."""
+    for info in sorted(folder.glob("sample/*/run.json")):
+        content = json.loads(info.read_text())
+        content["corpus"] |= facts | {"name": corpus}
+        info.write_text(json.dumps(content))
+    (folder / "sample").rename(folder / corpus)
+
+
+@pytest.fixture
+def runs(trained, tmp_path):
+    """A copy of those published runs, for the test to change."""
+    shutil.copytree(trained[0] / "published", tmp_path / "runs")
+    return tmp_path / "runs"
 
 
 class Copy:

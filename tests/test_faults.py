@@ -25,8 +25,8 @@ from msgspec.structs import replace
 
 from tacred_utils.cli import runner
 from tacred_utils.ground.errors import UserError, exhausted
-from tacred_utils.ground.files import ROOT
 from tacred_utils.ground.labels import SPLITS
+from tacred_utils.ground.paths import ROOT
 from tacred_utils.models.pretrained import load_pretrained
 from tacred_utils.models.settings import OwnModel
 from tacred_utils.runs.profile import load_profile

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tacred_utils.ground.files import PACKAGE
+from tacred_utils.ground.paths import PACKAGE
 
 # What each room may import beside itself. A room above may use all that is below it; `cli` stands above them all.
 MAY_IMPORT = {

@@ -14,7 +14,7 @@ from nbclient import NotebookClient
 
 from tacred_utils.cli.execute import with_values
 from tacred_utils.corpora.example import read_rows
-from tacred_utils.ground.files import NOTEBOOKS, PACKAGE, PUBLISHED_RUNS, ROOT
+from tacred_utils.ground.paths import NOTEBOOKS, PACKAGE, PUBLISHED_RUNS, ROOT
 from tacred_utils.notebook.manifest import STUDY
 from tacred_utils.runs.experiments import missing_runs, planned
 from tacred_utils.runs.profile import load_profile

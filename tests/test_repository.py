@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tacred_utils.ground.files import PACKAGE, ROOT
 from tacred_utils.ground.labels import SPLITS
+from tacred_utils.ground.paths import PACKAGE, ROOT
 from tacred_utils.runs.profile import load_corpus
 
 BINARY = {".png", ".pdf"}

@@ -13,8 +13,8 @@ import pytest
 
 from tacred_utils.__main__ import main
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import ROOT
 from tacred_utils.ground.labels import NO_RELATION, SPLITS
+from tacred_utils.ground.paths import ROOT
 from tacred_utils.notebook import study, tables
 from tacred_utils.runs.store import find_runs, load_model
 

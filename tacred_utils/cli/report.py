@@ -24,8 +24,9 @@ from tacred_utils.cli.execute import read_notebook
 from tacred_utils.corpora.example import Corpus
 from tacred_utils.corpora.registry import corpora
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import FIGURES, NOTEBOOKS, PACKAGE, PUBLISHED_RUNS, ROOT, write_text
+from tacred_utils.ground.files import write_text
 from tacred_utils.ground.labels import TASKS, order_labels
+from tacred_utils.ground.paths import FIGURES, NOTEBOOKS, PACKAGE, PUBLISHED_RUNS, ROOT
 from tacred_utils.metrics.counts import as_scored
 from tacred_utils.metrics.groups import type_pair
 from tacred_utils.models.settings import FAMILIES

@@ -20,8 +20,9 @@ from tqdm import tqdm
 
 from tacred_utils.corpora.example import COLUMNS, Corpus, Example
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import DATA, digest, read_bytes, write_bytes
+from tacred_utils.ground.files import digest, read_bytes, write_bytes
 from tacred_utils.ground.labels import SPLITS
+from tacred_utils.ground.paths import DATA
 
 SPACY, MODEL = "3.8.18", "en_core_web_sm"
 ANNOTATOR = f"spaCy {SPACY}, {MODEL} 3.8.0"

@@ -13,8 +13,9 @@ from typing import ClassVar
 import msgspec
 
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import DATA, UNDECODABLE, digest, read_bytes, write_bytes
+from tacred_utils.ground.files import UNDECODABLE, digest, read_bytes, write_bytes
 from tacred_utils.ground.labels import NO_RELATION, SPLITS, TASKS, order_labels, task_classes, task_label
+from tacred_utils.ground.paths import DATA
 
 COLUMNS = ("stanford_pos", "stanford_ner", "stanford_head", "stanford_deprel")
 SYNTHETIC_PREFIX = "synthetic-"  # ids of generated records start so: the stamp survives copying a folder

@@ -21,8 +21,9 @@ from tacred_utils.corpora.formats import READERS
 from tacred_utils.corpora.reader import Reading, assemble, read_json
 from tacred_utils.ground import labels as naming
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import DATA, UNDECODABLE, digest, doubled_key, expanded, nfc, read_bytes, read_data
+from tacred_utils.ground.files import UNDECODABLE, digest, doubled_key, expanded, nfc, read_bytes, read_data
 from tacred_utils.ground.labels import NO_RELATION, SPLITS, TACRED_SPLIT_SIZES
+from tacred_utils.ground.paths import DATA
 
 RETRIES, TIMEOUT = 2, 30  # further attempts, and seconds without an answer before one counts as failed
 

@@ -1,4 +1,4 @@
-"""Where things lie, and how files are read and written: none is ever seen half-written, every trouble is one sentence."""
+"""How files are read and written: none is ever seen half-written, every trouble is one sentence."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ from uuid import uuid4
 import msgspec
 
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.paths import DATA, FIGURES, NOTEBOOKS, PACKAGE, PUBLISHED_RUNS, RESULTS, ROOT  # noqa: F401
+from tacred_utils.ground.paths import ROOT
 
 UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # what msgspec raises on bad input
 

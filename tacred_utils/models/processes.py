@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import ROOT
+from tacred_utils.ground.paths import ROOT
 
 if TYPE_CHECKING:
     import torch

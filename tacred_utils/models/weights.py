@@ -18,7 +18,8 @@ import msgspec
 from filelock import FileLock
 
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import DATA, PACKAGE, digest
+from tacred_utils.ground.files import digest
+from tacred_utils.ground.paths import DATA, PACKAGE
 
 HUB_SECONDS = 10  # to wait for a hub's answer
 

@@ -12,7 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from tacred_utils.ground.files import PACKAGE, atomic_path
+from tacred_utils.ground.files import atomic_path
+from tacred_utils.ground.paths import PACKAGE
 
 COLUMN, PAGE = 3.35, 6.9  # inches: the column and the text width of a two-column page
 ROW = 0.14  # inches: one line of 7 pt type

@@ -21,8 +21,9 @@ from msgspec.structs import asdict
 from tacred_utils.corpora.example import NO_TEXT, ROWS, Corpus, Example, read_rows
 from tacred_utils.corpora.registry import corpora, corpus_files
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import DATA, PUBLISHED_RUNS, RESULTS, ROOT, expanded, portable
+from tacred_utils.ground.files import expanded, portable
 from tacred_utils.ground.labels import NO_RELATION, SPLITS
+from tacred_utils.ground.paths import DATA, PUBLISHED_RUNS, RESULTS, ROOT
 from tacred_utils.inputs.encoding import window
 from tacred_utils.metrics.estimates import Clusters, Estimate, clusters_of
 from tacred_utils.models import processes

@@ -10,7 +10,8 @@ from pathlib import Path
 import pandas as pd
 from IPython.display import HTML
 
-from tacred_utils.ground.files import PACKAGE, write_text
+from tacred_utils.ground.files import write_text
+from tacred_utils.ground.paths import PACKAGE
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 _LATEX = json.loads((PACKAGE / "notebook" / "latex.json").read_text(encoding="utf-8"))  # how it writes a sign

@@ -14,7 +14,7 @@ from functools import cache
 import msgspec
 import pandas as pd
 
-from tacred_utils.ground.files import PACKAGE
+from tacred_utils.ground.paths import PACKAGE
 from tacred_utils.metrics.estimates import Estimate, holm
 
 SUPPORTED, NOT_SUPPORTED, UNDECIDED = "supported", "not supported", "undecided"

@@ -16,8 +16,9 @@ from sklearn.metrics import cohen_kappa_score
 
 from tacred_utils.corpora.registry import read_patch
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import DATA, write_text
+from tacred_utils.ground.files import write_text
 from tacred_utils.ground.labels import NO_RELATION, order_labels
+from tacred_utils.ground.paths import DATA
 from tacred_utils.metrics import counts
 from tacred_utils.metrics.estimates import ROWS, Estimate, resample
 from tacred_utils.paper import measures, published

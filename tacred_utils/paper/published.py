@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import PACKAGE, read_bytes
+from tacred_utils.ground.files import read_bytes
 from tacred_utils.ground.labels import NO_RELATION, RELATION, TACRED_SPLIT_SIZES
+from tacred_utils.ground.paths import PACKAGE
 from tacred_utils.runs.predictions import read_predictions
 from tacred_utils.runs.profile import Profile, parse_overrides
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tacred_utils.corpora.example import ROWS as ROWS_FILE
 from tacred_utils.corpora.example import Corpus, read_rows
-from tacred_utils.ground.files import PUBLISHED_RUNS
+from tacred_utils.ground.paths import PUBLISHED_RUNS
 from tacred_utils.metrics.estimates import ROWS, SENTENCES, Estimate, clusters_of
 from tacred_utils.paper import evidence, published
 from tacred_utils.paper.claims import NOTHING, PAPER, TACRED, ClaimTest, Evidence, load_claims, without_room

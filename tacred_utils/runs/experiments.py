@@ -17,8 +17,9 @@ import numpy as np
 
 from tacred_utils.corpora.example import ROWS, Corpus, write_rows
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import PACKAGE, read_bytes, write_bytes
+from tacred_utils.ground.files import read_bytes, write_bytes
 from tacred_utils.ground.labels import LABEL_SETS, SCORED, TASKS
+from tacred_utils.ground.paths import PACKAGE
 from tacred_utils.models.settings import BilstmSettings, TransformerSettings
 from tacred_utils.runs.predictions import predictions_bytes
 from tacred_utils.runs.profile import Profile, load_corpus, load_profile

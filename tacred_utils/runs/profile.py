@@ -18,8 +18,8 @@ from tacred_utils.corpora.example import Corpus
 from tacred_utils.corpora.reader import assemble
 from tacred_utils.corpora.registry import SAMPLE, data_folder, read_corpus, relabelled, subset, with_negative
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import PACKAGE
 from tacred_utils.ground.labels import LABEL_SETS, SPLITS
+from tacred_utils.ground.paths import PACKAGE
 from tacred_utils.models.settings import FAMILIES
 from tacred_utils.sample.generator import generate
 

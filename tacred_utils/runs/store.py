@@ -17,8 +17,9 @@ import pandas as pd
 
 from tacred_utils.corpora.example import Corpus
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import ROOT, digest, read_bytes
+from tacred_utils.ground.files import digest, read_bytes
 from tacred_utils.ground.labels import SCORED, TASKS
+from tacred_utils.ground.paths import ROOT
 from tacred_utils.metrics.counts import task_scores
 from tacred_utils.models.settings import FAMILIES, VERSIONS, read_settings
 from tacred_utils.models.weights import MODELS

@@ -12,8 +12,8 @@ import pytest
 
 from tacred_utils.__main__ import main
 from tacred_utils.cli.commands import parse
-from tacred_utils.ground.files import ROOT
 from tacred_utils.ground.labels import NO_RELATION, SPLITS
+from tacred_utils.ground.paths import ROOT
 
 
 def run(*arguments):

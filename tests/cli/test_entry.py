@@ -10,7 +10,7 @@ import pytest
 
 from tacred_utils.cli import commands
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import NOTEBOOKS, PACKAGE, ROOT
+from tacred_utils.ground.paths import NOTEBOOKS, PACKAGE, ROOT
 
 EXECUTED = NOTEBOOKS / "executed"
 

@@ -13,7 +13,7 @@ from urllib.request import urlopen
 import pytest
 from browser import browser
 
-from tacred_utils.ground.files import PACKAGE, ROOT
+from tacred_utils.ground.paths import PACKAGE, ROOT
 from tacred_utils.runs.store import find_runs
 
 PROMPTS = "[...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].map((prompt) => prompt.textContent)"

@@ -15,8 +15,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from tacred_utils.__main__ import main
 from tacred_utils.cli import report
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import ROOT
 from tacred_utils.ground.labels import NO_RELATION, SPLITS
+from tacred_utils.ground.paths import ROOT
 from tacred_utils.notebook import tables
 from tacred_utils.notebook.findings import finding
 from tacred_utils.notebook.manifest import STUDY

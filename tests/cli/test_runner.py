@@ -20,7 +20,7 @@ from tacred_utils.cli.execute import clean, with_values
 from tacred_utils.cli.runner import plan
 from tacred_utils.corpora.example import NO_TEXT
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import FIGURES, NOTEBOOKS, PUBLISHED_RUNS, RESULTS
+from tacred_utils.ground.paths import FIGURES, NOTEBOOKS, PUBLISHED_RUNS, RESULTS
 from tacred_utils.notebook import manifest
 from tacred_utils.notebook.manifest import STUDY, hand_over, held_back, places, read_manifest, record
 

@@ -16,8 +16,8 @@ from planted import answers, corpus, rows
 
 from tacred_utils.corpora.example import Corpus, Example
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import ROOT
 from tacred_utils.ground.labels import NO_RELATION, SPLITS, TASKS, task_classes, task_label
+from tacred_utils.ground.paths import ROOT
 from tacred_utils.inputs.encoding import Encoded, Encoder
 from tacred_utils.models import training
 from tacred_utils.models.bilstm import BilstmClassifier, PaddedLstm, fit, load

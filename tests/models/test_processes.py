@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from planted import corpus
 
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import ROOT
+from tacred_utils.ground.paths import ROOT
 from tacred_utils.models import processes
 from tacred_utils.models.bilstm import fit
 from tacred_utils.notebook.study import Study

@@ -20,8 +20,8 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer, BertModel
 
 from tacred_utils.corpora.example import Corpus, Example
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import ROOT
 from tacred_utils.ground.labels import NO_RELATION, TASKS, task_classes, task_label
+from tacred_utils.ground.paths import ROOT
 from tacred_utils.metrics.counts import class_shares
 from tacred_utils.models import pretrained, training
 from tacred_utils.models.networks import SCORED_AT_ONCE, LengthGrouped, Loss, compute_dtype, score, upsample

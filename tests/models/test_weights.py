@@ -17,7 +17,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokeni
 
 from tacred_utils.corpora.example import Example
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import DATA
+from tacred_utils.ground.paths import DATA
 from tacred_utils.models import weights
 from tacred_utils.models.networks import compute_dtype, score
 from tacred_utils.models.pretrained import byte_pairs, load_pretrained

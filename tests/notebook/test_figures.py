@@ -12,7 +12,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from tacred_utils.ground.files import ROOT
+from tacred_utils.ground.paths import ROOT
 from tacred_utils.notebook import charts, figures
 
 LABELS = ["no_relation", "per:title", "org:top_members/employees", "per:cause_of_$death$"]

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import ROOT
+from tacred_utils.ground.paths import ROOT
 from tacred_utils.notebook import charts, study
 from tacred_utils.notebook.study import Study
 from tacred_utils.runs import experiments

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tacred_utils.ground.files import FIGURES
+from tacred_utils.ground.paths import FIGURES
 from tacred_utils.notebook.tables import (
     format_number,
     latex,

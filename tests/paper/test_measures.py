@@ -10,15 +10,13 @@ import pandas as pd
 import pytest
 
 from tacred_utils.corpora.example import ROWS, Corpus, Example, read_rows
-from tacred_utils.ground.files import PUBLISHED_RUNS
 from tacred_utils.ground.labels import TASKS
+from tacred_utils.ground.paths import PUBLISHED_RUNS
 from tacred_utils.metrics.counts import all_scores
-from tacred_utils.notebook.study import Study
 from tacred_utils.paper import measures, published, weighing
 from tacred_utils.paper.claims import load_claims
 from tacred_utils.paper.measures import Measures
 from tacred_utils.runs.catalog import Missing, SystemAnswers, load_catalogs
-from tacred_utils.runs.experiments import publish
 
 NONE, LABELS = "no_relation", ["no_relation", *(f"r{number:02}" for number in range(12))]
 
@@ -213,30 +211,6 @@ def test_coverage_keeps_only_answers_that_dev_says_are_precise_enough():
 
 
 # Summary tables: every task, its scores, the trivial systems and the paper beside them.
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    root = tmp_path_factory.mktemp("runs")
-    study = Study("10", "smoke", results=str(root / "results"))
-    tasks = ("joint", "detection", "relation_only")
-    publish([study.run("svm", task) for task in tasks], root / "published")
-    return root, study.corpus
-
-
-def as_if(folder, corpus, **facts):
-    """Give out the runs of sample below `folder` as those of another corpus."""
-    for info in sorted(folder.glob("sample/*/run.json")):
-        content = json.loads(info.read_text())
-        content["corpus"] |= facts | {"name": corpus}
-        info.write_text(json.dumps(content))
-    (folder / "sample").rename(folder / corpus)
-
-
-@pytest.fixture
-def runs(trained, tmp_path):
-    shutil.copytree(trained[0] / "published", tmp_path / "runs")
-    return tmp_path / "runs"
 
 
 def test_a_summary_has_every_task_its_scores_and_the_trivial_systems(runs, trained):

@@ -3,38 +3,11 @@
 import gzip
 import json
 import re
-import shutil
 
 import numpy as np
 import pytest
 
-from tacred_utils.notebook.study import Study
 from tacred_utils.runs.catalog import Missing, load_catalogs
-from tacred_utils.runs.experiments import publish
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    root = tmp_path_factory.mktemp("runs")
-    study = Study("10", "smoke", results=str(root / "results"))
-    tasks = ("joint", "detection", "relation_only")
-    publish([study.run("svm", task) for task in tasks], root / "published")
-    return root, study.corpus
-
-
-def as_if(folder, corpus, **facts):
-    """Give out the runs of sample below `folder` as those of another corpus."""
-    for info in sorted(folder.glob("sample/*/run.json")):
-        content = json.loads(info.read_text())
-        content["corpus"] |= facts | {"name": corpus}
-        info.write_text(json.dumps(content))
-    (folder / "sample").rename(folder / corpus)
-
-
-@pytest.fixture
-def runs(trained, tmp_path):
-    shutil.copytree(trained[0] / "published", tmp_path / "runs")
-    return tmp_path / "runs"
 
 
 def test_systems_are_put_together_from_predictions(runs):

@@ -16,8 +16,8 @@ from planted import corpus
 from tacred_utils.__main__ import main
 from tacred_utils.corpora.example import UNTYPED, Corpus
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import ROOT
 from tacred_utils.ground.labels import SPLITS
+from tacred_utils.ground.paths import ROOT
 from tacred_utils.runs import predict as module
 from tacred_utils.runs.predict import from_sentence, locate, predict, predict_file, predict_pairs, words
 from tacred_utils.runs.profile import load_profile

@@ -23,8 +23,8 @@ from tacred_utils.__main__ import main
 from tacred_utils.corpora.example import Example
 from tacred_utils.corpora.reader import assemble
 from tacred_utils.ground.errors import UserError
-from tacred_utils.ground.files import PUBLISHED_RUNS, ROOT
 from tacred_utils.ground.labels import NO_RELATION, SPLITS, task_classes
+from tacred_utils.ground.paths import PUBLISHED_RUNS, ROOT
 from tacred_utils.models.settings import FitResult
 from tacred_utils.runs import experiments, store
 from tacred_utils.runs import train as training
